@@ -1,0 +1,172 @@
+"""What a session tells the world: one typed stream that every face reads."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a session; `at` is seconds since the epoch."""
+
+    at: float = field(default_factory=time.time, kw_only=True)
+
+    @property
+    def kind(self) -> str:
+        """The name of the event, as JSON consumers see it."""
+        return type(self).__name__
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as one JSON object."""
+        return {"event": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class SessionStarted(Event):
+    """The first event. `isolation` says in words what contains the cells."""
+
+    session: str
+    prompt: str
+    model: str
+    sandbox: str
+    isolation: str
+    workspace: str
+
+
+@dataclass(frozen=True)
+class BrainAnswered(Event):
+    """The brain wrote the text of a step. Tokens as its provider counted them."""
+
+    step: int
+    text: str
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CellStarted(Event):
+    """A cell begins to run."""
+
+    step: int
+    code: str
+
+
+@dataclass(frozen=True)
+class CellOutput(Event):
+    """A piece of what a running cell printed."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True)
+class CellFinished(Event):
+    """A cell ended; `observation` is what the brain will read."""
+
+    step: int
+    ok: bool
+    observation: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ToolStarted(Event):
+    """A call passed the gate and runs."""
+
+    call: str
+    tool: str
+    effect: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolProgress(Event):
+    """A running call reports. `fraction` is between 0 and 1, or None when it is not known."""
+
+    call: str
+    message: str
+    fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class ToolFinished(Event):
+    """A call ended; `summary` is its result or its error, shortened."""
+
+    call: str
+    tool: str
+    ok: bool
+    summary: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ApprovalNeeded(Event):
+    """The gate asks a person."""
+
+    call: str
+    tool: str
+    effect: str
+    arguments: dict[str, Any]
+    price: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ApprovalAnswered(Event):
+    """What the person, or the rule that stands in for one, said."""
+
+    call: str
+    allowed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class JobChanged(Event):
+    """A job moved: its state, its step, its newest metrics."""
+
+    job: str
+    name: str
+    state: str
+    step: int
+    total_steps: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ExperimentChanged(Event):
+    """A row of the ledger was opened, measured or closed."""
+
+    experiment: str
+    change: str
+    verdict: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Published(Event):
+    """Something left for a Hub."""
+
+    repo: str
+    url: str
+    kind_of_repo: str
+
+
+@dataclass(frozen=True)
+class Notice(Event):
+    """A line for the person. `level` is info, warning or error."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SessionFinished(Event):
+    """The last event. `status` is done, failed, limit, denied, no_brain or interrupted."""
+
+    session: str
+    status: str
+    exit_code: int
+    answer: str

@@ -1,0 +1,82 @@
+"""The words of a job: what is asked, how it stands, what went wrong.
+
+A job is a folder, and the folder is the truth: ``spec.json``, ``config.json``, ``status.json``, ``log.txt``,
+``metrics.jsonl``, ``checkpoints/``, ``output/``. Whoever can read the folder can follow the job.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+FINISHED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+FailureClass = Literal[
+    "out_of_memory", "nan", "disk_full", "killed", "timeout", "bad_config", "bad_data", "code_error", "lost"
+]
+
+
+class JobSpec(BaseModel):
+    """What is asked of a backend.
+
+    Attributes:
+        name: Words for people; the id is made from it.
+        method: A recipe (``pretrain``, ``sft``, ``generate``) or ``script``.
+        config: What the recipe reads; written to ``config.json``.
+        inputs: Host paths that the job reads.
+        timeout_s: Wall time after which the job is stopped.
+        threads: CPU threads of the job.
+        experiment: The ledger's row that the job belongs to.
+        key: Idempotency key of the call that asked for the job.
+    """
+
+    name: str
+    method: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    inputs: list[Path] = Field(default_factory=list)
+    timeout_s: float = 3 * 3600
+    threads: int = 1
+    experiment: str | None = None
+    key: str | None = None
+
+
+class Failure(BaseModel):
+    """Why a job failed, with the evidence."""
+
+    kind: FailureClass
+    message: str
+    last_lines: list[str] = Field(default_factory=list)
+    line: str | None = None
+    """Where the error was raised: ``file.py:12: code``."""
+    hint: str = ""
+
+
+class JobStatus(BaseModel):
+    """How a job stands. Times are seconds since the epoch."""
+
+    id: str
+    name: str
+    method: str
+    state: State
+    experiment: str | None = None
+    created: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    step: int = 0
+    total_steps: int = 0
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """The newest value of each metric."""
+    exit_code: int | None = None
+    failure: Failure | None = None
+    output: str = ""
+    """Host folder with what the job made; a trained model is in its ``model`` folder."""
+
+
+class LogPage(BaseModel):
+    """A stretch of a job's log. `next_offset` is where to read on; `done` when there will be no more."""
+
+    text: str
+    next_offset: int
+    done: bool

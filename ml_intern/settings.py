@@ -1,0 +1,122 @@
+"""Every limit and default of the intern, and where a user may set it.
+
+Order, first wins: an argument (the command line's flags arrive as these), an environment variable
+``ML_INTERN_<NAME>``, ``ml-intern.toml`` in the project folder, the user's own ``ml-intern.toml``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from ml_intern.errors import UsageError
+from ml_intern.tooling import did_you_mean
+
+FILE = "ml-intern.toml"
+
+
+class Settings(BaseSettings):
+    """The settings of a session. Times are seconds, sizes are bytes unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="ML_INTERN_", extra="forbid", protected_namespaces=())
+
+    # Brain
+    model: str | None = Field(None, description="SCHEME:NAME of the brain; nothing means hf: with a token, else playbook:")
+    base_url: str | None = Field(None, description="URL of an OpenAI-compatible endpoint")
+    api_key: str | None = Field(None, description="key for that endpoint; OPENAI_API_KEY where it is not set", repr=False)
+    max_output_tokens: int = Field(4096, ge=64, description="longest reply asked of the brain")
+    context_tokens: int = Field(128_000, ge=2_000, description="the brain's context window, where no data says it")
+    request_timeout_s: float = Field(300, gt=0, description="one request to the brain")
+    connect_timeout_s: float = Field(5, gt=0, description="reaching the brain's endpoint")
+    brain_retries: int = Field(4, ge=0, description="tries after a transient error of the brain")
+
+    # Loop
+    max_steps: int = Field(60, ge=1, description="cells a run may take")
+    budget: str = Field("", description='ceiling, such as "5 usd, 2 gpu-hours, 1h, 500k tokens, 20 jobs"')
+    yes: list[str] = Field(default_factory=list, description="effects that need no question")
+    observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
+    recent_steps: int = Field(12, ge=2, description="newest steps that stay whole in the prompt, at the least")
+
+    # Sandbox
+    sandbox: Literal["local", "docker", "e2b", "none"] = Field("local", description="where cells run")
+    cell_timeout_s: float = Field(600, gt=0, description="one cell's own time; host tools do not count")
+    cell_grace_s: float = Field(5, gt=0, description="from the interrupt to the kill")
+    sandbox_memory_mb: int = Field(4096, ge=64)
+    sandbox_processes: int = Field(256, ge=8)
+    sandbox_disk_mb: int = Field(2048, ge=16, description="the sandbox's private /tmp and home")
+
+    # Work
+    compute: Literal["auto", "local", "docker", "slurm", "hf-jobs"] = Field("auto", description="where jobs run")
+    job_timeout: str = Field("3h", description="one job, where the call names no limit")
+    job_slots: int = Field(0, ge=0, description="jobs at one time; 0: one a GPU, else one for each two cores, at least 2")
+    job_memory_mb: int = Field(8192, ge=128)
+    eval: str | None = Field(None, description="file or name of the evaluation that decides")
+    metric: str | None = Field(None, description="metric that decides")
+    dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")
+    workspace: Path | None = Field(None, description="folder the intern works in; nothing: one in the session's folder")
+    state: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_state_path("ml-intern")),
+        description="folder of sessions, datasets and the embedded Hub",
+    )
+    data_dirs: list[Path] = Field(default_factory=list, description="further folders that tools may read")
+    tools: list[Path] = Field(default_factory=list, description="folders with a user's own tools")
+    playbooks: list[Path] = Field(default_factory=list, description="folders with a user's own playbooks")
+
+    # Hub
+    hub: Literal["auto", "embedded", "remote"] = Field("auto", description="auto: remote with HF_ENDPOINT or a token")
+    hub_port: int = Field(0, ge=0, le=65535, description="port of the embedded Hub; 0: any that is free")
+
+    # Router
+    tool_retries: int = Field(4, ge=0, description="tries after a transient error of a tool")
+    policy: list[dict[str, Any]] = Field(default_factory=list, description="gate rules, first match wins")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, project file, user file."""
+        project = TomlConfigSettingsSource(settings_cls, Path.cwd() / FILE)
+        user = TomlConfigSettingsSource(settings_cls, platformdirs.user_config_path("ml-intern") / FILE)
+        return init_settings, env_settings, project, user
+
+    @classmethod
+    def load(cls, **given: Any) -> Settings:
+        """Settings from every source, with one line for what is wrong.
+
+        Raises:
+            UsageError: A value does not fit or a key is not known.
+        """
+        try:
+            settings = cls(**{k: v for k, v in given.items() if v is not None})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(str(p) for p in first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise UsageError(f"Unknown setting {name!r}{did_you_mean(name, cls.model_fields)}.") from None
+            raise UsageError(f"Setting {name} = {first['input']!r}: {first['msg'].lower()}.") from None
+        except ValueError as error:
+            raise UsageError(f"{FILE} cannot be read: {error}.") from None
+        settings.state = settings.state.expanduser().absolute()
+        if settings.workspace:
+            settings.workspace = settings.workspace.expanduser().absolute()
+        return settings
+
+    @property
+    def slots(self) -> int:
+        """Jobs that may run at one time on this machine."""
+        return self.job_slots or max(2, (os.cpu_count() or 2) // 2)

@@ -1,0 +1,242 @@
+"""One declaration per tool: a typed function with a docstring becomes everything else.
+
+`@tool` reads the signature and the Google-style docstring of a function once and derives the argument model
+(validation, "did you mean"), the help that the brain reads, the parameters from which the kernel makes its
+proxy, and a JSON schema. The first parameter, ``ctx``, is the host's and is shown to nobody.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from ml_intern.errors import ToolError
+
+Effect = Literal["read", "write", "compute", "publish", "destroy"]
+EFFECTS: tuple[Effect, ...] = typing.get_args(Effect)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a call is expected to spend. ``None`` means unknown, which the gate asks about.
+
+    Attributes:
+        usd: Dollars.
+        gpu_hours: Hours of one GPU.
+        jobs: Jobs started.
+    """
+
+    usd: float | None = 0.0
+    gpu_hours: float | None = 0.0
+    jobs: int = 0
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """What the rest of the house knows about a tool."""
+
+    name: str
+    function: Callable[..., Any]
+    effect: Effect
+    needs: tuple[str, ...] = ()
+    subject: str = ""
+    price: Callable[[Any, Any], Price] | None = None
+    reconcile: Callable[[Any, str], Any] | None = None
+
+    @cached_property
+    def parameters(self) -> list[inspect.Parameter]:
+        """The parameters that a cell may pass, in order; ``ctx`` is left out."""
+        hints = typing.get_type_hints(self.function, include_extras=True)
+        found = list(inspect.signature(self.function).parameters.values())[1:]
+        return [p.replace(annotation=hints.get(p.name, Any)) for p in found]
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """The pydantic model of the arguments."""
+        described = _argument_docs(inspect.getdoc(self.function) or "")
+        fields: dict[str, Any] = {}
+        for p in self.parameters:
+            default = ... if p.default is inspect.Parameter.empty else p.default
+            if isinstance(default, FieldInfo):
+                fields[p.name] = (p.annotation, default)
+            else:
+                fields[p.name] = (p.annotation, Field(default, description=described.get(p.name)))
+        model: type[BaseModel] = create_model(
+            f"{self.name}_arguments",
+            __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=()),
+            **fields,
+        )
+        return model
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    @property
+    def doc(self) -> str:
+        """The whole docstring."""
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def signature(self) -> str:
+        """``name(a: int, b: str = 'x') -> Result`` as the brain reads it."""
+        shown = ", ".join(_show_parameter(p) for p in self.parameters)
+        returns = typing.get_type_hints(self.function).get("return")
+        return f"{self.name}({shown})" + (f" -> {type_name(returns)}" if returns is not None else "")
+
+    def proxy(self) -> dict[str, Any]:
+        """What the kernel needs to make a real function: name, parameters, help. JSON-able."""
+        parameters = []
+        for p in self.parameters:
+            default = p.default
+            if isinstance(default, FieldInfo):
+                default = inspect.Parameter.empty if default.is_required() else default.default
+            entry: dict[str, Any] = {"name": p.name, "annotation": type_name(p.annotation)}
+            if default is not inspect.Parameter.empty:
+                entry["default"] = default
+            parameters.append(entry)
+        return {
+            "name": self.name,
+            "parameters": parameters,
+            "doc": self.doc,
+            "signature": self.signature,
+        }
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON schema of the arguments."""
+        return self.arguments.model_json_schema()
+
+    def validate(self, given: Mapping[str, Any]) -> BaseModel:
+        """Check the arguments that a cell passed.
+
+        Raises:
+            ToolError: Names each wrong argument and the nearest right one.
+        """
+        try:
+            return self.arguments.model_validate(dict(given))
+        except ValidationError as error:
+            raise ToolError(*self._explain(error)) from None
+
+    def _explain(self, error: ValidationError) -> tuple[str, str]:
+        known = [p.name for p in self.parameters]
+        told: list[str] = []
+        for e in error.errors(include_url=False):
+            where = ".".join(str(part) for part in e["loc"])
+            if e["type"] == "extra_forbidden" and len(e["loc"]) == 1:
+                told.append(f"unknown argument {where!r}{did_you_mean(where, known)}")
+            elif e["type"] == "missing":
+                told.append(f"missing argument {where!r}")
+            elif e["type"] == "literal_error":
+                expected = re.findall(r"'([^']*)'", str(e.get("ctx", {}).get("expected", "")))
+                guess = did_you_mean(str(e["input"]), expected)
+                told.append(f"{where} = {e['input']!r} is not one of {', '.join(expected)}{guess}")
+            else:
+                told.append(f"{where} = {_short(e['input'])}: {e['msg'].lower()}")
+        return f"{self.name}: {'; '.join(told)}.", f"Signature: {self.signature}"
+
+    def call(self, ctx: Any, arguments: BaseModel) -> Any:
+        """Run the tool; what comes back is JSON-able."""
+        given = {name: getattr(arguments, name) for name in type(arguments).model_fields}
+        return to_json(self.function(ctx, **given))
+
+
+def tool(
+    *,
+    effect: Effect,
+    needs: typing.Sequence[str] = (),
+    price: Callable[[Any, Any], Price] | None = None,
+    reconcile: Callable[[Any, str], Any] | None = None,
+) -> Callable[[F], F]:
+    """Declare a host-side function that cells can call.
+
+    Args:
+        effect: What the call does to the world; the gate decides on it.
+        needs: Credentials that the tool uses, such as ``hub:write``.
+        price: Estimates what a call spends, from the context and the validated arguments.
+        reconcile: Given the idempotency key of an unfinished call, returns its result or ``None``.
+
+    The function's first parameter is the `ToolContext`; the others become the arguments of the tool.
+    """
+
+    def declare(function: F) -> F:
+        spec = ToolSpec(
+            name=function.__name__,
+            function=function,
+            effect=effect,
+            needs=tuple(needs),
+            subject=function.__module__.rsplit(".", 1)[-1],
+            price=price,
+            reconcile=reconcile,
+        )
+        function.__tool__ = spec  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+def specs_in(module: types.ModuleType) -> list[ToolSpec]:
+    """The tools that a module declares, in the order of the file."""
+    found = [getattr(value, "__tool__", None) for value in vars(module).values()]
+    return [spec for spec in found if isinstance(spec, ToolSpec) and spec.function.__module__ == module.__name__]
+
+
+def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    """``, did you mean 'x'?`` when something close is known, else an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def to_json(value: Any) -> Any:
+    """Turn a tool's result into what JSON can carry."""
+    return TypeAdapter(Any).dump_python(value, mode="json")
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a person would write it: ``list[str] | None``, not ``typing.Optional[...]``."""
+    if annotation is inspect.Parameter.empty or annotation is Any:
+        return "Any"
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return type_name(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(type_name(a) for a in typing.get_args(annotation))
+    if origin is Literal:
+        return " | ".join(repr(a) for a in typing.get_args(annotation))
+    if origin is not None:
+        inner = ", ".join(type_name(a) for a in typing.get_args(annotation))
+        return f"{getattr(origin, '__name__', str(origin))}[{inner}]"
+    return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
+
+
+def _show_parameter(p: inspect.Parameter) -> str:
+    shown = f"{p.name}: {type_name(p.annotation)}"
+    default = p.default
+    if isinstance(default, FieldInfo):
+        default = inspect.Parameter.empty if default.is_required() else default.default
+    return shown if default is inspect.Parameter.empty else f"{shown} = {default!r}"
+
+
+def _argument_docs(doc: str) -> dict[str, str]:
+    section = re.search(r"^Args:\n(.*?)(?:^\S|\Z)", doc, re.M | re.S)
+    if not section:
+        return {}
+    entries = re.findall(r"^ {4}(\w+)(?: \([^)]*\))?: (.*?)(?=^ {4}\w|\Z)", section[1], re.M | re.S)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -1,0 +1,1 @@
+"""What the intern is told."""

@@ -1,0 +1,1 @@
+"""What the intern can do; one file a subject."""
