@@ -1,7 +1,7 @@
 """ML Intern: one sentence in, a trained, measured, published model out.
 
-    from ml_intern import MLIntern
-    result = MLIntern().run("train the best small model of Python statements you can, and publish it")
+from ml_intern import MLIntern
+result = MLIntern().run("train the best small model of Python statements you can, and publish it")
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["MLIntern", "RunResult", "Settings", "ToolError", "tool"]
 __version__ = "0.1.0"
 
-_HOMES = {"MLIntern": "api", "RunResult": "api", "Settings": "settings", "ToolError": "errors", "tool": "tooling"}
+_HOMES = {
+    "MLIntern": "api",
+    "RunResult": "api",
+    "Settings": "settings",
+    "ToolError": "errors",
+    "tool": "tooling",
+}
 
 
 def __getattr__(name: str) -> Any:

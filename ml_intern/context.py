@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.events import Event, ToolProgress
@@ -37,6 +38,8 @@ class Services:
     """What small tools keep between calls (the plan)."""
     left: Callable[[], dict[str, float | None]] = dict
     """What is left of the budget, by unit; None where there is no ceiling."""
+    run_in_sandbox: Callable[[list[str], float], CompletedProcess[str]] | None = None
+    """Runs a command in the session's sandbox: argv, seconds. None where there is no sandbox."""
 
 
 @dataclass

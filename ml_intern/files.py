@@ -39,7 +39,10 @@ class Files:
         choices = [given] if given.is_absolute() else [self.workspace / given, self.project / given]
         found = next((p for p in choices if p.exists()), None)
         if found is None:
-            raise ToolError(f"There is no file {str(name)!r}.", f"Relative names start in {self.workspace} or {self.project}.")
+            raise ToolError(
+                f"There is no file {str(name)!r}.",
+                f"Relative names start in {self.workspace} or {self.project}.",
+            )
         path = found.resolve()
         root = next((r for r in self.roots if path == r or r in path.parents), None)
         if root is None or any(part.startswith(".") for part in path.relative_to(root).parts):

@@ -31,11 +31,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ML_INTERN_", extra="forbid", protected_namespaces=())
 
     # Brain
-    model: str | None = Field(None, description="SCHEME:NAME of the brain; nothing means hf: with a token, else playbook:")
+    model: str | None = Field(
+        None, description="SCHEME:NAME of the brain; nothing means hf: with a token, else playbook:"
+    )
     base_url: str | None = Field(None, description="URL of an OpenAI-compatible endpoint")
-    api_key: str | None = Field(None, description="key for that endpoint; OPENAI_API_KEY where it is not set", repr=False)
+    api_key: str | None = Field(
+        None, description="key for that endpoint; OPENAI_API_KEY where it is not set", repr=False
+    )
     max_output_tokens: int = Field(4096, ge=64, description="longest reply asked of the brain")
-    context_tokens: int = Field(128_000, ge=2_000, description="the brain's context window, where no data says it")
+    context_tokens: int = Field(
+        128_000, ge=2_000, description="the brain's context window, where no data says it"
+    )
     request_timeout_s: float = Field(300, gt=0, description="one request to the brain")
     connect_timeout_s: float = Field(5, gt=0, description="reaching the brain's endpoint")
     brain_retries: int = Field(4, ge=0, description="tries after a transient error of the brain")
@@ -45,7 +51,9 @@ class Settings(BaseSettings):
     budget: str = Field("", description='ceiling, such as "5 usd, 2 gpu-hours, 1h, 500k tokens, 20 jobs"')
     yes: list[str] = Field(default_factory=list, description="effects that need no question")
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
-    recent_steps: int = Field(12, ge=2, description="newest steps that stay whole in the prompt, at the least")
+    recent_steps: int = Field(
+        12, ge=2, description="newest steps that stay whole in the prompt, at the least"
+    )
 
     # Sandbox
     sandbox: Literal["local", "docker", "e2b", "none"] = Field("local", description="where cells run")
@@ -56,14 +64,20 @@ class Settings(BaseSettings):
     sandbox_disk_mb: int = Field(2048, ge=16, description="the sandbox's private /tmp and home")
 
     # Work
-    compute: Literal["auto", "local", "docker", "slurm", "hf-jobs"] = Field("auto", description="where jobs run")
+    compute: Literal["auto", "local", "docker", "slurm", "hf-jobs"] = Field(
+        "auto", description="where jobs run"
+    )
     job_timeout: str = Field("3h", description="one job, where the call names no limit")
-    job_slots: int = Field(0, ge=0, description="jobs at one time; 0: one a GPU, else one for each two cores, at least 2")
+    job_slots: int = Field(
+        0, ge=0, description="jobs at one time; 0: one a GPU, else one for each two cores, at least 2"
+    )
     job_memory_mb: int = Field(8192, ge=128)
     eval: str | None = Field(None, description="file or name of the evaluation that decides")
     metric: str | None = Field(None, description="metric that decides")
     dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")
-    workspace: Path | None = Field(None, description="folder the intern works in; nothing: one in the session's folder")
+    workspace: Path | None = Field(
+        None, description="folder the intern works in; nothing: one in the session's folder"
+    )
     state: Path = Field(
         default_factory=lambda: Path(platformdirs.user_state_path("ml-intern")),
         description="folder of sessions, datasets and the embedded Hub",
@@ -73,7 +87,9 @@ class Settings(BaseSettings):
     playbooks: list[Path] = Field(default_factory=list, description="folders with a user's own playbooks")
 
     # Hub
-    hub: Literal["auto", "embedded", "remote"] = Field("auto", description="auto: remote with HF_ENDPOINT or a token")
+    hub: Literal["auto", "embedded", "remote"] = Field(
+        "auto", description="auto: remote with HF_ENDPOINT or a token"
+    )
     hub_port: int = Field(0, ge=0, le=65535, description="port of the embedded Hub; 0: any that is free")
 
     # Router

@@ -190,7 +190,9 @@ def tool(
 def specs_in(module: types.ModuleType) -> list[ToolSpec]:
     """The tools that a module declares, in the order of the file."""
     found = [getattr(value, "__tool__", None) for value in vars(module).values()]
-    return [spec for spec in found if isinstance(spec, ToolSpec) and spec.function.__module__ == module.__name__]
+    return [
+        spec for spec in found if isinstance(spec, ToolSpec) and spec.function.__module__ == module.__name__
+    ]
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:

@@ -1,0 +1,36 @@
+# Everything a newcomer needs: `make demo` and `make test`. Each makes its environment first and may be run again.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/installed.stamp
+SENTENCE = train the best small model of Python statements you can in two minutes, and publish it as python-statements
+
+.PHONY: demo test check format bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ML Intern needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
+	$(PYTHON) -m venv "$(VENV)"
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch "$(STAMP)"
+
+demo: $(STAMP)
+	"$(BIN)/ml-intern" "$(SENTENCE)"
+	"$(BIN)/python" examples/first_light/load.py python-statements
+
+test: $(STAMP)
+	"$(BIN)/python" -m pytest
+
+check: $(STAMP)
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/ruff" check .
+	"$(BIN)/mypy"
+
+format: $(STAMP)
+	"$(BIN)/ruff" format .
+	"$(BIN)/ruff" check --fix .
+
+bench: $(STAMP)
+	@for script in benchmarks/*.py; do echo "== $$script"; "$(BIN)/python" "$$script" || exit 1; done
+
+clean:
+	rm -rf "$(VENV)" build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache

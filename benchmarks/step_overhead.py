@@ -1,0 +1,116 @@
+"""What a step costs beside the language model: ours against a bare smolagents `CodeAgent`, in one run.
+
+The same scripted replies go to both. Ours runs the cells in a kernel of its own process, validates, journals and
+emits events; the bare agent runs them in its own interpreter in the same process and keeps nothing.
+
+    python benchmarks/step_overhead.py [--steps 10 50 200 500] [--sandbox none]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+CELL = "rows = [{{'step': {n}, 'loss': 2.0 / ({n} + 1)}} for _ in range(3)]\nfor row in rows:\n    print(row)"
+LINES = "\nprint('metrics of the run, as a real cell prints them: ' + 'loss 1.234 ' * 40)"
+
+
+def reply(n: int, steps: int, opening: str, closing: str) -> str:
+    code = "final_answer('done')" if n == steps else CELL.format(n=n) + LINES
+    return f"Step {n}: read the numbers and go on.\n{opening}\n{code}\n{closing}"
+
+
+def characters(messages: list[Any]) -> int:
+    total = 0
+    for message in messages:
+        content = message.content
+        total += len(content) if isinstance(content, str) else sum(len(part.get("text", "")) for part in content or [])
+    return total
+
+
+def one(kind: str, steps: int, sandbox: str) -> dict[str, float]:
+    sent: list[int] = []
+
+    def script(messages: list[Any], opening: str, closing: str) -> str:
+        sent.append(characters(messages))
+        return reply(len(sent), steps, opening, closing)
+
+    began = time.perf_counter()
+    run_ours(script, steps, sandbox) if kind == "ours" else run_bare(script, steps)
+    seconds = time.perf_counter() - began
+    return {
+        "ms_per_step": 1000 * seconds / steps,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "prompt_chars": sum(sent) / steps,
+    }
+
+
+def run_ours(script: Any, steps: int, sandbox: str) -> None:
+    from ml_intern.brains.base import Brain, Ending, answer
+    from ml_intern.sandbox.choose import choose_sandbox
+    from ml_intern.session import Session
+    from ml_intern.settings import Settings
+
+    class Scripted(Brain):
+        label = "scripted"
+
+        def generate(self, messages: list[Any], **_: Any) -> Any:
+            return answer(script(messages, *self.tags), Ending("stop"), 0, 0)
+
+    with tempfile.TemporaryDirectory() as state:
+        settings = Settings.load(state=Path(state), sandbox=sandbox, max_steps=steps + 1)
+        session = Session(settings, "count", Scripted(), choose_sandbox(sandbox, trusted=True), None)
+        for _ in session.run():
+            pass
+        assert session.result().status == "done", session.errors
+        session.close()
+
+
+def run_bare(script: Any, steps: int) -> None:
+    from smolagents import CodeAgent, LogLevel
+    from smolagents.models import ChatMessage, MessageRole, Model
+    from smolagents.monitoring import TokenUsage
+
+    class Scripted(Model):
+        def generate(self, messages: list[Any], **_: Any) -> ChatMessage:
+            text = script(messages, "<code>", "</code>")
+            return ChatMessage(role=MessageRole.ASSISTANT, content=text, token_usage=TokenUsage(0, 0))
+
+    agent = CodeAgent(tools=[], model=Scripted(), max_steps=steps + 1, verbosity_level=LogLevel.OFF)
+    assert agent.run("count") == "done"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, nargs="+", default=[10, 50, 200, 500])
+    parser.add_argument("--sandbox", default="none", choices=["none", "local"])
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(one(args.one[0], int(args.one[1]), args.sandbox)))
+        return
+    print(f"{'steps':>5}  {'':13} {'ours':>10} {'bare':>10} {'ours/bare':>10}   sandbox={args.sandbox}")
+    for steps in args.steps:
+        found = {kind: measure(kind, steps, args.sandbox) for kind in ("ours", "bare")}
+        for name in found["ours"]:
+            ours, bare = found["ours"][name], found["bare"][name]
+            print(f"{steps:>5}  {name:13} {ours:>10.1f} {bare:>10.1f} {ours / bare:>10.2f}")
+
+
+def measure(kind: str, steps: int, sandbox: str) -> dict[str, float]:
+    """A process of its own for each, so that memory is its own too; imports count in neither's steps alone."""
+    command = [sys.executable, __file__, "--sandbox", sandbox, "--one", kind, str(steps)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: dict[str, float] = json.loads(printed.splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    main()

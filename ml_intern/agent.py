@@ -1,0 +1,148 @@
+"""The loop: ask the brain, take the cell out of its reply, run it, show it what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+from smolagents import CodeAgent, LogLevel
+from smolagents.agents import ActionOutput
+from smolagents.memory import ActionStep, ToolCall
+from smolagents.models import ChatMessage
+from smolagents.monitoring import AgentLogger
+from smolagents.utils import AgentExecutionError, AgentParsingError
+
+from ml_intern.brains.base import Brain, finish_reason
+from ml_intern.brains.replies import CELL_TAGS, Reply, parse_reply
+from ml_intern.budget import Budget
+from ml_intern.errors import InternError, Interrupted, LimitReached
+from ml_intern.events import BrainAnswered
+from ml_intern.executor import CellFailed, KernelExecutor
+from ml_intern.instructions import prompt_templates
+from ml_intern.journal import Journal
+from ml_intern.settings import Settings
+from ml_intern.view import View, text_of
+
+CORRECTIONS = 2
+"""How often in a row a reply without a usable cell is corrected before the run stops."""
+
+STOP_SEQUENCES = ["\nObservation of step"]
+"""A model that goes on to invent its own observation is cut there."""
+
+
+class NoUsableCell(InternError):
+    """The brain kept answering without a cell that can run."""
+
+
+class InternAgent(CodeAgent):  # type: ignore[misc]
+    """A `CodeAgent` with our executor, our prompts and our view of the memory."""
+
+    def __init__(
+        self,
+        brain: Brain,
+        executor: KernelExecutor,
+        system_prompt: str,
+        settings: Settings,
+        budget: Budget,
+        journal: Journal,
+    ) -> None:
+        self.settings = settings
+        self.budget = budget
+        self.journal = journal
+        self.view = View(brain.context_tokens, settings.max_output_tokens, settings.recent_steps)
+        self.corrections = 0
+        self.cells = 0
+        self.tokens = {"input": 0, "output": 0}
+        self._system_prompt = system_prompt
+        super().__init__(
+            tools=[],
+            model=brain,
+            prompt_templates=prompt_templates(system_prompt),
+            executor=executor,
+            code_block_tags=CELL_TAGS,
+            max_steps=settings.max_steps,
+            logger=AgentLogger(level=LogLevel.OFF),
+        )
+
+    def initialize_system_prompt(self) -> str:
+        """The system prompt as it stands; it is rendered once, before the run."""
+        return self._system_prompt
+
+    def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
+        """The view of the memory that the brain reads."""
+        return self.view.render(self.memory)
+
+    def _step_stream(self, memory_step: ActionStep) -> Generator[ToolCall | ActionOutput]:
+        """One step: an answer, its cell, the observation."""
+        self.budget.check()
+        reply = self._ask_brain(memory_step)
+        if reply.code is None:
+            self._correct(reply, memory_step)
+        self.corrections = 0
+        memory_step.code_action = reply.code
+        call = ToolCall(name="python_interpreter", arguments=reply.code, id=f"call_{len(self.memory.steps)}")
+        yield call
+        memory_step.tool_calls = [call]
+        yield self._run_cell(reply, memory_step)
+
+    def _ask_brain(self, memory_step: ActionStep) -> Reply:
+        began = time.monotonic()
+        answer = self.model.generate(self.write_memory_to_messages(), stop_sequences=STOP_SEQUENCES)
+        if self.interrupt_switch:
+            raise Interrupted("Stopped by the person.")
+        text = text_of(answer)
+        usage = answer.token_usage
+        used = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
+        self._charge(*used)
+        memory_step.model_output_message = answer
+        memory_step.model_output = text
+        memory_step.token_usage = usage
+        step = memory_step.step_number
+        self.journal.append(
+            "brain", {"step": step, "text": text, "tokens": used, "finish": finish_reason(answer)}
+        )
+        emit = self.python_executor.router.services.emit
+        emit(BrainAnswered(step, text, used[0], used[1], time.monotonic() - began))
+        return parse_reply(text, CELL_TAGS, finish_reason(answer))
+
+    def _charge(self, input_tokens: int, output_tokens: int) -> None:
+        self.tokens["input"] += input_tokens
+        self.tokens["output"] += output_tokens
+        usd = self.model.price(input_tokens, output_tokens) or 0.0
+        self.budget.charge(input_tokens + output_tokens, usd)
+
+    def _correct(self, reply: Reply, memory_step: ActionStep) -> None:
+        self.corrections += 1
+        if self.corrections > CORRECTIONS:
+            raise NoUsableCell(
+                f"The brain gave no usable cell {self.corrections} times in a row ({reply.problem}).",
+                "Try another model, or a larger max_output_tokens if its replies were cut.",
+            )
+        raise AgentParsingError(reply.note, self.logger)
+
+    def _run_cell(self, reply: Reply, memory_step: ActionStep) -> ActionOutput:
+        executor: KernelExecutor = self.python_executor
+        executor.step = memory_step.step_number
+        self.cells += 1
+        try:
+            output = executor(reply.code or "", reply.note)
+        except CellFailed as error:
+            memory_step.observations = error.message
+            if self.interrupt_switch:
+                raise Interrupted("Stopped by the person.") from None
+            raise AgentExecutionError(error.message, self.logger) from None
+        memory_step.observations = output.logs
+        memory_step.action_output = output.output
+        if self.interrupt_switch and not output.is_final_answer:
+            raise Interrupted("Stopped by the person.")
+        return ActionOutput(output=output.output, is_final_answer=output.is_final_answer)
+
+    def _finalize_step(self, memory_step: Any) -> None:
+        super()._finalize_step(memory_step)
+        if isinstance(memory_step, ActionStep):
+            # The view rebuilds the messages; a copy in every step costs hundreds of megabytes in a long run.
+            memory_step.model_input_messages = None
+
+    def _handle_max_steps_reached(self, task: str) -> Any:
+        raise LimitReached(f"The limit of {self.max_steps} steps is reached.", "Raise --max-steps to go on.")

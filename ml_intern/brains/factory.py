@@ -1,0 +1,185 @@
+"""Builds the brain that the settings name: ``scheme:name``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_intern.brains.hosts import (
+    INFERENCE_PROVIDERS_URL,
+    OPENAI_URL,
+    check_url,
+    is_hugging_face,
+    is_loopback,
+    is_openai,
+)
+from ml_intern.brains.prices import FREE, Facts, lookup, table
+from ml_intern.errors import NoBrain, UsageError
+from ml_intern.events import Event, Notice
+from ml_intern.settings import Settings
+from ml_intern.tooling import did_you_mean
+
+if TYPE_CHECKING:
+    from ml_intern.brains.base import Brain
+
+NO_KEY = "none"
+"""Sent where an endpoint has no key: the client insists on some word."""
+
+
+def build_brain(
+    settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str] = os.environ
+) -> Brain:
+    """The brain that the settings name; without a name `hf:` where a token is, else `playbook:`.
+
+    Args:
+        settings: Names the model, the endpoint and its key.
+        emit: Where notices go.
+        env: Environment with the keys of providers.
+
+    Raises:
+        UsageError: The model's name is not understood, or a package for it is missing.
+        NoBrain: There is no key for it.
+    """
+    scheme, name = _split(settings.model or _choose(settings, emit, env))
+    if scheme == "playbook":
+        from ml_intern.brains.playbook_brain import PlaybookBrain
+
+        return PlaybookBrain(name, settings.playbooks, emit)
+    if scheme == "transformers":
+        from ml_intern.brains.inprocess import TransformersBrain
+
+        return TransformersBrain(_named(scheme, name), settings)
+    if scheme in ("hf", "openai"):
+        return _endpoint(scheme, name, settings, emit, env)
+    from ml_intern.brains.through_litellm import LiteLLMBrain
+
+    model_id = name if scheme == "litellm" else f"{scheme}/{_named(scheme, name)}"
+    return LiteLLMBrain(f"{scheme}:{name}", _named(scheme, model_id), settings, emit, env)
+
+
+def schemes() -> list[str]:
+    """Every scheme that `--model` takes."""
+    return ["hf", "openai", "transformers", "playbook", *table()["keys"], *table()["keyless"]["names"]]
+
+
+def hub_token(env: Mapping[str, str]) -> str:
+    """The person's Hugging Face token, from the environment or saved by ``hf auth login``; else empty."""
+    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := env.get(variable, "").strip():
+            return token
+    home = (
+        env.get("HF_HOME")
+        or Path(env.get("XDG_CACHE_HOME") or Path(env.get("HOME") or "~").expanduser() / ".cache")
+        / "huggingface"
+    )
+    try:
+        return (
+            Path(env.get("HF_TOKEN_PATH") or Path(home) / "token")
+            .expanduser()
+            .read_text(encoding="utf-8")
+            .strip()
+        )
+    except (OSError, ValueError):
+        return ""
+
+
+def _choose(settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str]) -> str:
+    if settings.base_url:
+        raise UsageError(
+            "A base URL is set, but no model for it.",
+            "Add --model openai:NAME, with a name that the endpoint knows.",
+        )
+    if hub_token(env):
+        return "hf:"
+    emit(
+        Notice(
+            "info",
+            "No --model and no Hugging Face token: a playbook answers. It is no language model and "
+            "understands only its own sentences (ml-intern playbooks lists them).",
+        )
+    )
+    return "playbook:"
+
+
+def _split(model: str) -> tuple[str, str]:
+    scheme, colon, name = model.strip().partition(":")
+    scheme, name = scheme.strip().lower(), name.strip()
+    if colon and scheme in schemes():
+        return scheme, name
+    if not colon and scheme in schemes():
+        raise UsageError(f"Model {model!r} has no colon, did you mean '{scheme}:'?")
+    if "/" in scheme:
+        raise UsageError(f"Model {model!r} names no scheme, did you mean 'hf:{model}'?", _SCHEME_HINT)
+    if not colon:
+        raise UsageError(f"Model {model!r} names no scheme, did you mean 'openai:{model}'?", _SCHEME_HINT)
+    raise UsageError(f"Unknown scheme {scheme!r}{did_you_mean(scheme, schemes())}.", _SCHEME_HINT)
+
+
+_SCHEME_HINT = (
+    "Write SCHEME:NAME with hf, openai, anthropic, transformers, playbook or a provider of LiteLLM."
+)
+
+
+def _named(scheme: str, name: str) -> str:
+    if not name:
+        raise UsageError(f"The model '{scheme}:' lacks a name.", f"Write {scheme}:NAME.")
+    return name
+
+
+def _endpoint(
+    scheme: str, name: str, settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str]
+) -> Brain:
+    from ml_intern.brains.endpoint import EndpointBrain
+
+    if scheme == "hf":
+        name = name or table()["defaults"]["hf"]
+    base_url, key = endpoint_of(scheme, settings, env)
+    return EndpointBrain(
+        f"{scheme}:{_named(scheme, name)}",
+        name,
+        base_url=base_url,
+        api_key=key,
+        settings=settings,
+        emit=emit,
+        facts=_facts(name, base_url),
+    )
+
+
+def endpoint_of(scheme: str, settings: Settings, env: Mapping[str, str]) -> tuple[str, str]:
+    """The URL and the key of an `hf:` or `openai:` model. A key goes only to the host it belongs to.
+
+    ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY`` in one environment are a pair, as for the openai package;
+    a base URL from our own settings is not part of that pair.
+
+    Raises:
+        UsageError: The URL is none.
+        NoBrain: The provider needs a key, and there is none.
+    """
+    own = INFERENCE_PROVIDERS_URL if scheme == "hf" else env.get("OPENAI_BASE_URL", "").strip() or OPENAI_URL
+    url = check_url(settings.base_url or own)
+    if settings.api_key:
+        return url, settings.api_key
+    paired = not settings.base_url and scheme == "openai"
+    if is_openai(url) or paired:
+        key, wanted = env.get("OPENAI_API_KEY", "").strip(), "OPENAI_API_KEY"
+    elif is_hugging_face(url):
+        key, wanted = hub_token(env), "HF_TOKEN"
+    else:
+        return url, NO_KEY
+    if not key and (is_openai(url) or is_hugging_face(url)):
+        raise NoBrain(
+            f"{scheme}: needs a key, and {wanted} is not set.",
+            "Set it, or use --model playbook:, which needs none.",
+        )
+    return url, key or NO_KEY
+
+
+def _facts(name: str, base_url: str) -> Facts:
+    if is_openai(base_url):
+        return lookup(name, "openai")
+    known = lookup(name)
+    if is_loopback(base_url):
+        return Facts(known.context_tokens, FREE.input_usd, FREE.output_usd)
+    return known

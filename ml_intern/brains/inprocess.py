@@ -1,0 +1,86 @@
+"""A model that runs in this process, through smolagents' Transformers model."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from smolagents.models import ChatMessage
+
+from ml_intern.brains.base import Brain, Ending, answer, wire_messages
+from ml_intern.brains.errors import one_line
+from ml_intern.brains.prices import FREE
+from ml_intern.errors import NoBrain
+from ml_intern.settings import Settings
+
+
+class TransformersBrain(Brain):
+    """A causal language model from a folder or the Hub.
+
+    Args:
+        name: A folder, or a model's id on the Hub.
+        settings: The longest reply; the window where the model's own configuration does not say it.
+    """
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        super().__init__(model_id=name)
+        self.label = f"transformers:{name}"
+        self.settings = settings
+
+    @property
+    def context_tokens(self) -> int:  # type: ignore[override]
+        """The window: the person's word, else the model's own configuration, else the setting's default."""
+        if "context_tokens" in self.settings.model_fields_set:
+            return self.settings.context_tokens
+        own = getattr(self.inner.model.config, "max_position_embeddings", None)
+        return own if isinstance(own, int) else self.settings.context_tokens
+
+    def price(self, input_tokens: int, output_tokens: int) -> float | None:
+        """Nothing: it is the person's own machine."""
+        return FREE.price(input_tokens, output_tokens)
+
+    def prepare(self, prompt: str) -> None:
+        """Load the model.
+
+        Raises:
+            NoBrain: It is not there, or is no language model with a chat template.
+        """
+        tokenizer = getattr(self.inner, "tokenizer", None) or self.inner.processor.tokenizer
+        if not tokenizer.chat_template:
+            raise NoBrain(
+                f"{self.label} has no chat template, so it cannot hold a conversation.",
+                "Take an instruct model.",
+            )
+
+    @cached_property
+    def inner(self) -> Any:
+        """smolagents' model; loading takes seconds to minutes."""
+        from smolagents.models import TransformersModel
+
+        try:
+            return TransformersModel(model_id=self.model_id, max_new_tokens=self.settings.max_output_tokens)
+        except (OSError, ValueError, ImportError, RuntimeError) as error:
+            raise NoBrain(
+                f"{self.label} cannot be loaded: {one_line(error)}",
+                "Give a folder or a model's id on the Hub.",
+            ) from error
+
+    def generate(
+        self,
+        messages: list[Any],
+        stop_sequences: list[str] | None = None,
+        response_format: dict[str, Any] | None = None,
+        tools_to_call_from: list[Any] | None = None,
+        **kwargs: Any,
+    ) -> ChatMessage:
+        """The reply to a conversation."""
+        sent = [
+            {"role": m["role"], "content": [{"type": "text", "text": m["content"]}]}
+            for m in wire_messages(messages)
+        ]
+        reply = self.inner.generate(sent, stop_sequences, **kwargs)
+        used = reply.token_usage
+        cut = used.output_tokens >= self.settings.max_output_tokens
+        return answer(
+            reply.content or "", Ending("length" if cut else "stop"), used.input_tokens, used.output_tokens
+        )

@@ -1,0 +1,230 @@
+"""The words of the command line: options, subcommands, help. What they do is imported when they are used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+SANDBOXES = ("local", "docker", "e2b", "none")
+COMPUTES = ("auto", "local", "docker", "slurm", "hf-jobs")
+
+HELP = """\
+An intern for machine learning: one sentence in, a trained, measured, published model out.
+
+Without --model and without a token, a playbook answers: cells written ahead, no language model.
+"""
+EPILOG = """\
+\b
+Examples:
+  ml-intern playbooks
+  ml-intern "train the best small model of Python statements you can in two minutes, and publish it"
+  ml-intern "pretrain a small model on notes.txt and publish it as me/notes" --json
+  ml-intern "…" --model openai:NAME --base-url http://127.0.0.1:8000/v1 --budget "1h, 500k tokens"
+
+\b
+Each option is also an environment variable ML_INTERN_<NAME> and a key in ml-intern.toml.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a limit was reached, 4 something needed was denied,
+5 no brain answered, 130 interrupted.
+"""
+
+
+class Front(click.Group):
+    """A group whose help shows the options of a prompt first: that is what most people came for."""
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Both ways to call."""
+        formatter.write_usage("ml-intern", "[OPTIONS] PROMPT")
+        formatter.write_usage("ml-intern", "COMMAND [OPTIONS] …")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of a prompt, then the commands."""
+        click.Command.format_options(prompt_command, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+class Prompt(click.Command):
+    """The command behind a prompt; its help is that of the whole program."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help of the group, with the group's name."""
+        return front.get_help(click.Context(front, info_name="ml-intern"))
+
+
+def _folder(name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(name, metavar="DIR", type=click.Path(path_type=Path), help=text)
+
+
+state_option = _folder("--state", "Folder of sessions, datasets and the embedded Hub.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, envvar="ML_INTERN_JSON", help="One JSON object on stdout."
+)
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    envvar="ML_INTERN_VERBOSE",
+    help="Whole cells and outputs; tracebacks of failures.",
+)
+quiet_option = click.option("-q", "--quiet", is_flag=True, envvar="ML_INTERN_QUIET", help="Only the answer.")
+session_argument = click.argument("session", required=False)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from ml_intern import __version__
+
+        click.echo(f"ml-intern {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Front, help=HELP, epilog=EPILOG, invoke_without_command=False)
+def front() -> None:
+    """The group of all commands."""
+
+
+@front.command(cls=Prompt, name="run", hidden=True)
+@click.argument("prompt", nargs=-1)
+@click.option(
+    "--model", metavar="SCHEME:NAME", help="Brain: openai:, hf:, transformers:, litellm:, playbook:."
+)
+@click.option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint.")
+@click.option("--sandbox", type=click.Choice(SANDBOXES), help="Where cells run.")
+@click.option("--compute", type=click.Choice(COMPUTES), help="Where jobs run.")
+@click.option("--budget", metavar="TEXT", help='Ceiling: "5 usd, 2 gpu-hours, 1h, 500k tokens, 20 jobs".')
+@click.option("--max-steps", metavar="N", type=click.IntRange(min=1), help="Cells that the run may take.")
+@click.option("--yes", metavar="EFFECTS", help="Effects that need no question: compute,publish,destroy.")
+@click.option("--eval", metavar="FILE_OR_NAME", help="The evaluation that decides.")
+@click.option("--metric", metavar="NAME", help="The metric that decides.")
+@_folder("--workspace", "Folder that the intern works in.")
+@state_option
+@json_option
+@quiet_option
+@verbose_option
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+)
+def prompt_command(
+    prompt: tuple[str, ...], as_json: bool, quiet: bool, verbose: int, yes: str | None, **given: Any
+) -> int:
+    """Run a prompt; the exit code."""
+    text = sys.stdin.read() if prompt == ("-",) else " ".join(prompt)
+    if not text.strip():
+        # A bare call teaches and fails, so that a script notices an empty prompt. (Chat comes later.)
+        click.echo(front.get_help(click.Context(front, info_name="ml-intern")), err=True)
+        raise click.UsageError("There is no prompt.")
+    from ml_intern.cli import running
+
+    return running.run_prompt(
+        text.strip(), given | {"yes": running.effects(yes)}, running.Face(as_json, quiet, verbose)
+    )
+
+
+@front.command("sessions")
+@state_option
+@json_option
+def sessions_command(**given: Any) -> None:
+    """List the sessions, newest first."""
+    from ml_intern.cli import commands
+
+    commands.sessions(**given)
+
+
+@front.command("jobs")
+@session_argument
+@click.option("--log", metavar="JOB", help="Show the log of one job.")
+@state_option
+@json_option
+def jobs_command(**given: Any) -> None:
+    """List the jobs of a session.
+
+    SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
+    """
+    from ml_intern.cli import commands
+
+    commands.jobs(**given)
+
+
+@front.command("experiments")
+@session_argument
+@state_option
+@json_option
+def experiments_command(**given: Any) -> None:
+    """List the experiments of a session.
+
+    SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
+    """
+    from ml_intern.cli import commands
+
+    commands.experiments(**given)
+
+
+@front.command("report")
+@session_argument
+@state_option
+@json_option
+def report_command(**given: Any) -> None:
+    """Write the report of a session.
+
+    SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
+    """
+    from ml_intern.cli import commands
+
+    commands.report(**given)
+
+
+@front.group("hub")
+def hub_group() -> None:
+    """The embedded Hub."""
+
+
+@hub_group.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free."
+)
+@_folder("--root", "Folder of the repositories; nothing: that of the sessions' own Hub.")
+@click.option(
+    "--token", envvar="ML_INTERN_HUB_TOKEN", help="What clients must send; needed beyond this machine."
+)
+@state_option
+def serve_command(**given: Any) -> None:
+    """Serve what sessions have published, for any Hub client (HF_ENDPOINT)."""
+    from ml_intern.cli import commands
+
+    commands.serve_hub(**given)
+
+
+@front.command("tools")
+@click.argument("name", required=False)
+@json_option
+def tools_command(**given: Any) -> None:
+    """List the tools that cells can call.
+
+    With a NAME, the whole help of that tool.
+    """
+    from ml_intern.cli import commands
+
+    commands.tools(**given)
+
+
+@front.command("playbooks")
+@json_option
+def playbooks_command(**given: Any) -> None:
+    """List the playbooks and the sentences that they understand."""
+    from ml_intern.cli import commands
+
+    commands.playbooks(**given)
+
+
+@front.command("doctor")
+@state_option
+@json_option
+def doctor_command(**given: Any) -> int:
+    """Say what works on this machine, and what mends the rest."""
+    from ml_intern.cli import doctor
+
+    return doctor.run(**given)

@@ -1,0 +1,206 @@
+"""What a person wants to see of a session, folded from its events. Each view draws this in its own way."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml_intern.events import (
+    BrainAnswered,
+    CellStarted,
+    Event,
+    ExperimentChanged,
+    JobChanged,
+    Published,
+    SessionFinished,
+    SessionStarted,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+
+OVER = frozenset({"succeeded", "failed", "cancelled"})
+_BARS = "▁▂▃▄▅▆▇█"
+# Metrics of the trainer's own bookkeeping say little about how a job does.
+_DULL = re.compile(r"epoch|learning_rate|grad_norm|runtime|per_second|flos|step|num_tokens|time")
+
+# Escape sequences (CSI, OSC, two-character ones), then every control character but tab, newline and return.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+)
+
+
+@dataclass
+class JobRow:
+    """One job as it stands, with the course of its loss."""
+
+    id: str
+    name: str
+    state: str = "queued"
+    step: int = 0
+    total_steps: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
+    began: float | None = None
+    """When it was first seen running, in seconds since the epoch."""
+    _mark: tuple[float, int] | None = None
+
+    def take(self, event: JobChanged) -> bool:
+        """Fold an event in; whether the state is another one."""
+        moved = event.state != self.state
+        if self.began is None and event.state == "running":
+            self.began = event.at
+        if self._mark is None and event.step > 0:
+            self._mark = (event.at, event.step)
+        loss = event.metrics.get("loss")
+        if loss is not None and math.isfinite(loss) and (event.step > self.step or not self.losses):
+            self.losses.append(loss)
+        self.name, self.state = event.name, event.state
+        self.step, self.total_steps = event.step, event.total_steps
+        self.metrics = dict(event.metrics)
+        return moved
+
+    @property
+    def fraction(self) -> float | None:
+        """Done, between 0 and 1; None while the number of steps is not known."""
+        return min(1.0, self.step / self.total_steps) if self.total_steps > 0 else None
+
+    def seconds_left(self, now: float) -> float | None:
+        """Time left at the pace since the first step; the time before it was imports, not training."""
+        if self._mark is None or self.total_steps <= 0 or self.step <= self._mark[1]:
+            return None
+        pace = (now - self._mark[0]) / (self.step - self._mark[1])
+        return max(0.0, pace * (self.total_steps - self.step))
+
+    def headline(self, count: int = 3) -> str:
+        """The newest metrics that say how it goes, the loss first."""
+        names = sorted((n for n in self.metrics if not _DULL.search(n)), key=lambda n: (n != "loss", n))
+        return " · ".join(f"{n} {show_number(self.metrics[n])}" for n in names[:count])
+
+
+@dataclass
+class Board:
+    """The session so far."""
+
+    session: SessionStarted | None = None
+    step: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    calls: dict[str, ToolStarted] = field(default_factory=dict)
+    """Calls that run at this moment, by id."""
+    progress: dict[str, ToolProgress] = field(default_factory=dict)
+    jobs: dict[str, JobRow] = field(default_factory=dict)
+    experiments: dict[str, ExperimentChanged] = field(default_factory=dict)
+    published: list[Published] = field(default_factory=list)
+    finished: SessionFinished | None = None
+
+    @property
+    def began(self) -> float | None:
+        """When the session began, in seconds since the epoch."""
+        return self.session.at if self.session else None
+
+    def running_jobs(self) -> list[JobRow]:
+        """Jobs that are not over."""
+        return [row for row in self.jobs.values() if row.state not in OVER]
+
+    def take(self, event: Event) -> bool:
+        """Fold an event in; whether the state of a job or the verdict of an experiment is another one."""
+        match event:
+            case SessionStarted():
+                self.session = event
+            case BrainAnswered():
+                self.step = event.step
+                self.input_tokens += event.input_tokens
+                self.output_tokens += event.output_tokens
+            case CellStarted():
+                self.step = event.step
+            case ToolStarted():
+                self.calls[event.call] = event
+            case ToolProgress():
+                self.progress[event.call] = event
+            case ToolFinished():
+                self.calls.pop(event.call, None)
+                self.progress.pop(event.call, None)
+            case JobChanged():
+                return self.jobs.setdefault(event.job, JobRow(event.job, event.name, state="")).take(event)
+            case ExperimentChanged():
+                before = self.experiments.get(event.experiment)
+                self.experiments[event.experiment] = event
+                return before is None or (before.verdict, before.metrics) != (event.verdict, event.metrics)
+            case Published():
+                self.published.append(event)
+            case SessionFinished():
+                self.finished = event
+        return False
+
+
+def sparkline(values: Sequence[float], width: int = 16) -> str:
+    """The course of the values in `width` characters or fewer; each shows the mean of its stretch."""
+    if not values:
+        return ""
+    count = min(width, len(values))
+    edges = [round(i * len(values) / count) for i in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, high = min(means), max(means)
+    span = high - low or 1.0
+    return "".join(_BARS[round((m - low) / span * (len(_BARS) - 1))] for m in means)
+
+
+def show_number(value: float) -> str:
+    """Four digits that matter."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def show_metrics(metrics: Mapping[str, float]) -> str:
+    """All metrics in one line."""
+    return " · ".join(f"{name} {show_number(value)}" for name, value in metrics.items())
+
+
+def show_measured(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Measured values with their intervals, from the JSON of the ledger: ``accuracy 0.81 [0.78, 0.84]``."""
+    return ", ".join(
+        f"{name} {show_number(m['value'])} [{show_number(m['low'])}, {show_number(m['high'])}]"
+        for name, m in metrics.items()
+    )
+
+
+def show_arguments(arguments: Mapping[str, Any], limit: int = 100) -> str:
+    """Arguments as in a call, each value and the whole cut to a length that fits a line."""
+    parts = [f"{name}={shorten(repr(value), 48)}" for name, value in arguments.items() if value is not None]
+    return shorten(", ".join(parts), limit)
+
+
+def shorten(text: str, limit: int) -> str:
+    """The text in one line of at most `limit` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def prose(text: str, limit: int = 400) -> str:
+    """What the brain said before its cell: the text up to the first code block or tag."""
+    said = re.split(r"```|<[a-zA-Z][\w-]*>", text, maxsplit=1)[0].strip()
+    return said if len(said) <= limit else said[: limit - 1] + "…"
+
+
+def clean(text: str) -> str:
+    """The text without what could steer a terminal. Of a line that was drawn over, the last state stays.
+
+    Cells and fetched pages are not trusted: an escape sequence could hide a line or rewrite the title.
+    """
+    lines = (line.rstrip("\r").rsplit("\r", 1)[-1] for line in _ESCAPES.sub("", text).split("\n"))
+    return "\n".join(lines)
+
+
+def excerpt(text: str, lines: int, mark: str = "") -> list[str]:
+    """The lines of a text: all where they fit, else head and tail around a note of what is left out."""
+    all_lines = text.rstrip().splitlines()
+    if len(all_lines) <= lines + 1:
+        return all_lines
+    tail = lines // 3
+    head = lines - tail
+    note = f"{mark}… {len(all_lines) - lines} more lines (-v shows all) …"
+    return [*all_lines[:head], note, *(all_lines[-tail:] if tail else [])]

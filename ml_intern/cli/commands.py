@@ -1,0 +1,217 @@
+"""The subcommands that look at what is there: sessions, jobs, experiments, reports, tools, playbooks, Hub."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ml_intern.cli.board import clean, show_measured, show_number
+from ml_intern.cli.sessions import SessionCard, find_session, list_sessions
+from ml_intern.cli.tables import print_json, print_table
+from ml_intern.durations import show_duration
+from ml_intern.errors import UsageError
+
+if TYPE_CHECKING:
+    from ml_intern.jobs.model import JobStatus
+    from ml_intern.ledger import Experiment
+    from ml_intern.settings import Settings
+
+START_S, POLL_S = 30.0, 0.05
+"""How long the Hub may take to answer, and how often it is tried, in seconds."""
+
+
+def sessions(state: Path | None, as_json: bool) -> None:
+    """List the sessions, newest first."""
+    folder = _settings(state).state
+    cards = list_sessions(folder)
+    if as_json:
+        print_json({"sessions": [card.to_json() for card in cards]})
+    elif cards:
+        rows = [
+            (str(c.index), c.id, c.status, c.created[:16].replace("T", " "), c.model, c.prompt) for c in cards
+        ]
+        print_table(("#", "session", "status", "created", "model", "prompt"), rows)
+    else:
+        click.echo(f"No sessions yet in {folder}.")
+
+
+def jobs(session: str | None, log: str | None, state: Path | None, as_json: bool) -> None:
+    """List the jobs of a session, or show the log of one."""
+    from ml_intern.jobs.local import Jobs
+
+    settings = _settings(state)
+    card = find_session(settings.state, session)
+    # Opening a job store makes its folder; a session that has none is left as it is.
+    store = (
+        Jobs(card.folder / "jobs", None, settings, lambda event: None)
+        if (card.folder / "jobs").is_dir()
+        else None
+    )
+    if log is not None:
+        if store is None:
+            raise UsageError(f"Session {card.id} has no jobs.")
+        _print_log(store, log)
+        return
+    found = store.list() if store else []
+    if as_json:
+        print_json({"session": card.id, "jobs": [job.model_dump(mode="json") for job in found]})
+    elif found:
+        header = ("job", "method", "state", "step", "took", "experiment", "newest metrics")
+        print_table(header, [_job_row(job) for job in found])
+    else:
+        click.echo(f"Session {card.id} has no jobs.")
+
+
+def experiments(session: str | None, state: Path | None, as_json: bool) -> None:
+    """List the experiments of a session."""
+    card = find_session(_settings(state).state, session)
+    found = _ledger_rows(card)
+    if as_json:
+        print_json({"session": card.id, "experiments": [e.model_dump(mode="json") for e in found]})
+    elif found:
+        rows = [_experiment_row(e) for e in found]
+        print_table(("experiment", "parent", "verdict", "seed", "dev", "test", "change"), rows)
+    else:
+        click.echo(f"Session {card.id} has no experiments.")
+
+
+def report(session: str | None, state: Path | None, as_json: bool) -> None:
+    """Write the report of a session; its path."""
+    from ml_intern.hub.report import write_report
+
+    card = find_session(_settings(state).state, session)
+    if not (card.folder / "ledger.sqlite").is_file():
+        raise UsageError(f"Session {card.id} has no experiments to report on.")
+    path = write_report(card.folder)
+    if as_json:
+        print_json({"session": card.id, "report": str(path)})
+    else:
+        click.echo(str(path))
+
+
+def serve_hub(host: str, port: int | None, root: Path | None, token: str | None, state: Path | None) -> None:
+    """Serve the embedded Hub until Ctrl-C."""
+    from ml_intern.hub.server import PORT, listen, serve
+
+    settings = _settings(state)
+    folder = root.expanduser().absolute() if root else settings.state / "hub"
+    # Listening for a moment says whether the address can be had, and which one a port of 0 stands for.
+    with listen(host, port if port is not None else settings.hub_port or PORT) as probe:
+        chosen = int(probe.getsockname()[1])
+    threading.Thread(target=_announce, args=(folder, host, chosen), daemon=True).start()
+    try:
+        serve(folder, host, chosen, token=token)
+    except KeyboardInterrupt:
+        click.echo("Closed.")
+
+
+def _announce(folder: Path, host: str, port: int) -> None:
+    """Say where the Hub is once it answers, so that a script that reads the line can go on at once."""
+    for _ in range(int(START_S / POLL_S)):
+        try:
+            socket.create_connection((host, port), timeout=POLL_S).close()
+        except OSError:
+            time.sleep(POLL_S)
+        else:
+            endpoint = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            click.echo(f"Serving {folder} at {endpoint} (Ctrl-C ends it)")
+            click.echo(f"Clients find it with: export HF_ENDPOINT={endpoint} HF_HUB_DISABLE_XET=1")
+            return
+
+
+def tools(name: str | None, as_json: bool) -> None:
+    """List the tools, or show one."""
+    from ml_intern.registry import load_tools
+    from ml_intern.tooling import did_you_mean
+
+    found = load_tools(_settings(None))
+    if name is not None:
+        chosen = next((spec for spec in found if spec.name == name), None)
+        if chosen is None:
+            raise UsageError(f"There is no tool {name!r}{did_you_mean(name, [s.name for s in found])}.")
+        found = [chosen]
+    if as_json:
+        keys = ("name", "subject", "effect", "needs", "signature", "doc")
+        print_json({"tools": [{k: getattr(s, k) for k in keys} | {"schema": s.json_schema()} for s in found]})
+    elif name is not None:
+        click.echo(f"{found[0].signature}\n\neffect: {found[0].effect}\n\n{found[0].doc}")
+    else:
+        print_table(
+            ("subject", "effect", "tool", ""), [(s.subject, s.effect, s.name, s.summary) for s in found]
+        )
+
+
+def playbooks(as_json: bool) -> None:
+    """List the playbooks. One of the person's own that cannot be read is named; the others are shown."""
+    from ml_intern.brains.playbook import list_playbooks
+
+    problems: list[str] = []
+    found = list_playbooks(_settings(None).playbooks, problems.append)
+    if as_json:
+        keys = ("name", "summary", "sentences", "shipped")
+        shown = [{k: getattr(p, k) for k in keys} | {"path": str(p.path)} for p in found]
+        print_json({"playbooks": shown, "problems": problems})
+        return
+    for playbook in found:
+        click.echo(f"{playbook.name}: {playbook.summary}{'' if playbook.shipped else f' ({playbook.path})'}")
+        for sentence in playbook.sentences:
+            click.echo(f"  {sentence}")
+    click.echo("\nWords in {braces} are yours to choose, parts in [brackets] may be left out.")
+    for problem in problems:
+        click.echo(f"ml-intern: {problem}", err=True)
+
+
+def _settings(state: Path | None) -> Settings:
+    from ml_intern.settings import Settings
+
+    return Settings.load(state=state)
+
+
+def _print_log(store: Any, job: str) -> None:
+    offset, page = 0, store.logs(job)
+    while page.text:
+        click.echo(clean(page.text), nl=False)
+        offset = page.next_offset
+        page = store.logs(job, offset)
+
+
+def _job_row(job: JobStatus) -> tuple[str, ...]:
+    took = show_duration((job.ended or job.started or 0.0) - (job.started or 0.0)) if job.ended else ""
+    steps = f"{job.step}/{job.total_steps}" if job.total_steps else ""
+    newest = (
+        f"{job.failure.kind}: {job.failure.message}"
+        if job.failure
+        else ", ".join(f"{name} {show_number(value)}" for name, value in job.metrics.items())
+    )
+    return (job.id, job.method, job.state, steps, took, job.experiment or "", newest)
+
+
+def _experiment_row(e: Experiment) -> tuple[str, ...]:
+    shown = e.model_dump(mode="json", include={"dev", "test"})
+    return (
+        e.id,
+        e.parent or "",
+        e.verdict,
+        str(e.seed),
+        show_measured(shown["dev"]),
+        show_measured(shown["test"]),
+        e.change,
+    )
+
+
+def _ledger_rows(card: SessionCard) -> list[Experiment]:
+    from ml_intern.ledger import Ledger
+
+    path = card.folder / "ledger.sqlite"
+    if not path.is_file():
+        return []
+    ledger = Ledger(path)
+    try:
+        return ledger.list()
+    finally:
+        ledger.close()

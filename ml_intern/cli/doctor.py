@@ -1,0 +1,198 @@
+"""`ml-intern doctor`: what works on this machine, and the command that mends what does not.
+
+Each check looks at the thing itself (bubblewrap starts a process, docker asks its daemon). Of tokens only the
+presence is told, never a part of their value.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from ml_intern.cli.tables import print_json
+from ml_intern.errors import InternError
+
+if TYPE_CHECKING:
+    from ml_intern.settings import Settings
+
+Mark = Literal["ok", "missing", "failed"]
+MARKS = {"ok": "✓", "missing": "-", "failed": "✗"}
+LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "huggingface_hub", "smolagents")
+LOW_DISK_GB = 5.0
+_ANSWER_S = 5.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: The thing.
+        mark: ``ok``, ``missing`` (goes on without it) or ``failed`` (needed).
+        found: What was seen.
+        mend: What to do, when something is to be done.
+    """
+
+    name: str
+    mark: Mark
+    found: str
+    mend: str = ""
+
+
+def run(state: Path | None, as_json: bool) -> int:
+    """Look at everything; 0 when nothing that is needed is missing."""
+    from ml_intern.settings import Settings
+
+    checks = list(look(Settings.load(state=state)))
+    code = 1 if any(check.mark == "failed" for check in checks) else 0
+    if as_json:
+        print_json({"ok": code == 0, "checks": [asdict(check) for check in checks]})
+        return code
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        click.echo(f"{MARKS[check.mark]} {check.name:<{width}}  {check.found}")
+        if check.mend:
+            click.echo(f"  {'':<{width}}  → {check.mend}")
+    return code
+
+
+def look(settings: Settings) -> Iterator[Check]:
+    """The checks, one after another."""
+    yield _python()
+    yield _libraries()
+    yield _bubblewrap()
+    yield _docker()
+    yield _gpu()
+    yield from _machine(settings.state)
+    yield from _tokens(settings)
+    yield _brain(settings)
+    yield _hub(settings)
+
+
+def _python() -> Check:
+    # An older Python cannot even import this file; pip and the Makefile refuse it first.
+    return Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+
+
+def _libraries() -> Check:
+    seen = {name: _version(name) for name in LIBRARIES}
+    if lost := [name for name, found in seen.items() if not found]:
+        return Check("libraries", "failed", f"not installed: {', '.join(lost)}", "pip install -e .")
+    return Check("libraries", "ok", ", ".join(f"{name} {found}" for name, found in seen.items()))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _bubblewrap() -> Check:
+    from ml_intern.sandbox.local import INSTALL, LocalSandbox
+
+    if problem := LocalSandbox.problem():
+        found = f"{problem.rstrip('.')}: only the playbooks that ship run here, without walls"
+        return Check("sandbox", "missing", found, INSTALL)
+    return Check("sandbox", "ok", LocalSandbox().describe())
+
+
+def _docker() -> Check:
+    path = shutil.which("docker")
+    if path is None:
+        return Check("docker", "missing", "no client; nothing needs it", "")
+    ok, said = _ask([path, "version", "--format", "{{.Server.Version}}"])
+    if not ok:
+        return Check(
+            "docker", "missing", f"the client is at {path}, no daemon answers", "systemctl start docker"
+        )
+    return Check("docker", "ok", f"daemon {said}")
+
+
+def _gpu() -> Check:
+    ok, said = _ask(["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader"])
+    if not ok or not said:
+        return Check("gpu", "missing", "none: jobs train on the CPU")
+    return Check("gpu", "ok", "; ".join(said.splitlines()))
+
+
+def _machine(state: Path) -> Iterator[Check]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    yield Check("machine", "ok", f"{cores} cores, {memory:.1f} GB of memory")
+    place = next(path for path in (state, *state.parents) if path.exists())
+    if not os.access(place, os.W_OK):
+        yield Check("state folder", "failed", f"{state} cannot be written", "Name another: --state DIR")
+        return
+    free = shutil.disk_usage(place).free / 1e9
+    low = free < LOW_DISK_GB
+    yield Check(
+        "state folder",
+        "missing" if low else "ok",
+        f"{state}, {free:.1f} GB free",
+        f"Free some space (below {LOW_DISK_GB:g} GB trainings may run out), or name another: --state DIR"
+        if low
+        else "",
+    )
+
+
+def _tokens(settings: Settings) -> Iterator[Check]:
+    """Whether credentials are there. Nothing of their values is shown."""
+    from ml_intern.brains.factory import hub_token
+
+    there = bool(hub_token(os.environ))
+    yield (
+        Check("hub token", "ok", "there") if there else Check("hub token", "missing", "none", "hf auth login")
+    )
+    key = bool(settings.api_key or os.environ.get("OPENAI_API_KEY", "").strip())
+    mend = "export OPENAI_API_KEY=… where the endpoint asks for one"
+    yield Check("endpoint key", "ok", "there") if key else Check("endpoint key", "missing", "none", mend)
+
+
+def _brain(settings: Settings) -> Check:
+    from ml_intern.brains.factory import build_brain
+
+    connect = "--model openai:NAME --base-url URL, or hf auth login"
+    try:
+        brain = build_brain(settings, lambda event: None)
+        if not brain.language_model:
+            found = "playbooks: no language model (ml-intern playbooks lists the sentences)"
+            return Check("brain", "missing", found, connect)
+        brain.prepare("")
+    except InternError as error:
+        return Check("brain", "failed" if settings.model else "missing", str(error))
+    return Check("brain", "ok", f"{brain.label} answers")
+
+
+def _hub(settings: Settings) -> Check:
+    from ml_intern.hub.client import Hub
+
+    try:
+        hub = Hub(settings, settings.state)
+    except InternError as error:
+        return Check("hub", "failed", str(error), "Mend HF_ENDPOINT or the setting 'hub'")
+    return Check("hub", "ok", f"models are published to {hub.label}")
+
+
+def _ask(argv: list[str]) -> tuple[bool, str]:
+    """Whether a program answers well, and what it says."""
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=_ANSWER_S, stdin=subprocess.DEVNULL
+        )
+    except FileNotFoundError:
+        return False, "not installed"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, str(error)
+    said = (done.stdout if done.returncode == 0 else done.stderr or done.stdout).strip()
+    return done.returncode == 0, said

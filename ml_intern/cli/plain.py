@@ -1,0 +1,259 @@
+"""The view for pipes, files and logs: line after line, and never a long silence while something runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from ml_intern.cli.board import (
+    OVER,
+    Board,
+    JobRow,
+    clean,
+    excerpt,
+    prose,
+    shorten,
+    show_arguments,
+    show_metrics,
+)
+from ml_intern.durations import show_duration
+from ml_intern.events import (
+    ApprovalAnswered,
+    ApprovalNeeded,
+    BrainAnswered,
+    CellFinished,
+    CellOutput,
+    CellStarted,
+    Event,
+    ExperimentChanged,
+    JobChanged,
+    Notice,
+    Published,
+    SessionFinished,
+    SessionStarted,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+
+PULSE_S = 4.0
+"""Something is said at least this often while the session works."""
+CODE_LINES = 12
+OUTPUT_LINES = 9
+
+
+class View(Protocol):
+    """What shows a session to a person."""
+
+    def show(self, event: Event) -> None:
+        """Take one event of the session."""
+
+    def say(self, text: str) -> None:
+        """A line of the command line's own."""
+
+    def pause(self) -> AbstractContextManager[None]:
+        """A context in which the view is still, so that a question can be asked."""
+
+    def close(self) -> None:
+        """Give the terminal back. Closing twice does no harm."""
+
+
+class SilentView:
+    """Shows nothing but what must reach a person: for `-q` and `--json`."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def show(self, event: Event) -> None:
+        """Nothing: what went wrong is told at the end."""
+
+    def say(self, text: str) -> None:
+        """A line of the command line's own."""
+        self._write(text)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Nothing to still."""
+        yield
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class PlainView:
+    """One line an event, with the time since the start.
+
+    Args:
+        write: Takes each line, without its end.
+        verbose: Whole cells and outputs.
+        pulse_s: Longest silence, in seconds, while the session works.
+    """
+
+    def __init__(self, write: Callable[[str], None], verbose: int = 0, pulse_s: float = PULSE_S) -> None:
+        self.board = Board()
+        self._write = write
+        self._verbose = bool(verbose)
+        self._pulse_s = pulse_s
+        self._began = time.time()
+        self._last_line = time.monotonic()
+        self._told: dict[str, float] = {}
+        self._printed: list[str] = []
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._pulse = threading.Thread(target=self._keep_talking, name="view-pulse", daemon=True)
+        self._pulse.start()
+
+    def show(self, event: Event) -> None:
+        """Take one event of the session."""
+        with self._lock:
+            moved = self.board.take(event)
+            if not isinstance(event, CellOutput):
+                self._flush_output()
+            self._tell(event, moved)
+
+    def say(self, text: str) -> None:
+        """A line of the command line's own."""
+        with self._lock:
+            self._line(text)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Hold every line back while a question is asked."""
+        with self._lock:
+            yield
+
+    def close(self) -> None:
+        """End the pulse."""
+        self._over.set()
+        with self._lock:
+            self._flush_output()
+
+    def _tell(self, event: Event, moved: bool) -> None:
+        match event:
+            case SessionStarted():
+                self._began = event.at
+                self._line(
+                    f"session {event.session} · {event.model} · sandbox {event.sandbox}: {event.isolation}"
+                )
+                self._line(f"workspace {event.workspace}")
+            case BrainAnswered():
+                self._tell_answer(event)
+            case CellStarted():
+                self._block(clean(event.code), CODE_LINES, "  | ")
+            case CellOutput():
+                self._printed.append(event.text)
+            case CellFinished():
+                self._tell_cell_end(event)
+            case ToolStarted():
+                self._line(f"→ {event.tool}({show_arguments(event.arguments)})")
+            case ToolProgress():
+                if self._due(event.call):
+                    share = f" {event.fraction:.0%}" if event.fraction is not None else ""
+                    self._line(f"  {event.message}{share}")
+            case ToolFinished():
+                mark = "✓" if event.ok else "✗"
+                self._line(f"{mark} {event.tool} {show_duration(event.seconds)}: {self._cut(event.summary)}")
+            case JobChanged():
+                if self._due(f"job {event.job}") or moved:
+                    self._told[f"job {event.job}"] = time.monotonic()
+                    self._line(self._job(self.board.jobs[event.job]))
+            case ExperimentChanged():
+                if moved:
+                    self._line(
+                        f"experiment {event.experiment} {event.verdict}: {event.change} · "
+                        f"{show_metrics(event.metrics) or 'not measured yet'}"
+                    )
+            case _:
+                self._tell_rest(event)
+
+    def _tell_rest(self, event: Event) -> None:
+        match event:
+            case ApprovalNeeded():
+                call = f"{event.tool}({show_arguments(event.arguments)})"
+                self._line(
+                    f"? {call} needs a yes: {event.reason}; effect {event.effect}, price {event.price}"
+                )
+            case ApprovalAnswered():
+                self._line(f"  {'allowed' if event.allowed else 'denied'} {event.reason}".rstrip())
+            case Published():
+                self._line(f"published {event.kind_of_repo} {event.repo}: {event.url}")
+            case Notice():
+                self._line(event.text if event.level == "info" else f"{event.level}: {event.text}")
+            case SessionFinished():
+                self._line(f"session {event.status}")
+            case _:
+                pass
+
+    def _tell_answer(self, event: BrainAnswered) -> None:
+        # A playbook counts no tokens and takes no time.
+        tokens = f" · {event.input_tokens:,}+{event.output_tokens:,} tokens" if event.output_tokens else ""
+        self._line(f"step {event.step}{tokens}" + (f" · {show_duration(event.seconds)}" if tokens else ""))
+        for line in prose(event.text, 4000 if self._verbose else 400).splitlines():
+            if line.strip():
+                self._line(f"  {line}")
+
+    def _tell_cell_end(self, event: CellFinished) -> None:
+        if event.ok:
+            return
+        self._line(f"✗ the cell failed after {show_duration(event.seconds)}")
+        lines = event.observation.rstrip().splitlines()
+        for line in lines if self._verbose else lines[-6:]:
+            self._line(f"  ! {line}")
+
+    def _flush_output(self) -> None:
+        if self._printed:
+            text, self._printed = clean("".join(self._printed)), []
+            self._block(text, OUTPUT_LINES, "  < ")
+
+    def _block(self, text: str, lines: int, margin: str) -> None:
+        for line in text.rstrip().splitlines() if self._verbose else excerpt(text, lines):
+            self._line(margin + (line if self._verbose else shorten_line(line)))
+
+    def _cut(self, text: str) -> str:
+        return text if self._verbose else shorten(text, 140)
+
+    def _due(self, what: str) -> bool:
+        now = time.monotonic()
+        if now - self._told.get(what, -1e9) < self._pulse_s:
+            return False
+        self._told[what] = now
+        return True
+
+    def _job(self, row: JobRow) -> str:
+        share = f" {row.step}/{row.total_steps}" if row.total_steps else ""
+        left = row.seconds_left(time.time()) if row.state not in OVER else None
+        parts = [
+            f"job {row.id} {row.state}{share}",
+            row.headline(),
+            f"{show_duration(left)} left" if left else "",
+        ]
+        return " · ".join(filter(None, parts))
+
+    def _keep_talking(self) -> None:
+        while not self._over.wait(self._pulse_s / 4):
+            with self._lock:
+                if self.board.session is None or self.board.finished is not None:
+                    continue
+                if time.monotonic() - self._last_line >= self._pulse_s:
+                    self._line(self._what_runs())
+
+    def _what_runs(self) -> str:
+        if jobs := self.board.running_jobs():
+            return " | ".join(self._job(row) for row in jobs)
+        if calls := list(self.board.calls.values()):
+            return "  … " + ", ".join(f"{c.tool} {show_duration(time.time() - c.at)}" for c in calls)
+        return f"  … step {self.board.step} goes on"
+
+    def _line(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        stamp = f"[{max(0.0, time.time() - self._began):6.1f}s]"
+        for line in clean(text).splitlines() or [""]:
+            self._write(f"{stamp} {line}")
+
+
+def shorten_line(line: str, limit: int = 160) -> str:
+    """A line cut at its end; its indent stays."""
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,163 @@
+"""A prompt from the command line: settings, session, view, and what is said at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ml_intern.cli.ending import ending, failure
+from ml_intern.cli.plain import PlainView, SilentView, View
+from ml_intern.cli.stopping import Stopper
+from ml_intern.errors import InternError, Interrupted
+
+if TYPE_CHECKING:
+    from ml_intern.api import RunResult
+    from ml_intern.router import Approver
+    from ml_intern.settings import Settings
+
+
+@dataclass(frozen=True)
+class Face:
+    """How much is shown, and in which form."""
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+
+
+def effects(text: str | None) -> list[str] | None:
+    """The words of `--yes`, split; the gate checks that they are effects."""
+    return None if text is None else [word for word in text.replace(",", " ").split() if word]
+
+
+def run_prompt(prompt: str, given: dict[str, Any], face: Face) -> int:
+    """Run a session on a prompt; the exit code.
+
+    Args:
+        prompt: The person's sentence.
+        given: Settings from the flags; None where a flag was not used.
+        face: What is shown.
+    """
+    from ml_intern.settings import Settings
+
+    settings = Settings.load(**given)
+    with _only_ours_on_stdout(face) as out:
+        view = _choose_view(face, out)
+        try:
+            result = _drive(settings, prompt, view, face, out)
+        finally:
+            view.close()
+        _tell_result(result, face, out)
+    return result.exit_code
+
+
+def _drive(settings: Settings, prompt: str, view: View, face: Face, out: TextIO) -> RunResult:
+    from ml_intern.session import Session
+
+    stop = threading.Event()
+    session = Session.create(settings, prompt, approver=_approver(view, face, stop.is_set))
+
+    def last_words() -> None:
+        view.close()
+        _writer(sys.stderr)("ml-intern: Stopped at once.")
+        if face.as_json:
+            _writer(out)(json.dumps(failure("Stopped at once.", Interrupted.exit_code, session.id)))
+
+    with Stopper(session, stop, view.say, last_words):
+        try:
+            for event in session.run():
+                view.show(event)
+            return session.result()
+        finally:
+            session.close()
+
+
+def _approver(view: View, face: Face, stopped: Callable[[], bool]) -> Approver | None:
+    """Who answers the gate: the person at the terminal, or nobody (which is a no)."""
+    if face.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    from ml_intern.cli.approvals import Terminal
+
+    return Terminal(view, stopped)
+
+
+def _choose_view(face: Face, out: TextIO) -> View:
+    if face.as_json and face.verbose:
+        return PlainView(_writer(sys.stderr), face.verbose)
+    if face.as_json or face.quiet:
+        return SilentView(_writer(sys.stderr))
+    if out.isatty() and os.environ.get("TERM") != "dumb":
+        from ml_intern.cli.live import LiveView
+
+        return LiveView(out, face.verbose)
+    return PlainView(_writer(out), face.verbose)
+
+
+def _writer(stream: TextIO) -> Callable[[str], None]:
+    gone = False
+
+    def write(line: str) -> None:
+        nonlocal gone
+        if gone:
+            return
+        try:
+            stream.write(line + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            # A reader that leaves (`| head`) must not end a training; the file descriptor becomes a sink.
+            gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+    return write
+
+
+@contextmanager
+def _only_ours_on_stdout(face: Face) -> Iterator[TextIO]:
+    """The stream for our own words.
+
+    With `--json` and `-q` what libraries and child processes print goes to stderr, at the level of the file
+    descriptor, so that stdout carries one document whatever happens.
+    """
+    if not (face.as_json or face.quiet):
+        yield sys.stdout
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="replace") as out:
+            yield out
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _tell_result(result: RunResult, face: Face, out: TextIO) -> None:
+    write = _writer(out)
+    if face.as_json:
+        write(json.dumps(result.to_json(), ensure_ascii=False, default=str))
+    elif not face.quiet:
+        write("\n" + "\n".join(ending(result.to_json(), _report(result))))
+    elif result.answer:
+        write(result.answer)
+    if result.exit_code:
+        _writer(sys.stderr)(
+            f"ml-intern: {result.errors[-1] if result.errors else f'the session is {result.status}'}"
+        )
+
+
+def _report(result: RunResult) -> str:
+    """Where the report is; a report that cannot be written must not hide what the run has reached."""
+    if not result.experiments:
+        return ""
+    try:
+        return str(result.report())
+    except (InternError, OSError) as error:
+        return f"could not be written: {error}"

@@ -1,0 +1,92 @@
+"""The sessions of a state folder, and how a person points at one: by index, unique prefix or path."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_intern.errors import UsageError
+
+CARD = "session.json"
+
+
+@dataclass(frozen=True)
+class SessionCard:
+    """What is known of a session without opening its journal. `index` 1 is the newest."""
+
+    index: int
+    id: str
+    prompt: str
+    status: str
+    model: str
+    created: str
+    exit_code: int | None
+    folder: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as one JSON object."""
+        return asdict(self) | {"folder": str(self.folder)}
+
+
+def list_sessions(state: Path) -> list[SessionCard]:
+    """The sessions below a state folder, newest first. One whose card is damaged is shown as such."""
+    root = state / "sessions"
+    folders = [path.parent for path in root.glob(f"*/{CARD}")] if root.is_dir() else []
+    # The card is written in whole seconds; within one the folder's own time decides.
+    found = [(_read(folder), (folder / "journal.sqlite").exists(), folder) for folder in folders]
+    found.sort(key=lambda entry: (entry[0].get("created", ""), _made(entry[2])), reverse=True)
+    return [_card(index, data, folder) for index, (data, _, folder) in enumerate(found, 1)]
+
+
+def find_session(state: Path, reference: str | None) -> SessionCard:
+    """The session that a person means; nothing means the newest.
+
+    Raises:
+        UsageError: There is none, or several begin like this.
+    """
+    if reference and (path := Path(reference).expanduser()).is_dir() and (path / CARD).is_file():
+        folder = path.absolute()
+        return _card(0, _read(folder), folder)
+    cards = list_sessions(state)
+    if not cards:
+        raise UsageError(f"There are no sessions in {state}.", "--state DIR names another folder.")
+    if reference is None:
+        return cards[0]
+    if reference.isdecimal() and 1 <= int(reference) <= len(cards):
+        return cards[int(reference) - 1]
+    fitting = [card for card in cards if card.id.startswith(reference)]
+    exact = [card for card in fitting if card.id == reference]
+    if len(exact or fitting) == 1:
+        return (exact or fitting)[0]
+    if fitting:
+        ids = ", ".join(card.id for card in fitting[:4]) + (", …" if len(fitting) > 4 else "")
+        raise UsageError(f"{len(fitting)} sessions begin with {reference!r}: {ids}.", "Write more of the id.")
+    raise UsageError(f"There is no session {reference!r}.", "ml-intern sessions lists them.")
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        data = json.loads((folder / CARD).read_text())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _made(folder: Path) -> int:
+    return folder.stat().st_mtime_ns if folder.exists() else 0
+
+
+def _card(index: int, data: dict[str, Any], folder: Path) -> SessionCard:
+    code = data.get("exit_code")
+    return SessionCard(
+        index=index,
+        id=str(data.get("id") or folder.name),
+        prompt=str(data.get("prompt", "")),
+        status=str(data.get("status") or "damaged"),
+        model=str(data.get("model", "")),
+        created=str(data.get("created", "")),
+        exit_code=code if isinstance(code, int) else None,
+        folder=folder,
+    )

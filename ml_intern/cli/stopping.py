@@ -1,0 +1,85 @@
+"""Ctrl-C: once asks the session to end after the cell's interrupt, twice ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Protocol
+
+from ml_intern.errors import Interrupted
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CLOSE_S = 3.0
+"""How long a second Ctrl-C waits for the session to put its things away, in seconds."""
+
+
+class Stoppable(Protocol):
+    """What of a session is needed here."""
+
+    def interrupt(self) -> None:
+        """Ask the session to end; returns at once."""
+
+    def close(self) -> None:
+        """Put everything away."""
+
+
+class Stopper:
+    """Catches Ctrl-C and SIGTERM while a session runs and is put away.
+
+    Args:
+        session: The session to stop.
+        asked: Set at the first signal.
+        say: Tells the person what happens.
+        last_words: Called before the process ends at once: gives the terminal back, says what is to be said.
+    """
+
+    def __init__(
+        self,
+        session: Stoppable,
+        asked: threading.Event,
+        say: Callable[[str], None],
+        last_words: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._asked = asked
+        self._say = say
+        self._last_words = last_words
+        self._before: dict[int, Any] = {}
+        self._ending = threading.Lock()
+        self._over = False
+
+    def __enter__(self) -> Stopper:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {s: signal.signal(s, self._on_signal) for s in STOP_SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._ending:
+            self._over = True
+        for number, handler in self._before.items():
+            # After a stop only the last words are left; one Ctrl-C too many must not cut them off.
+            signal.signal(number, signal.SIG_IGN if self._asked.is_set() else handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # A handler runs between two lines of the main thread, which may hold any lock: threads do the work.
+        work = self._at_once if self._asked.is_set() else self._gently
+        self._asked.set()
+        threading.Thread(target=work, name="stop", daemon=True).start()
+
+    def _gently(self) -> None:
+        self._say("Interrupted: waiting for the cell to end. Ctrl-C again stops at once.")
+        self._session.interrupt()
+
+    def _at_once(self) -> None:
+        closing = threading.Thread(target=self._session.close, name="close", daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
+        with self._ending:
+            if not self._over:
+                self._last_words()
+                os._exit(Interrupted.exit_code)

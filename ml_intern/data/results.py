@@ -1,0 +1,73 @@
+"""What the dataset tools answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from ml_intern.data.units import Unit
+
+
+class DatasetView(BaseModel):
+    """What a source holds.
+
+    Attributes:
+        format: The name of TRL's format that it has.
+        methods: Training methods that take it as it is.
+        group: Column whose groups a split keeps whole.
+        sample: Rows, long values shortened.
+        more: How to read on.
+    """
+
+    source: str
+    split: str | None
+    splits: list[str]
+    rows: int
+    columns: dict[str, str]
+    unit: Unit | None
+    group: str | None
+    format: str
+    methods: list[str]
+    sample: list[dict[str, Any]]
+    more: str
+    notes: list[str] = Field(default_factory=list)
+
+
+class MadeDataset(BaseModel):
+    """A new dataset of the session. `id` is what other tools take; `path` is its file of JSON lines."""
+
+    id: str
+    rows_before: int
+    rows: int
+    columns: dict[str, str]
+    format: str
+    methods: list[str]
+    path: Path
+    notes: list[str] = Field(default_factory=list)
+
+
+class SplitResult(BaseModel):
+    """What a split made.
+
+    Attributes:
+        train: Id of the dataset to train on.
+        eval: Name of the sealed evaluation, for `evaluate`; None where nothing was sealed.
+        rows: Rows of each split.
+        datasets: Ids of held-out splits that were not sealed.
+        dropped_duplicates: Training rows left out because they repeat a held-out one.
+        group: Column whose groups were kept whole.
+        scorers: How the evaluation scores.
+        primary: The scorer that decides.
+    """
+
+    train: str
+    eval: str | None
+    rows: dict[str, int]
+    datasets: dict[str, str] = Field(default_factory=dict)
+    dropped_duplicates: int
+    group: str | None
+    scorers: list[str] = Field(default_factory=list)
+    primary: str | None = None
+    notes: list[str] = Field(default_factory=list)

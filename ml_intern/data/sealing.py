@@ -1,0 +1,153 @@
+"""Hand held-out rows to the host's evaluations, and to nothing that a cell or a training can read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ml_intern.data.audit import looks_like_python
+from ml_intern.data.formats import detect, is_messages, reformat
+from ml_intern.data.table import text_column, text_of
+from ml_intern.errors import ToolError
+from ml_intern.tooling import did_you_mean
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ml_intern.evals.store import Evals
+
+
+# A final number after "####", as in worked answers, or an answer that is nothing but a number.
+_NUMBER_LAST = re.compile(r"(?:^|####|=)\s*[-+]?[$€£]?\d[\d.,]*\s*%?\s*$")
+
+
+@dataclass
+class SealedEval:
+    """What is registered: rows with input, target, split and group; how they are asked and scored."""
+
+    name: str
+    rows: list[dict[str, Any]]
+    scorers: list[str]
+    primary: str
+    target: str | None
+    grouped: bool
+    asking: dict[str, Any]
+    notes: list[str]
+
+
+@dataclass
+class _Items:
+    items: pl.DataFrame
+    scorers: list[str]
+    asking: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(
+    name: str,
+    held: Mapping[str, pl.DataFrame],
+    group: str | None,
+    scorers: list[str] | None,
+    primary: str | None,
+) -> SealedEval:
+    """Bring held-out rows into the form of an evaluation and choose its scorers.
+
+    Raises:
+        ToolError: Nothing tells what is asked and what is right.
+    """
+    import polars as pl
+
+    together = pl.concat([rows.with_columns(pl.lit(split).alias("__split")) for split, rows in held.items()])
+    made = _items(together.drop("__split"))
+    used = scorers or made.scorers
+    if primary is not None and primary not in used:
+        hint = f"They are {', '.join(used)}."
+        raise ToolError(
+            f"primary = {primary!r} is not one of the scorers{did_you_mean(primary, used) or '.'}", hint
+        )
+    frame = made.items.with_columns(together["__split"].alias("split"))
+    if group:
+        frame = frame.with_columns(together[group].cast(pl.String).alias("group"))
+    target = "target" if "target" in frame.columns else None
+    return SealedEval(
+        name, frame.to_dicts(), used, primary or used[0], target, bool(group), made.asking, made.notes
+    )
+
+
+def _items(rows: pl.DataFrame) -> _Items:
+    """What is asked of a model: the text itself, or a prompt and what is right for it."""
+    import polars as pl
+
+    found, notes = rows, list[str]()
+    if detect(rows).name in ("language_modeling", "unknown") and (text := text_column(rows)):
+        python = looks_like_python(rows, rows[text])
+        scorers = ["bits_per_byte", "python_parses"] if python else ["bits_per_byte"]
+        return _Items(pl.DataFrame({"input": rows[text]}), scorers)
+    if detect(rows).name != "prompt_completion":
+        found, notes = _pairs(rows)
+    chat = is_messages(found, "prompt")
+    asked = [_last(value) if chat else text_of(value) for value in found["prompt"].to_list()]
+    right = [text_of(value) if not chat else _last(value) for value in found["completion"].to_list()]
+    if not all(asked) or not all(right):
+        raise ToolError("Some held-out rows have no prompt or no completion.", "Filter them out first.")
+    if chat and any(len(value) > 1 for value in found["prompt"].to_list()):
+        notes = [
+            *notes,
+            "The evaluation asks the last question of each conversation, without what came before.",
+        ]
+    # Half a token a character is plenty for the longest answers but one in twenty.
+    longest = sorted(map(len, right))[int(0.95 * (len(right) - 1))]
+    asking = {"chat": chat, "max_new_tokens": max(16, min(1024, longest // 2 + 16))}
+    numbers = sum(bool(_NUMBER_LAST.search(text)) for text in right) >= 0.95 * len(right)
+    return _Items(
+        pl.DataFrame({"input": asked, "target": right}),
+        ["numeric_match", "exact_match"] if numbers else ["exact_match"],
+        asking,
+        notes,
+    )
+
+
+def _pairs(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    try:
+        found, notes = reformat(rows, "prompt_completion")
+    except ToolError as error:
+        raise ToolError(
+            f"Nothing tells what an evaluation asks and what is right: {error.message}",
+            "Use reformat_dataset first, or seal=False.",
+        ) from None
+    if found.height != rows.height:
+        raise ToolError("Some held-out rows have no prompt or no completion.", "Filter them out first.")
+    return found, notes
+
+
+def _last(messages: list[dict[str, str]]) -> str:
+    return text_of(messages[-1].get("content")) if messages else ""
+
+
+def register(evals: Evals, sealed: SealedEval) -> None:
+    """Hand the rows over."""
+    evals.register(
+        sealed.name,
+        sealed.rows,
+        sealed.scorers,
+        sealed.primary,
+        input="input",
+        target=sealed.target,
+        split_by="split",
+        group="group" if sealed.grouped else None,
+        asking=sealed.asking,
+    )
+
+
+def sweep(evals: Evals, train: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Leave out what the guard would refuse at launch: rows that hold items of this or of another evaluation.
+
+    Raises:
+        ToolError: Nothing would be left.
+    """
+    bad = set(evals.guard(train.to_dicts()).row_numbers)
+    if len(bad) == train.height:
+        raise ToolError("No training row is left: every one holds a held-out item.", "Split the data anew.")
+    return (train[[i for i in range(train.height) if i not in bad]], len(bad)) if bad else (train, 0)

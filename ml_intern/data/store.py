@@ -1,0 +1,296 @@
+"""Versioned datasets of a session: what came of which source, by what operation, never changed afterwards.
+
+A dataset is a folder ``<name>/<version>`` with ``data.jsonl`` and ``lineage.json``. It is written beside its
+place and moved there whole, so a dataset that can be seen is complete. Saving the same content by the same
+operation again gives the version that is there: a call that is repeated after a crash makes nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pydantic import BaseModel, Field, ValidationError
+
+from ml_intern import __version__
+from ml_intern.data import sources
+from ml_intern.data.table import Table, columns_of, digest
+from ml_intern.data.units import CHUNK_CHARS, Unit
+from ml_intern.errors import ToolError
+from ml_intern.tooling import did_you_mean
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ml_intern.files import Files
+
+Rows: TypeAlias = "list[dict[str, Any]] | Table | pl.DataFrame"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
+_REF = re.compile(rf"(?P<name>{_NAME.pattern})(?:@(?P<version>\d+))?")
+_HUB = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?::(?P<split>[\w./-]+))?")
+
+# Datasets do not change, so the ones that were opened last stay in memory.
+RECENT = 4
+
+
+class Lineage(BaseModel):
+    """Where a dataset comes from.
+
+    Attributes:
+        source: What was opened, as the caller called it.
+        operation: The tool that made the dataset.
+        arguments: What the tool was told.
+        code: Version of ML Intern that did it.
+        rows_before: Rows that went in.
+        rows_after: Rows that came out.
+        parents: Ids of the datasets that it was made from.
+        sha256: Of the bytes of the source.
+    """
+
+    source: str
+    operation: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    code: str = __version__
+    rows_before: int = 0
+    rows_after: int = 0
+    parents: list[str] = Field(default_factory=list)
+    sha256: str = ""
+
+
+class DatasetInfo(BaseModel):
+    """A stored dataset. `sha256` is that of ``data.jsonl``; `created` is seconds since the epoch."""
+
+    id: str
+    rows: int
+    columns: dict[str, str]
+    path: Path
+    lineage: Lineage
+    sha256: str
+    created: float = 0.0
+
+
+class DatasetStore:
+    """Opens sources and keeps what is made of them.
+
+    Args:
+        folder: Where the datasets of the session live.
+        files: What paths may be read.
+        fetch: Downloads a dataset of the Hub and gives its folder; nothing where there is no Hub.
+    """
+
+    def __init__(self, folder: Path, files: Files, fetch: Callable[[str], Path] | None = None) -> None:
+        self.folder = folder
+        self.files = files
+        self.fetch = fetch
+        self._saving = threading.Lock()
+        self._remembering = threading.Lock()
+        self._recent: OrderedDict[tuple[Any, ...], Table] = OrderedDict()
+
+    def open(
+        self, source: str, split: str | None = None, unit: Unit | None = None, size: int = CHUNK_CHARS
+    ) -> Table:
+        """The rows of a source.
+
+        Args:
+            source: ``name@version`` or ``name`` (the newest) of the store, ``python-stdlib``, a path, or a
+                Hub id; a path or Hub id may end in ``:split``.
+            split: Which split, where the source has several; train when it is not said.
+            unit: How to cut text into rows; nothing means what suits it.
+            size: Characters of a chunk.
+
+        Raises:
+            ToolError: It is missing, empty, broken or lies where tools may not read.
+        """
+        source = source.strip()
+        if not source:
+            raise ToolError("No source was named.", "Name a dataset, a path, 'python-stdlib' or a Hub id.")
+        if source == sources.STDLIB:
+            return sources.read_stdlib(unit, size)
+        if self._find(source):
+            return self._stored(self.info(source))
+        path, name, named = self._path(source)
+        if path:
+            return sources.read_path(path, name, named or split, unit, size)
+        return self._fetched(source, split, unit, size)
+
+    def save(self, name: str, rows_or_table: Rows, lineage: Lineage) -> DatasetInfo:
+        """Write a new version, whole or not at all.
+
+        Raises:
+            ToolError: The name does not fit, or there are no rows.
+        """
+        check_name(name)
+        rows = _frame(rows_or_table)
+        if rows.height == 0:
+            raise ToolError(f"Nothing is left for the dataset {name!r}: 0 of {lineage.rows_before} rows.")
+        data = _lines(rows)
+        lineage = lineage.model_copy(update={"rows_after": rows.height})
+        with self._saving:
+            known = self._same(name, digest(data), lineage)
+            return known or self._write(name, data, rows, lineage)
+
+    def info(self, ref: str) -> DatasetInfo:
+        """What is known of a dataset, by ``name@version`` or ``name`` for the newest.
+
+        Raises:
+            ToolError: There is no such dataset.
+        """
+        place = self._find(ref)
+        if place is None:
+            raise self._missing(ref)
+        try:
+            found = json.loads((place / "lineage.json").read_text("utf-8"))
+            return DatasetInfo.model_validate({**found, "path": place / "data.jsonl"})
+        except (OSError, ValueError, ValidationError) as error:
+            raise ToolError(f"The dataset {ref!r} is damaged: {str(error).splitlines()[0]}.") from None
+
+    def path(self, ref: str) -> Path:
+        """The rows of a dataset as a file of JSON lines."""
+        return self.info(ref).path
+
+    def list(self) -> list[DatasetInfo]:
+        """Every dataset, by name and version."""
+        return [self.info(f"{p.parent.name}@{p.name}") for p in self._places()]
+
+    def _places(self) -> Iterator[Path]:
+        for name in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+            for version in self._versions(name.name):
+                yield name / str(version)
+
+    def _versions(self, name: str) -> Sequence[int]:
+        home = self.folder / name
+        return sorted(int(p.name) for p in home.iterdir() if p.name.isdigit()) if home.is_dir() else []
+
+    def _find(self, ref: str) -> Path | None:
+        match = _REF.fullmatch(ref)
+        versions = self._versions(match["name"]) if match else []
+        if not match or not versions:
+            return None
+        version = int(match["version"]) if match["version"] else versions[-1]
+        return self.folder / match["name"] / str(version) if version in versions else None
+
+    def _stored(self, info: DatasetInfo) -> Table:
+        stat = info.path.stat()
+        seen = (info.id, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if known := self._recent.get(seen):
+            return known
+        table = sources.read_path(info.path, info.id)
+        if table.fingerprint != info.sha256:
+            raise ToolError(f"The dataset {info.id!r} was changed on disk.", "Make it again from its source.")
+        known = Table(table.rows, info.id, info.sha256, notes=table.notes, parent=info.id)
+        with self._remembering:
+            self._recent[seen] = known
+            if len(self._recent) > RECENT:
+                self._recent.popitem(last=False)
+        return known
+
+    def _path(self, source: str) -> tuple[Path | None, str, str | None]:
+        """The path that a source names, its name, and the split behind its colon; no path if none exists."""
+        bases = (Path(), self.files.workspace, self.files.project)
+        head, colon, tail = source.rpartition(":")
+        for name, split in ((source, None), (head, tail)) if colon and head else ((source, None),):
+            if any(
+                (base / Path(name).expanduser()).exists()
+                for base in bases[0 if Path(name).is_absolute() else 1 :]
+            ):
+                return self.files.readable(name), name, split
+        return None, source, None
+
+    def _fetched(self, source: str, split: str | None, unit: Unit | None, size: int) -> Table:
+        match = _HUB.fullmatch(source)
+        if not match or self.fetch is None or source.startswith((".", "/", "~")):
+            raise self._missing(source)
+        folder = self.fetch(match["id"])
+        return sources.read_path(folder, match["id"], match["split"] or split, unit, size, follow_links=True)
+
+    def _missing(self, source: str) -> ToolError:
+        known = [p.parent.name for p in self._places()] + [sources.STDLIB]
+        near = self.files.workspace / Path(source).parent
+        if near.is_dir() and self.files.workspace in [near.resolve(), *near.resolve().parents]:
+            known += [str(Path(source).parent / p.name) for p in near.iterdir()]
+        name = source.split("@")[0]
+        versions = ", ".join(f"{name}@{v}" for v in self._versions(name)) if _NAME.fullmatch(name) else ""
+        hint = (
+            f"There are {versions}."
+            if versions
+            else "Give a dataset's id, a path, 'python-stdlib' or a Hub id."
+        )
+        return ToolError(f"There is no dataset or file {source!r}{did_you_mean(source, known) or '.'}", hint)
+
+    def _same(self, name: str, sha256: str, lineage: Lineage) -> DatasetInfo | None:
+        for version in reversed(self._versions(name)):
+            info = self.info(f"{name}@{version}")
+            if info.sha256 == sha256 and info.lineage == lineage:
+                return info
+        return None
+
+    def _write(self, name: str, data: bytes, rows: pl.DataFrame, lineage: Lineage) -> DatasetInfo:
+        home = self.folder / name
+        home.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
+        try:
+            (draft / "data.jsonl").write_bytes(data)
+            while True:
+                version = max(self._versions(name), default=0) + 1
+                info = DatasetInfo(
+                    id=f"{name}@{version}",
+                    rows=rows.height,
+                    columns=columns_of(rows),
+                    sha256=digest(data),
+                    path=home / str(version) / "data.jsonl",
+                    lineage=lineage,
+                    created=time.time(),
+                )
+                (draft / "lineage.json").write_text(info.model_dump_json(indent=1, exclude={"path"}), "utf-8")
+                try:
+                    draft.rename(home / str(version))
+                except OSError:
+                    # Another process took the number between the look and the move: take the next.
+                    if not (home / str(version)).exists():
+                        raise
+                    continue
+                return info
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_name(name: str) -> str:
+    """The name, where it fits a dataset.
+
+    Raises:
+        ToolError: It does not.
+    """
+    if not _NAME.fullmatch(name):
+        raise ToolError(f"{name!r} is no name for a dataset.", "Use letters, digits, '-', '_' and '.'.")
+    return name
+
+
+def _frame(rows: Rows) -> pl.DataFrame:
+    from ml_intern.data.readers import frame
+
+    if isinstance(rows, Table):
+        return rows.rows
+    if not isinstance(rows, list):
+        return rows
+    import polars as pl
+
+    return frame("rows", rows, []) if rows else pl.DataFrame()
+
+
+def _lines(rows: pl.DataFrame) -> bytes:
+    import polars as pl
+
+    try:
+        text: str = rows.write_ndjson()
+        return text.encode()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise ToolError(f"The rows cannot be stored as JSON: {str(error).splitlines()[0]}.") from None

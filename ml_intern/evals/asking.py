@@ -1,0 +1,134 @@
+"""Asking a model: one job that is given inputs and nothing else, and a host that checks what comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_intern.errors import Interrupted, ToolError
+from ml_intern.evals.model import Asking, Item
+from ml_intern.evals.scorers import SCORERS, Outputs
+from ml_intern.jobs.local import Jobs
+from ml_intern.jobs.model import JobSpec, JobStatus
+
+
+def tasks_for(
+    scorers: Sequence[str], items: Sequence[Item], asking: Asking, folder: Path
+) -> list[dict[str, Any]]:
+    """Write the inputs into a folder and say what the job is to do with them. Targets are not among them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    how = {"max_new_tokens": asking.max_new_tokens, "seed": asking.seed, "stop": asking.stop}
+    kinds = {SCORERS[name].asks for name in scorers}
+    tasks: list[dict[str, Any]] = []
+    if "likelihood" in kinds:
+        file = _write(folder / "texts.jsonl", [{"text": i.input} for i in items])
+        tasks.append({"name": "likelihood", "kind": "likelihood", "file": file})
+    if "samples" in kinds:
+        file = _write(folder / "nothing.jsonl", [{"prompt": ""}])
+        drawn = {"samples": asking.samples, "temperature": asking.temperature}
+        tasks.append({"name": "samples", "kind": "generate", "file": file, **how, **drawn})
+    if "completions" in kinds:
+        file = _write(folder / "prompts.jsonl", [_prompt(i, asking) for i in items])
+        tasks.append({"name": "completions", "kind": "generate", "file": file, **how})
+    return tasks
+
+
+def ask(
+    jobs: Jobs,
+    name: str,
+    key: str,
+    model: Path,
+    tasks: list[dict[str, Any]],
+    timeout_s: float,
+    cancelled: Callable[[], bool],
+    on_progress: Callable[[JobStatus], None],
+) -> JobStatus:
+    """Run the tasks in a job and wait. The same key finds the job again that a crash left behind.
+
+    Raises:
+        ToolError: The job failed or took too long.
+        Interrupted: The person stopped it.
+    """
+    spec = JobSpec(
+        name=name,
+        method="generate",
+        config={"model": str(model), "tasks": tasks},
+        inputs=[model, *(Path(t["file"]) for t in tasks)],
+        timeout_s=timeout_s,
+        key=key,
+    )
+    status = jobs.submit(spec)
+    if status.state in ("failed", "cancelled"):
+        status = jobs.resume(status.id)
+    # The job's own limit counts from its start, which may wait for a slot.
+    [status] = jobs.wait([status.id], cancelled=cancelled, on_progress=on_progress)
+    if status.state == "succeeded":
+        return status
+    if status.state != "failed":
+        jobs.cancel(status.id)
+        raise Interrupted("The evaluation was interrupted; nothing was recorded.")
+    failure = status.failure
+    lines = " | ".join((failure.last_lines if failure else [])[-3:])
+    told = f"{failure.kind}: {failure.message}" if failure else "no reason given"
+    raise ToolError(
+        f"The model could not be evaluated: {told} {lines}".strip(), failure.hint if failure else ""
+    )
+
+
+def read_outputs(
+    folder: Path, tasks: list[dict[str, Any]], items: Sequence[Item], asking: Asking
+) -> dict[str, Any]:
+    """What each task wrote, checked for shape: `likelihood`, `samples`, `completions` as rows.
+
+    Raises:
+        ToolError: A file is missing, broken, or has other rows than were asked for.
+    """
+    found: dict[str, Any] = {}
+    for task in tasks:
+        wanted = asking.samples if task["name"] == "samples" else len(items)
+        try:
+            rows = [json.loads(line) for line in (folder / f"{task['name']}.jsonl").read_text().splitlines()]
+        except (OSError, ValueError) as error:
+            raise ToolError(f"The evaluation left no readable {task['name']}: {error}.") from None
+        if len(rows) != wanted:
+            raise ToolError(f"The evaluation gave {len(rows)} {task['name']} for {wanted}.")
+        found[task["name"]] = rows
+    return found
+
+
+def outputs_for(asks: str, rows: dict[str, Any], items: Sequence[Item]) -> Outputs:
+    """The rows as a scorer takes them.
+
+    Raises:
+        ToolError: The model's likelihoods are not finite.
+    """
+    if asks != "likelihood":
+        return Outputs(
+            completions=[r["text"] for r in rows[asks]],
+            targets=[i.target or "" for i in items] if asks == "completions" else (),
+        )
+    bad = sum(r["nats"] is None for r in rows["likelihood"])
+    if bad:
+        raise ToolError(
+            f"The model gives {bad} of {len(items)} texts no finite likelihood: its weights have diverged.",
+            "Finish the experiment as crashed; a lower learning rate is the usual cure.",
+        )
+    return Outputs(
+        texts=[i.input for i in items],
+        nats=[r["nats"] if r["lossless"] else None for r in rows["likelihood"]],
+    )
+
+
+def _prompt(item: Item, asking: Asking) -> dict[str, Any]:
+    if asking.chat:
+        return {"messages": [{"role": "user", "content": item.input}]}
+    return {"prompt": item.input}
+
+
+def _write(file: Path, rows: list[dict[str, Any]]) -> str:
+    fresh = file.with_suffix(".new")
+    fresh.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fresh.replace(file)
+    return str(file)

@@ -1,0 +1,107 @@
+"""The words of a sealed evaluation: an item, how it is asked, what is known about it in the open."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from ml_intern.errors import ToolError
+from ml_intern.ledger.model import Split
+
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+BESIDE = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+)
+
+
+class Item(BaseModel):
+    """One held-out item. It never leaves the host's process as a whole: a job sees `input` alone.
+
+    Attributes:
+        input: The prompt; for likelihoods the text itself.
+        target: What is right, where there is such a thing.
+        group: Items of one group stand or fall together (statements of one file).
+        slice: The part of the eval that it belongs to.
+    """
+
+    split: Split
+    input: str
+    target: str | None = None
+    group: str | None = None
+    slice: str | None = None
+
+
+class Asking(BaseModel):
+    """How completions are drawn.
+
+    Attributes:
+        max_new_tokens: Longest completion.
+        temperature: Of samples from nothing; completions of prompts are greedy.
+        samples: Samples from nothing, where a scorer asks for them.
+        seed: The host's own, the same for every model.
+        stop: Completions end before these words.
+        chat: Put the prompt into the model's chat template, as the user's turn.
+    """
+
+    max_new_tokens: int = Field(default=64, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    samples: int = Field(default=200, ge=10)
+    seed: int = 0
+    stop: list[str] = Field(default_factory=list)
+    chat: bool = False
+
+
+class EvalInfo(BaseModel):
+    """What everybody may know of an evaluation.
+
+    Attributes:
+        name: Its name.
+        rows: Items by split.
+        scorers: Its metrics.
+        primary: The metric that decides.
+        higher_is_better: Which way is up for that metric.
+        asking: How completions are drawn.
+        sha256: Hash of all items; two evals of one hash are the same.
+        queries_used: Dev scores asked so far, each for other weights.
+        queries_left: Dev scores that may still be asked.
+    """
+
+    name: str
+    rows: dict[str, int]
+    scorers: list[str]
+    primary: str
+    higher_is_better: bool
+    grouped: bool = False
+    slices: list[str] = Field(default_factory=list)
+    asking: Asking = Asking()
+    sha256: str = ""
+    queries_used: int = 0
+    queries_left: int = 0
+
+
+def fingerprint(model: Path) -> str:
+    """Hash of what decides a model's outputs: weights, configuration, tokenizer, templates.
+
+    Raises:
+        ToolError: The folder holds no model in safetensors.
+    """
+    if not list(model.glob("*.safetensors")):
+        raise ToolError(
+            f"{model.name!r} holds no weights in safetensors.",
+            "Wait for its job, or save it with save_pretrained.",
+        )
+    digest = hashlib.sha256()
+    for file in sorted({f for pattern in (*WEIGHTS, *BESIDE) for f in model.glob(pattern) if f.is_file()}):
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as opened:
+            while piece := opened.read(2**20):
+                digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,315 @@
+"""Sealed evaluations: the host keeps the items, a job sees inputs, the agent sees aggregates.
+
+The folder is hidden from every sandbox. What can be learned about it from outside is bounded: dev scores come
+as aggregates and are counted, the test split is scored once, for one experiment, and training rows that hold
+any of the items are refused. For bits per byte the text *is* the input, so it goes to the job; that job runs
+our own recipe in a folder that no cell sees, and loads weights and tokenizers but never code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_intern.errors import ToolError
+from ml_intern.evals.asking import ask, read_outputs, tasks_for
+from ml_intern.evals.guard import Contamination, Guard, Row
+from ml_intern.evals.items import items_from, readings
+from ml_intern.evals.model import Asking, EvalInfo, Item, fingerprint
+from ml_intern.evals.results import compared, scored
+from ml_intern.evals.scorers import scorer
+from ml_intern.jobs.local import Jobs
+from ml_intern.jobs.model import JobStatus
+from ml_intern.ledger.model import Comparison, Scores, Split
+from ml_intern.ledger.store import Ledger
+from ml_intern.settings import Settings
+from ml_intern.tooling import did_you_mean
+
+TIMEOUT_S = 3600.0
+
+
+class Evals:
+    """The sealed evaluations of a session.
+
+    Args:
+        folder: Hidden from every sandbox.
+        jobs: Runs the evaluations; its folder lies in `folder`, as the jobs' inputs are the items' inputs.
+        ledger: Where scores go.
+        settings: The cap on dev queries; the eval and metric that decide.
+    """
+
+    def __init__(self, folder: Path, jobs: Jobs, ledger: Ledger, settings: Settings) -> None:
+        self.folder = folder.absolute()
+        self.jobs = jobs
+        self.ledger = ledger
+        self.settings = settings
+        self._lock = threading.RLock()
+        self._asking: Counter[str] = Counter()
+        self._guard: tuple[tuple[str, ...], Guard] | None = None
+        (self.folder / "items").mkdir(parents=True, exist_ok=True)
+
+    # Registering
+
+    def register(
+        self,
+        name: str,
+        rows: Sequence[dict[str, Any]],
+        scorers: Sequence[str],
+        primary: str | None = None,
+        *,
+        input: str | None = None,
+        target: str | None = None,
+        split_by: str | None = None,
+        group: str | None = None,
+        slice_by: str | None = None,
+        asking: Asking | dict[str, Any] | None = None,
+    ) -> EvalInfo:
+        """Take rows into the host's keeping. The same rows under the same name again change nothing.
+
+        Args:
+            name: Letters, digits, dots, dashes.
+            rows: Dev and test rows together.
+            scorers: Names of the metrics.
+            primary: The metric that decides; the setting ``metric``, or else the first one.
+            input: Column of the text or prompt; the usual names are tried.
+            target: Column of what is right; the usual names are tried where a scorer needs one.
+            split_by: Column that says ``dev`` or ``test``; ``split`` where there is one. Without it each split
+                gets half of the groups or rows.
+            group: Column of the cluster that a row belongs to; ``group`` where there is one.
+            slice_by: Column by which scores are broken down.
+            asking: How completions are drawn.
+
+        Raises:
+            ToolError: A column is missing, a row is empty, or the name holds other rows.
+        """
+        known = [scorer(s) for s in scorers]
+        wanted = self.settings.metric
+        primary = primary or next((s for s in scorers if s == wanted), scorers[0] if scorers else "")
+        if primary not in scorers:
+            raise ToolError(
+                f"The metric that decides, {primary!r}, is not among the scorers {list(scorers)}."
+            )
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,60}", name):
+            raise ToolError(f"{name!r} cannot name an eval.", "Use letters, digits, dots and dashes.")
+        needs_target = any(s.needs_target for s in known)
+        columns = rows[0] if rows else {}
+        split_by = split_by or ("split" if "split" in columns else None)
+        group = group or ("group" if "group" in columns else None)
+        items = items_from(name, rows, input, target, needs_target, split_by, group, slice_by)
+        lines = [item.model_dump_json() for item in items]
+        info = EvalInfo(
+            name=name,
+            rows=dict(sorted(Counter(i.split for i in items).items())),
+            scorers=list(scorers),
+            primary=primary,
+            higher_is_better=scorer(primary).higher_is_better,
+            grouped=group is not None,
+            slices=sorted({i.slice for i in items if i.slice is not None}),
+            asking=Asking.model_validate(asking or {}),
+            sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        )
+        self._keep(info, lines)
+        return self.get(name)
+
+    def list(self) -> list[EvalInfo]:
+        """All evaluations, by name."""
+        return [self.get(p.name) for p in sorted((self.folder / "items").glob("[!.]*"))]
+
+    def get(self, name: str) -> EvalInfo:
+        """One evaluation, with the dev queries that are left.
+
+        Raises:
+            ToolError: There is none of that name.
+        """
+        file = self.folder / "items" / name / "eval.json"
+        if not re.fullmatch(r"[\w.-]+", name) or not file.exists():
+            known = [p.name for p in sorted((self.folder / "items").glob("[!.]*"))]
+            raise ToolError(
+                f"There is no eval {name!r}{did_you_mean(name, known)}.",
+                f"Evals: {', '.join(known)}." if known else "split_dataset makes one from a dataset.",
+            )
+        info = EvalInfo.model_validate_json(file.read_text())
+        used = self.ledger.queries(name)
+        return info.model_copy(
+            update={"queries_used": used, "queries_left": max(0, self.settings.dev_queries - used)}
+        )
+
+    # Scoring
+
+    def evaluate(
+        self,
+        model_path: Path,
+        eval: str,
+        split: Split = "dev",
+        experiment: str | None = None,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[JobStatus], None] = lambda status: None,
+    ) -> Scores:
+        """Score a model on the dev split. Weights that were scored before cost no query and no job.
+
+        Raises:
+            ToolError: The split is the test split, the queries are used up, or the job failed.
+        """
+        if split != "dev":
+            raise ToolError(
+                "The test split is sealed.", "freeze_experiment opens it, once, for the best experiment."
+            )
+        return self._score(model_path, eval, "dev", experiment, cancelled, on_progress)
+
+    def score_test(
+        self,
+        experiment: str,
+        model_path: Path,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[JobStatus], None] = lambda status: None,
+    ) -> Sequence[Scores]:
+        """Freeze an experiment and score it once on every eval's test split; asked again, what was recorded.
+
+        Raises:
+            ToolError: Another experiment, or other weights, were scored before.
+        """
+        model = fingerprint(model_path)
+        measured = self.ledger.get(experiment).model
+        if measured and measured != model:
+            raise ToolError(
+                f"These are not the weights that {experiment} was measured with.",
+                "Evaluate the model on dev under this experiment first.",
+            )
+        self.ledger.freeze(experiment, model)
+        names = [e.name for e in self.list() if e.rows.get("test")]
+        return [self._score(model_path, name, "test", experiment, cancelled, on_progress) for name in names]
+
+    def compare(self, a: str, b: str, metric: str | None = None, eval: str | None = None) -> Comparison:
+        """How experiment `b` stands against `a` on the dev items that both answered; the finding is recorded.
+
+        Raises:
+            ToolError: They have no eval or no such metric in common.
+        """
+        newest_a, newest_b = (self._newest(x) for x in (a, b))
+        common = [name for name in newest_a if name in newest_b and eval in (None, name)]
+        if a == b or not common:
+            where = {x: ", ".join(found) or "nothing" for x, found in ((a, newest_a), (b, newest_b))}
+            raise ToolError(
+                f"{a} and {b} cannot be compared: measured on {where[a]} and on {where[b]}.",
+                "evaluate() both on one eval first.",
+            )
+        name = next((n for n in common if n == self.settings.eval), common[0])
+        left, right = newest_a[name], newest_b[name]
+        wanted = self.settings.metric
+        metric = metric or (wanted if wanted in left.metrics else left.primary)
+        metric = metric.removesuffix(f" of {name}")
+        if metric not in left.metrics or metric not in right.metrics:
+            raise ToolError(
+                f"{name} has no metric {metric!r}{did_you_mean(metric, left.metrics)}.",
+                f"Metrics: {', '.join(left.metrics)}.",
+            )
+        found = compared(a, b, name, metric, left, right)
+        self.ledger.record_comparison(found)
+        return found
+
+    # Guarding
+
+    def guard(self, rows: Iterable[Row]) -> Contamination:
+        """Look for held-out items among training rows: strings, or rows with any columns of text."""
+        names = tuple(sorted(p.name for p in (self.folder / "items").glob("[!.]*")))
+        with self._lock:
+            if self._guard is None or self._guard[0] != names:
+                made = Guard()
+                for name in names:
+                    made.add(name, (readings(item) for item in self._items(name)))
+                self._guard = names, made
+            ready = self._guard[1]
+        return ready.check(rows if isinstance(rows, Sequence) else [*rows])
+
+    # Below
+
+    def _keep(self, info: EvalInfo, lines: Sequence[str]) -> None:
+        """Written beside and renamed: an eval is whole or not there."""
+        folder = self.folder / "items" / info.name
+        with self._lock:
+            if folder.exists():
+                if self.get(info.name).sha256 != info.sha256:
+                    raise ToolError(
+                        f"The eval {info.name!r} holds other rows.", "Register these under another name."
+                    )
+                return
+            fresh = folder.with_name(f".{info.name}.new")
+            fresh.mkdir(exist_ok=True)
+            (fresh / "items.jsonl").write_text("\n".join(lines) + "\n")
+            (fresh / "eval.json").write_text(info.model_dump_json(indent=1))
+            fresh.rename(folder)
+
+    def _items(self, name: str, split: Split | None = None) -> Sequence[Item]:
+        with (self.folder / "items" / name / "items.jsonl").open(encoding="utf-8") as file:
+            every = [Item.model_validate_json(line) for line in file]
+        return [i for i in every if split in (None, i.split)]
+
+    def _score(
+        self,
+        model_path: Path,
+        name: str,
+        split: Split,
+        experiment: str | None,
+        cancelled: Callable[[], bool],
+        on_progress: Callable[[JobStatus], None],
+    ) -> Scores:
+        info = self.get(name)
+        if experiment is not None:
+            self.ledger.get(experiment)
+        model = fingerprint(model_path)
+        known = self.ledger.scores(eval=name, split=split, model=model, items=True)
+        scores = known[-1] if known else self._ask(info, split, model_path, model, cancelled, on_progress)
+        if not any(k.experiment == experiment for k in known):
+            self.ledger.record(experiment, name, split, scores)
+        left = self.get(name).queries_left if split == "dev" else None
+        return scores.model_copy(update={"experiment": experiment, "queries_left": left})
+
+    def _ask(
+        self,
+        info: EvalInfo,
+        split: Split,
+        model_path: Path,
+        model: str,
+        cancelled: Callable[[], bool],
+        on_progress: Callable[[JobStatus], None],
+    ) -> Scores:
+        """One job, one query; threads that ask at the same time share what is left of the cap."""
+        items = self._items(info.name, split)
+        if not items:
+            raise ToolError(f"The eval {info.name!r} has no {split} items.")
+        self._take_query(info.name, split)
+        began = time.time()
+        try:
+            key = f"{info.name}/{split}/{model}"
+            folder = self.folder / "inputs" / hashlib.sha256(key.encode()).hexdigest()[:16]
+            tasks = tasks_for(info.scorers, items, info.asking, folder)
+            status = ask(
+                self.jobs, f"evaluate {info.name}", key, model_path, tasks, TIMEOUT_S, cancelled, on_progress
+            )
+            rows = read_outputs(Path(status.output), tasks, items, info.asking)
+            return scored(info, split, model, items, rows, seconds=round(time.time() - began, 3))
+        finally:
+            with self._lock:
+                self._asking[info.name] -= split == "dev"
+
+    def _take_query(self, name: str, split: Split) -> None:
+        with self._lock:
+            left = self.get(name).queries_left - self._asking[name]
+            if split == "dev" and left <= 0:
+                raise ToolError(
+                    f"The {self.settings.dev_queries} dev queries of {name!r} are used up.",
+                    "Decide from the scores in the ledger; the setting dev_queries is the person's to raise.",
+                )
+            self._asking[name] += split == "dev"
+
+    def _newest(self, experiment: str) -> dict[str, Scores]:
+        self.ledger.get(experiment)
+        return {s.eval: s for s in self.ledger.scores(experiment=experiment, split="dev", items=True)}

@@ -1,0 +1,105 @@
+"""Between smolagents and the kernel: runs a cell, sends its calls to the router."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from smolagents.local_python_executor import CodeOutput
+
+from ml_intern.brains.replies import CELL_FAILED
+from ml_intern.errors import InternError
+from ml_intern.events import CellFinished, CellOutput, CellStarted
+from ml_intern.journal import Journal
+from ml_intern.router import Router
+from ml_intern.sandbox.host import CallReply, CellResult, KernelHost
+
+
+class CellFailed(InternError):
+    """A cell raised, was stopped, or lost its kernel; the message is what the brain reads."""
+
+
+class KernelExecutor:
+    """What smolagents calls a Python executor, in front of our kernel.
+
+    The observation is made here: the output, the error with the cell's own lines, the last value, the
+    variables that are new, and what a restart lost.
+    """
+
+    def __init__(self, kernel: KernelHost, router: Router, journal: Journal, observation_chars: int) -> None:
+        self.kernel = kernel
+        self.router = router
+        self.journal = journal
+        self.observation_chars = observation_chars
+        self.step = 0
+        self.state: dict[str, Any] = {}
+
+    def send_tools(self, tools: Mapping[str, Any]) -> None:
+        """Nothing to do: the kernel got its proxies when it started."""
+
+    def send_variables(self, variables: Mapping[str, Any]) -> None:
+        """Nothing to do: a session has no variables beside those of its cells."""
+
+    def call_tool(self, name: str, arguments: dict[str, Any]) -> CallReply:
+        """One call of the running cell."""
+        outcome = self.router.call(name, arguments, source=f"cell-{self.step}")
+        return CallReply(outcome.ok, outcome.value, outcome.message, outcome.hint)
+
+    def __call__(self, code: str, note: str = "") -> CodeOutput:
+        """Run a cell; `note` is what the brain should know of its reply beside what came of it.
+
+        Raises:
+            CellFailed: With the observation that the brain reads.
+        """
+        emit = self.router.services.emit
+        emit(CellStarted(self.step, code))
+        self.journal.append("cell", {"step": self.step, "code": code}, durable=True)
+        result = self.kernel.run(code, on_output=lambda text: emit(CellOutput(self.step, text)))
+        observation = "\n".join(filter(None, [self.observe(result), note]))
+        self.journal.append(
+            "cell_done",
+            {
+                "step": self.step,
+                "ok": result.ok,
+                "observation": observation,
+                "final": result.final,
+                "answer": result.answer,
+            },
+            durable=True,
+        )
+        emit(CellFinished(self.step, result.ok, observation, result.seconds))
+        if not result.ok and not result.final:
+            raise CellFailed(observation)
+        return CodeOutput(
+            output=result.answer if result.final else result.value,
+            logs=observation,
+            is_final_answer=result.final,
+        )
+
+    def observe(self, result: CellResult) -> str:
+        """What the brain reads of a cell, at most `observation_chars` long but for the error's end."""
+        parts = [] if result.ok or result.final else [CELL_FAILED]
+        if result.output:
+            parts.append(head_and_tail(result.output.rstrip("\n"), self.observation_chars))
+        if result.error:
+            parts.append(head_and_tail(result.error.rstrip("\n"), self.observation_chars // 2))
+        if result.value:
+            parts.append("Out: " + head_and_tail(result.value, self.observation_chars // 2))
+        if result.variables:
+            shown = ", ".join(f"{name}: {kind}" for name, kind in result.variables.items())
+            parts.append("Variables: " + head_and_tail(shown, 1000))
+        if result.lost:
+            parts.append(result.lost)
+        return "\n".join(parts) or "(no output)"
+
+    def cleanup(self) -> None:
+        """End the kernel."""
+        self.kernel.close()
+
+
+def head_and_tail(text: str, limit: int) -> str:
+    """The text, or its first and last parts with the count of what lies between."""
+    if len(text) <= limit:
+        return text
+    head, tail = text[: limit // 2], text[-(limit - limit // 2) :]
+    return f"{head}\n… {len(text) - limit} characters left out …\n{tail}"

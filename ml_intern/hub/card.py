@@ -1,0 +1,300 @@
+"""The model card, written from the ledger: every number in it was measured, or it is not in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ml_intern.hub.claims import unresolved
+from ml_intern.hub.masking import mask
+from ml_intern.ledger import Experiment, Ledger, Measured
+
+__all__ = ["CardFacts", "line", "loose_words", "model_card", "table", "tidy", "unresolved"]
+
+_PATH = re.compile(r"(?<![\w:/.])~?/(?:[^\s/'\"]+/)+([^\s/'\"]*)")
+_WITHHELD = "(told with numbers that nobody measured, so not repeated here)"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card says beside the ledger.
+
+    Attributes:
+        repo: ``namespace/name``.
+        session: The session that trained the model.
+        parameters: Counted in the weights.
+        config: The model's ``config.json``.
+        lineage: Datasets, the newest first: id, rows, operation, source, sha256.
+        recipe: Name of the recipe that trained.
+        load: Command that loads the model.
+        samples: What the model wrote when asked for nothing.
+    """
+
+    repo: str
+    session: str
+    parameters: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Sequence[Mapping[str, Any]] = ()
+    recipe: str = ""
+    load: str = ""
+    samples: Sequence[str] = ()
+
+    def numbers(self) -> list[float]:
+        """The values that come from here, with the level of the intervals."""
+        rows = [float(d[k]) for d in self.lineage for k in ("rows", "rows_before") if d.get(k) is not None]
+        fields = [
+            float(v) for v in self.config.values() if isinstance(v, int | float) and not isinstance(v, bool)
+        ]
+        return [95.0, 0.95, float(self.parameters), float(len(self.lineage)), *rows, *fields]
+
+
+def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
+    """The card of one experiment, as Markdown with front matter."""
+    others = ledger.list()
+    sections = [
+        _what(experiment, facts),
+        _results(experiment),
+        _samples(facts),
+        _method(experiment, ledger, facts),
+        _data(experiment, facts),
+        _tried(experiment, others, ledger),
+        _cost(experiment, others),
+        _environment(experiment),
+        _reproduce(experiment, facts),
+        _limits(experiment, facts),
+    ]
+    body = "\n\n".join(s for s in sections if s)
+    return mask(f"---\n{_front_matter(experiment, facts)}---\n\n# {facts.repo}\n\n{body}\n")
+
+
+def loose_words(ledger: Ledger, known: Iterable[float]) -> dict[str, list[str]]:
+    """The notes of experiments that state numbers which nobody measured: where, and which numbers."""
+    known = list(known)
+    found = {f"the notes of {e.id}": unresolved(line(e.notes), ledger, known) for e in ledger.list()}
+    return {where: numbers for where, numbers in found.items() if numbers}
+
+
+def _front_matter(experiment: Experiment, facts: CardFacts) -> str:
+    results = [
+        {
+            "task": {"type": "text-generation"},
+            "dataset": {"name": f"sealed {split} split", "type": "sealed", "split": split},
+            "metrics": [
+                {"type": name, "name": name, "value": _rounded(m.value)} for name, m in metrics.items()
+            ],
+        }
+        for split, metrics in (("test", experiment.test), ("dev", experiment.dev))
+        if metrics
+    ]
+    data: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["ml-intern", *([str(facts.config["model_type"])] if facts.config.get("model_type") else [])],
+    }
+    base = experiment.config.get("base_model") or experiment.config.get("model")
+    if isinstance(base, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", base):
+        data["base_model"] = base
+    if results:
+        data["model-index"] = [{"name": facts.repo.rpartition("/")[2], "results": results}]
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def _what(experiment: Experiment, facts: CardFacts) -> str:
+    kind = facts.config.get("model_type") or "causal"
+    words = [
+        f"A {kind} language model with {facts.parameters:,} parameters, trained by ML Intern "
+        f"(session `{facts.session}`, experiment `{experiment.id}`)."
+    ]
+    if facts.load:
+        words.append(f"```\n{facts.load}\n```")
+    return "\n\n".join(words)
+
+
+def _results(experiment: Experiment) -> str:
+    rows = [
+        [name, split, _show(m.value), f"{_show(m.low)} to {_show(m.high)}", f"{m.n:,}", _better(m)]
+        for split, metrics in (("test", experiment.test), ("dev", experiment.dev))
+        for name, m in metrics.items()
+    ]
+    if not rows:
+        return "## Results\n\nNo held-out evaluation was registered, so nothing was measured."
+    measured = table(["metric", "split", "value", "95 % interval", "items", "better"], rows)
+    told = (
+        "Decisions were made on the dev split. The test split was sealed until this experiment was chosen, "
+        "and scored once."
+        if experiment.test
+        else "All decisions were made on the dev split, so these values are a little too good. "
+        "No test split was scored."
+    )
+    return f"## Results\n\n{measured}\n\n{told}"
+
+
+def _samples(facts: CardFacts) -> str:
+    if not facts.samples:
+        return ""
+    lines = "\n".join(json.dumps(s, ensure_ascii=False) for s in facts.samples)
+    return f"## What it writes\n\nThe first samples drawn from nothing, not chosen:\n\n```\n{lines}\n```"
+
+
+def _method(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
+    known = facts.numbers()
+    words = [
+        f"- Change: {_told(experiment.change, ledger, known)}",
+        f"- Hypothesis: {_told(experiment.hypothesis, ledger, known)}",
+        f"- Held against: {f'`{experiment.parent}`' if experiment.parent else 'nothing, it is a baseline'}",
+        f"- Seed: {experiment.seed}",
+    ]
+    if facts.recipe:
+        words.insert(0, f"- Recipe: `{facts.recipe}`")
+    settings = [[f"`{k}`", line(v)] for k, v in _flat(experiment.config)]
+    shown = f"\n\n{table(['setting', 'value'], settings)}" if settings else ""
+    return "## Method\n\n" + "\n".join(words) + shown
+
+
+def _data(experiment: Experiment, facts: CardFacts) -> str:
+    rows = [
+        [
+            f"`{d.get('id', '')}`",
+            f"{d['rows']:,}" if isinstance(d.get("rows"), int) else "",
+            line(d.get("operation", "")),
+            line(tidy(str(d.get("source", "")))),
+            f"`{d['sha256']}`" if d.get("sha256") else "",
+        ]
+        for d in facts.lineage
+    ]
+    if not rows:
+        rows = [[f"{role}: `{line(d)}`", "", "", "", ""] for role, d in experiment.data.items()]
+    if not rows:
+        return ""
+    return "## Data\n\nNewest first; each was made from the one below it.\n\n" + table(
+        ["dataset", "rows", "made by", "from", "sha256"], rows
+    )
+
+
+def _tried(experiment: Experiment, others: Sequence[Experiment], ledger: Ledger) -> str:
+    metric = experiment.primary or ""
+    rows = []
+    for e in others:
+        m = e.dev.get(metric)
+        value = f"{_show(m.value)} ({_show(m.low)} to {_show(m.high)})" if m else ""
+        mark = " (this model)" if e.id == experiment.id else ""
+        rows.append(
+            [
+                f"`{e.id}`{mark}",
+                f"`{e.parent}`" if e.parent else "",
+                _told(e.change, ledger, ()),
+                str(e.seed),
+                value,
+                e.verdict,
+                line(e.notes),
+            ]
+        )
+    head = ["experiment", "parent", "change", "seed", f"dev {metric}".strip(), "verdict", "notes"]
+    found = "\n".join(f"- {line(c.says)}" for c in ledger.comparisons())
+    compared = f"\n\nCompared on the same items:\n\n{found}" if found else ""
+    return f"## Experiments tried\n\n{table(head, rows)}{compared}"
+
+
+def _cost(experiment: Experiment, others: Sequence[Experiment]) -> str:
+    def told(usd: float | None) -> str:
+        return "unknown" if usd is None else f"{usd:.2f} dollars"
+
+    total = sum(e.cost.seconds for e in others)
+    machine = experiment.environment
+    lines = [
+        f"- This model: {experiment.cost.seconds:.1f} seconds of jobs, {told(experiment.cost.usd)}.",
+        f"- All experiments of the session: {total:.1f} seconds of jobs.",
+    ]
+    if machine.get("cpu"):
+        memory = f", {machine['memory_gb']} GB of memory" if machine.get("memory_gb") else ""
+        lines.append(f"- Machine: `{machine['cpu']}`, {machine.get('cpu_cores', '?')} cores{memory}.")
+        lines.append(f"- GPU: `{machine.get('gpu') or 'none'}`.")
+    return "## Cost and hardware\n\n" + "\n".join(lines)
+
+
+def _environment(experiment: Experiment) -> str:
+    found = experiment.environment
+    packages = found.get("packages")
+    versions = {"python": found.get("python"), **(packages if isinstance(packages, dict) else {})}
+    lines = "\n".join(f"{name} {version}" for name, version in versions.items() if version)
+    return f"## Environment\n\n```\n{lines}\n```" if lines else ""
+
+
+def _reproduce(experiment: Experiment, facts: CardFacts) -> str:
+    lines = [
+        "`ml_intern.json` in this repository holds the whole configuration, the data's hashes and the scores."
+    ]
+    if facts.recipe:
+        lines.append(
+            f"Run the recipe `{facts.recipe}` with that configuration, that seed and the versions above:\n\n"
+            f"```\npython -m ml_intern.jobs.recipes.{facts.recipe} config.json\n```"
+        )
+    if experiment.code_hash:
+        lines.append(f"Hash of the code that trained: `{experiment.code_hash}`.")
+    return "## How to reproduce\n\n" + "\n\n".join(lines)
+
+
+def _limits(experiment: Experiment, facts: CardFacts) -> str:
+    lines = [
+        "- It was measured on the splits above and nothing else: nobody looked at safety, bias or other tasks.",
+        "- The intervals are about the choice of test items. They say nothing about another seed.",
+        "- The data went through the steps above and no others: personal data in the source is in the model.",
+    ]
+    if not experiment.test:
+        lines.append("- No sealed test split was scored.")
+    if facts.parameters < 100_000_000:
+        lines.append("- It is a small model: it imitates the form of its data and knows very little.")
+    return "## Limits\n\n" + "\n".join(lines)
+
+
+def _told(text: str, ledger: Ledger, known: Iterable[float]) -> str:
+    """Words that the brain wrote ahead of the measurement: shown where their numbers hold."""
+    plain = line(text)
+    return _WITHHELD if unresolved(plain, ledger, known) else plain
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows as a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def line(value: Any) -> str:
+    """One line that cannot leave its cell of a table, open a code block or become HTML."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return re.sub(r"([|`<>\[\]])", r"\\\1", text)
+
+
+def _flat(config: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        elif value is not None and len(str(value)) < 200:
+            yield f"{before}{key}", tidy(value)
+
+
+def tidy(value: Any) -> Any:
+    """Where a file lay on the machine is nobody's business: its name is enough. Walks what JSON can carry."""
+    if isinstance(value, Mapping):
+        return {k: tidy(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [tidy(v) for v in value]
+    return _PATH.sub(r"\1", mask(value)) if isinstance(value, str) else value
+
+
+def _better(measured: Measured) -> str:
+    return "higher" if measured.higher_is_better else "lower"
+
+
+def _show(value: float) -> str:
+    return f"{value:#.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

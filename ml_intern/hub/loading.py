@@ -1,0 +1,67 @@
+"""Loads a published model back in a fresh process: empty environment, empty cache, nothing but the Hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from ml_intern.hub.client import Hub
+
+TIMEOUT_S = 900
+# What a process on this machine may need to start at all, and to reach the network.
+_KEPT = (
+    "PATH LANG LC_ALL LD_LIBRARY_PATH SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE HTTP_PROXY HTTPS_PROXY "
+    "ALL_PROXY http_proxy https_proxy all_proxy"
+)
+
+
+class LoadedBack(BaseModel):
+    """Whether a model could be loaded from the Hub; `problem` says why not."""
+
+    ok: bool
+    parameters: int = 0
+    problem: str = ""
+
+
+def load_back(hub: Hub, repo: str, commit: str, timeout_s: float = TIMEOUT_S) -> LoadedBack:
+    """Load a model of a Hub with `AutoModelForCausalLM.from_pretrained` in a child process."""
+    script = Path(__file__).with_name("verify.py")
+    with tempfile.TemporaryDirectory(prefix="ml-intern-verify-") as home:
+        kept = {k: os.environ[k] for k in _KEPT.split() if k in os.environ}
+        env = {
+            **kept,
+            "HOME": home,
+            "HF_HOME": f"{home}/hf",
+            "NO_PROXY": "127.0.0.1,localhost",
+            **hub.environment(),
+        }
+        env |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
+        argv = [sys.executable, "-I", "-W", "ignore", str(script), repo, commit]
+        try:
+            done = subprocess.run(
+                argv, env=env, cwd=home, capture_output=True, text=True, timeout=timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return LoadedBack(ok=False, problem=f"loading took more than {timeout_s:g} seconds")
+    return _read(done)
+
+
+def _read(done: subprocess.CompletedProcess[str]) -> LoadedBack:
+    try:
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        last = done.stderr.strip().splitlines()
+        return LoadedBack(
+            ok=False, problem=last[-1][:300] if last else f"the process ended with {done.returncode}"
+        )
+    if not found["finite"]:
+        return LoadedBack(
+            ok=False, parameters=found["parameters"], problem="its outputs are not finite numbers"
+        )
+    return LoadedBack(ok=True, parameters=found["parameters"])

@@ -1,0 +1,199 @@
+"""From an experiment to a repository: what goes into it, and what is remembered so that it happens once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from ml_intern.data.store import DatasetStore
+from ml_intern.errors import ToolError
+from ml_intern.evals.model import fingerprint
+from ml_intern.hub.card import CardFacts, loose_words, model_card, tidy, unresolved
+from ml_intern.hub.client import Hub
+from ml_intern.hub.names import Kind
+from ml_intern.hub.objects import write_atomic
+from ml_intern.hub.staging import parameters
+from ml_intern.jobs.local import Jobs
+from ml_intern.ledger import Experiment, Ledger
+
+SAMPLES = 5
+
+
+class Intent(BaseModel):
+    """A publication that was begun: written before the first byte leaves, read after a crash."""
+
+    key: str
+    kind: Kind
+    repo: str
+    subject: str
+    """The experiment or the dataset."""
+    card: str
+    commit: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What the commit carries, so that it is recognised on the Hub."""
+        return f"ml-intern: {hashlib.sha256(self.key.encode()).hexdigest()[:32]}"
+
+    def save(self, folder: Path) -> None:
+        """Write it down, durably."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(_file(folder, self.key), self.model_dump_json().encode())
+
+    @classmethod
+    def load(cls, folder: Path, key: str) -> Intent | None:
+        """What was begun under a key, if anything."""
+        path = _file(folder, key)
+        return cls.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def trained_model(experiment: Experiment, jobs: Jobs) -> Path:
+    """The folder of the model that an experiment was measured with; the newest where nothing was measured.
+
+    Raises:
+        ToolError: No job of the experiment made a model, or the measured weights are gone.
+    """
+    found = [p for job in reversed(experiment.jobs) if (p := _model_of(jobs, job))]
+    if not found:
+        raise ToolError(
+            f"{experiment.id} has no trained model to publish.",
+            "Wait for its training, or choose another experiment.",
+        )
+    if not experiment.model:
+        return found[0]
+    measured = next((p for p in found if fingerprint(p) == experiment.model), None)
+    if measured is None:
+        raise ToolError(
+            f"The weights that {experiment.id} was measured with are gone.",
+            "Evaluate its model again, then publish.",
+        )
+    return measured
+
+
+def card_facts(
+    experiment: Experiment,
+    staged: Path,
+    repo: str,
+    session: str,
+    hub: Hub,
+    jobs: Jobs,
+    data: DatasetStore,
+    ledger: Ledger,
+) -> CardFacts:
+    """What a card needs beside the ledger's row."""
+    config = json.loads((staged / "config.json").read_text()) if (staged / "config.json").exists() else {}
+    seen = ledger.scores(experiment=experiment.id, split="dev")
+    methods = [jobs.spec(j).method for j in experiment.jobs if _model_of(jobs, j)]
+    return CardFacts(
+        repo=repo,
+        session=session,
+        parameters=parameters(staged),
+        config=config if isinstance(config, dict) else {},
+        lineage=lineage(experiment, data),
+        recipe=methods[-1] if methods else "",
+        load=load_command(hub, repo),
+        samples=next((s.samples[:SAMPLES] for s in reversed(seen) if s.samples), []),
+    )
+
+
+def write_card(folder: Path, experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
+    """Put the card and the trail of its numbers into a staged folder.
+
+    Raises:
+        ToolError: The card states a number that nobody measured.
+    """
+    loose = loose_words(ledger, facts.numbers())
+    if loose:
+        where, numbers = next(iter(loose.items()))
+        raise ToolError(
+            f"Not published: {where} state {_listed(numbers)}, which nobody measured.",
+            "Say it without the number, or with the measured one: finish_experiment(id, verdict, notes).",
+        )
+    text = model_card(experiment, ledger, facts)
+    if numbers := unresolved(text, ledger, facts.numbers()):
+        raise ToolError(f"Not published: the card states {_listed(numbers)}, which is not in the ledger.")
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    (folder / "ml_intern.json").write_text(
+        json.dumps(trail(experiment, ledger, facts), indent=2, ensure_ascii=False)
+    )
+    return text
+
+
+def trail(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> dict[str, Any]:
+    """The ledger's row, its comparisons and the data's lineage, for who wants to check or do it again."""
+    kept = experiment.model_dump(mode="json", exclude={"hypothesis", "change", "notes", "published", "jobs"})
+    related = [c.model_dump(mode="json") for c in ledger.comparisons() if experiment.id in (c.a, c.b)]
+    found = {
+        "session": facts.session,
+        "experiment": kept,
+        "comparisons": related,
+        "data": list(facts.lineage),
+    }
+    tidied: dict[str, Any] = tidy(found)
+    return tidied
+
+
+def lineage(experiment: Experiment, data: DatasetStore) -> list[dict[str, Any]]:
+    """The datasets behind an experiment, the newest first."""
+    waiting = [
+        d["id"] for d in experiment.data.values() if isinstance(d, dict) and isinstance(d.get("id"), str)
+    ]
+    waiting += [d for d in experiment.data.values() if isinstance(d, str)]
+    found: dict[str, dict[str, Any]] = {}
+    while waiting:
+        ref = waiting.pop(0)
+        if ref in found:
+            continue
+        try:
+            info = data.info(ref)
+        except ToolError:
+            continue
+        found[ref] = {
+            "id": info.id,
+            "rows": info.rows,
+            "rows_before": info.lineage.rows_before,
+            "operation": info.lineage.operation,
+            "arguments": info.lineage.arguments,
+            "source": info.lineage.source,
+            "sha256": info.sha256,
+        }
+        waiting += info.lineage.parents
+    return list(found.values())
+
+
+def load_command(hub: Hub, repo: str) -> str:
+    """What a person types to load a model of this Hub."""
+    # The name was checked: it holds nothing that a shell or Python would read otherwise.
+    code = f"from transformers import AutoModelForCausalLM as M; print(M.from_pretrained('{repo}'))"
+    env = "" if hub.official else f"HF_ENDPOINT={hub.endpoint} "
+    return f'{env}python -c "{code}"'
+
+
+def serve_command(hub: Hub) -> str:
+    """What must run for `load_command` to work once the session is over; nothing for a remote Hub."""
+    if not hub.embedded:
+        return ""
+    return (
+        f"ml-intern hub serve --root {shlex.quote(str(hub.storage))} --port {hub.endpoint.rpartition(':')[2]}"
+    )
+
+
+def _model_of(jobs: Jobs, job: str) -> Path | None:
+    try:
+        return jobs.model_path(job)
+    except ToolError:
+        return None
+
+
+def _listed(numbers: list[str]) -> str:
+    shown = ", ".join(numbers[:5])
+    return shown + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"

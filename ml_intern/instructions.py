@@ -1,0 +1,43 @@
+"""Renders what the brain is told at the start, from `prompts/system.yaml` and the tools' own declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+from ml_intern.brains.replies import CELL_TAGS
+from ml_intern.tooling import ToolSpec
+
+
+@lru_cache(maxsize=1)
+def _templates() -> dict[str, str]:
+    text = resources.files("ml_intern.prompts").joinpath("system.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, str] = yaml.safe_load(text)
+    return loaded
+
+
+def system_prompt(tools: Sequence[ToolSpec], **facts: Any) -> str:
+    """The system prompt: how to work, the tools by subject, the facts of this session."""
+    subjects: dict[str, list[ToolSpec]] = {}
+    for spec in tools:
+        subjects.setdefault(spec.subject, []).append(spec)
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    rendered = environment.from_string(_templates()["system"]).render(
+        subjects=subjects, opening=CELL_TAGS[0], closing=CELL_TAGS[1], **facts
+    )
+    return rendered.strip()
+
+
+def prompt_templates(system: str) -> dict[str, Any]:
+    """What `CodeAgent` asks for at its construction. Planning and managed agents are not used yet."""
+    return {
+        "system_prompt": system,
+        "planning": {"initial_plan": "", "update_plan_pre_messages": "", "update_plan_post_messages": ""},
+        "managed_agent": {"task": "", "report": ""},
+        "final_answer": {"pre_messages": "", "post_messages": ""},
+    }

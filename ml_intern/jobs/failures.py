@@ -1,0 +1,167 @@
+"""Why a job failed, read from its log and its end. Standard library only: the supervisor uses it.
+
+The exit code alone says little: a full disk, a wrong field and an empty dataset all leave with 1, and a NaN
+leaves with 0. What the libraries print is what tells; the patterns below were collected from real failures of
+TRL, Transformers and torch.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import Any
+
+TAIL_BYTES = 64_000
+_LAST_LINES = 15
+
+_RULES: list[tuple[str, str, str]] = [
+    # Order counts: the first pattern found decides.
+    (
+        "out_of_memory",
+        r"DefaultCPUAllocator: (?:can't|not enough)|out of memory|^MemoryError|OutOfMemoryError"
+        r"|Cannot allocate memory|std::bad_alloc|Unable to allocate [\d.]+ [KMGT]iB",
+        "Halve per_device_train_batch_size and double gradient_accumulation_steps; "
+        "the effective batch stays the same.",
+    ),
+    (
+        "disk_full",
+        r"No space left on device|unexpected pos \d+|Disk quota exceeded|ENOSPC",
+        "Free disk space, or save less often (save_steps, save_total_limit), and resume.",
+    ),
+    (
+        "nan",
+        r"FloatingPointError|probability tensor contains either `inf`, `nan`|loss is (?:nan|inf)"
+        r"|Function '\w+' returned nan values",
+        "Lower learning_rate, set max_grad_norm to 1.0, or add warmup_steps.",
+    ),
+    ("bad_data", r"^bad_data: ", "Look at the rows with inspect_dataset and audit_dataset."),
+    ("bad_config", r"^bad_config: ", "Correct the field and launch again."),
+    (
+        "bad_config",
+        r"TypeError: .*unexpected keyword argument",
+        "This version of the library does not know the field; preflight names its successor.",
+    ),
+    (
+        "bad_config",
+        r"index out of range in self|device-side assert|IndexError: index .* is out of bounds for dimension",
+        "A token id is larger than the model's vocabulary: the tokenizer and the model do not belong together.",
+    ),
+    (
+        "bad_config",
+        r"does not have a chat template|chat_template is not set|Cannot use chat template",
+        "Use a model with a chat template, or a prompt and completion dataset.",
+    ),
+    (
+        "bad_config",
+        r"Unrecognized (?:model|configuration class)|does not appear to have a file named"
+        r"|is not a local folder and is not a valid model identifier|Repo id must be",
+        "Check the model's name; list_jobs shows what this session has trained.",
+    ),
+    (
+        "bad_data",
+        r"num_samples=0|JSONDecodeError|UnicodeDecodeError|DatasetGenerationError|ArrowInvalid"
+        r"|num_samples should be a positive integer|KeyError: '(?:text|messages|prompt|completion)'",
+        "The dataset is empty, broken or lacks a column: look at it with inspect_dataset.",
+    ),
+]
+
+_TITLES = {
+    "out_of_memory": "The job ran out of memory",
+    "disk_full": "The disk is full",
+    "nan": "The loss became NaN or infinite",
+    "bad_config": "The configuration does not fit",
+    "bad_data": "The data does not fit",
+}
+
+
+def classify(log: str, exit_code: int | None, *, timeout_s: float | None = None) -> dict[str, Any]:
+    """Name what went wrong.
+
+    Args:
+        log: The end of the job's log.
+        exit_code: As subprocess gives it: negative for a signal.
+        timeout_s: The limit, if the supervisor ended the job because of it.
+
+    Returns:
+        The fields of `ml_intern.jobs.model.Failure`.
+    """
+    failure: dict[str, Any] = {"last_lines": last_lines(log), "line": error_line(log)}
+    said = error_message(log)
+    if timeout_s is not None:
+        message = f"Stopped after its time limit of {timeout_s:g} s."
+        return failure | {
+            "kind": "timeout",
+            "message": message,
+            "hint": "Give more time, or train fewer steps.",
+        }
+    for kind, pattern, hint in _RULES:
+        found = re.search(pattern, log, re.M)
+        if found:
+            message = f"{_TITLES[kind]}: {said or _line_around(log, found.start())}"
+            return failure | {"kind": kind, "message": message, "hint": hint}
+    sent = _signal_of(exit_code)
+    if sent is not None:
+        return failure | _killed(sent)
+    message = said or f"The job ended with exit code {exit_code}."
+    return failure | {"kind": "code_error", "message": message, "hint": "Correct the line and launch again."}
+
+
+def last_lines(log: str, count: int = _LAST_LINES) -> list[str]:
+    """The last lines that say something, each at most 400 characters."""
+    lines = [line.rstrip()[:400] for line in log.splitlines() if line.strip()]
+    return lines[-count:]
+
+
+def error_message(log: str) -> str:
+    """The last error as Python printed it, ``ValueError: …``; or our own ``bad_…:`` line without its prefix."""
+    own = re.findall(r"^bad_(?:data|config): (.+)$", log, re.M)
+    if own:
+        return str(own[-1]).strip()
+    found = re.findall(
+        r"^((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Iteration)\b(?::.*)?)$", log, re.M
+    )
+    return str(found[-1]).strip()[:500] if found else ""
+
+
+def error_line(log: str) -> str | None:
+    """Where the last traceback points, as ``file.py:12: code``; a frame outside of libraries is preferred."""
+    start = log.rfind("Traceback (most recent call last)")
+    if start < 0:
+        found = re.search(r'^  File "([^"]+)", line (\d+)\n +(.*)\n.*\nSyntaxError', log, re.M)
+        return f"{_base(found[1])}:{found[2]}: {found[3].strip()}" if found else None
+    frames = re.findall(r'^  File "([^"]+)", line (\d+)(?:, in .*)?\n(?:    (.+))?', log[start:], re.M)
+    own = [f for f in frames if not re.search(r"site-packages|dist-packages|/lib/python3|^<frozen", f[0])]
+    if not frames:
+        return None
+    file, number, code = (own or frames)[-1]
+    return f"{_base(file)}:{number}: {code.strip()}".rstrip(": ")
+
+
+def _base(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _line_around(log: str, position: int) -> str:
+    start = log.rfind("\n", 0, position) + 1
+    end = log.find("\n", position)
+    return log[start : end if end >= 0 else len(log)].strip()[:500]
+
+
+def _signal_of(exit_code: int | None) -> int | None:
+    if exit_code is None:
+        return None
+    if exit_code < 0:
+        return -exit_code
+    # A shell or a sandbox in between reports a signal as 128 + its number.
+    return exit_code - 128 if 128 < exit_code < 160 else None
+
+
+def _killed(number: int) -> dict[str, Any]:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    hint = "Launch again; it resumes from its last checkpoint."
+    if number == signal.SIGKILL:
+        hint = "Often the system's memory ran out: use smaller batches. " + hint
+    return {"kind": "killed", "message": f"Something ended the job with {name}.", "hint": hint}

@@ -1,0 +1,408 @@
+"""Jobs on this machine: folders, each watched over by a supervisor of its own.
+
+Nothing about a job is kept in this process alone. A second `Jobs` on the same folder, in another process or
+after a crash, sees the same jobs and can wait for them, read them and cancel them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ml_intern
+from ml_intern.errors import ToolError
+from ml_intern.events import Event, JobChanged
+from ml_intern.jobs import metrics as metrics_file
+from ml_intern.jobs.model import FINISHED, Failure, JobSpec, JobStatus, LogPage
+from ml_intern.jobs.slots import try_lock
+from ml_intern.sandbox.base import Limits, Mounts, Sandbox
+from ml_intern.settings import Settings
+from ml_intern.tooling import did_you_mean
+
+RECIPES = Path(__file__).parent / "recipes"
+_MUST_MAKE = {"pretrain": ["result.json", "model/config.json"], "sft": ["result.json", "model/config.json"]}
+_MAX_LOG_BYTES = 512 * 2**20
+_POLL_S = 0.1
+_EVENT_GAP_S = 0.5
+
+
+class Jobs:
+    """The jobs of one session.
+
+    Args:
+        folder: Where the jobs' folders are.
+        sandbox: Walls around each job; None runs them without.
+        settings: Slots, memory, the state folder that jobs must not see.
+        emit: Takes the events of moving jobs.
+    """
+
+    def __init__(
+        self, folder: Path, sandbox: Sandbox | None, settings: Settings, emit: Callable[[Event], None]
+    ) -> None:
+        self.folder = folder.absolute()
+        self.sandbox = sandbox
+        self.settings = settings
+        self.emit = emit
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
+        self._guard = threading.RLock()
+
+    # What is asked
+
+    def submit(self, spec: JobSpec) -> JobStatus:
+        """Start a job, or find the one that was started with the same key.
+
+        Raises:
+            ToolError: There is no such recipe.
+        """
+        with self._locked():
+            known = self.find(spec.key) if spec.key else None
+            job = known or self._make(spec)
+            if self._read_status(job).get("supervisor") is None:
+                self._start(job)
+        return self.status(job)
+
+    def find(self, key: str) -> str | None:
+        """The id of the job that a call with this idempotency key started."""
+        for job in self._ids():
+            if json.loads((self.folder / job / "spec.json").read_text()).get("key") == key:
+                return job
+        return None
+
+    def resume(self, job: str) -> JobStatus:
+        """Start a job again that failed or was cancelled; a training goes on from its last whole checkpoint."""
+        folder = self.folder_of(job)
+        with self._locked():
+            status = self.status(job)
+            if status.state in {"failed", "cancelled"}:
+                (folder / "cancel").unlink(missing_ok=True)
+                self._write_status(job, self._first_status(job, self.spec(job)))
+                self._start(job)
+        return self.status(job)
+
+    def cancel(self, job: str) -> JobStatus:
+        """End a job and everything it started; a job that has ended stays as it is."""
+        folder = self.folder_of(job)
+        if self.status(job).state not in FINISHED:
+            (folder / "cancel").touch()
+            deadline = time.monotonic() + 15
+            while self.status(job).state not in FINISHED and time.monotonic() < deadline:
+                time.sleep(0.02)
+        status = self.status(job)
+        self._tell(status)
+        return status
+
+    # How it stands
+
+    def status(self, job: str) -> JobStatus:
+        """How a job stands now."""
+        folder = self.folder_of(job)
+        self._reap(job)
+        alive = self._alive(job)  # Before the file: a job that ends in between is then not called lost.
+        raw = self._read_status(job)
+        if not alive and raw["state"] not in FINISHED and raw.get("supervisor") is not None:
+            raw = self._mark_lost(job)
+        rows = metrics_file.newest(folder / "metrics.jsonl")
+        return JobStatus.model_validate({**raw, **rows, "output": str(folder / "output")})
+
+    def list(self) -> list[JobStatus]:
+        """All jobs, oldest first."""
+        return sorted((self.status(job) for job in self._ids()), key=lambda status: status.created)
+
+    def logs(self, job: str, offset: int = 0, limit: int = 20_000) -> LogPage:
+        """A stretch of the log from a byte offset; reading on from `next_offset` gives each byte once."""
+        done = self.status(job).state in FINISHED
+        with (self.folder_of(job) / "log.txt").open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(min(max(0, offset), size))
+            data = _whole_characters(file.read(max(4, limit)))
+        end = min(max(0, offset), size) + len(data)
+        return LogPage(text=data.decode("utf-8", "replace"), next_offset=end, done=done and end >= size)
+
+    def metrics(self, job: str, names: list[str] | None = None) -> list[dict[str, Any]]:
+        """The rows of metrics by step; where a step was written twice, after a resume, the last one counts.
+
+        Raises:
+            ToolError: The job has no metric of such a name.
+        """
+        rows = metrics_file.rows(self.folder_of(job) / "metrics.jsonl")
+        return metrics_file.select(rows, names) if names else rows
+
+    def wait(
+        self,
+        ids: list[str],
+        timeout_s: float | None = None,
+        until: str | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[JobStatus], None] = lambda status: None,
+    ) -> list[JobStatus]:
+        """Wait until all jobs have ended, a condition on their metrics holds, or the time is over.
+
+        Args:
+            ids: The jobs.
+            timeout_s: How long to wait; None waits without end. The jobs run on when the time is over.
+            until: A condition such as ``loss < 3.5`` or ``step >= 100``.
+            cancelled: Looked at in each round; True ends the waiting.
+            on_progress: Told a job's status when it has changed, twice a second at most.
+        """
+        holds = metrics_file.condition(until) if until else lambda status: False
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        told: dict[str, JobStatus] = {}
+        next_events = 0.0
+        while True:
+            statuses = [self.status(job) for job in ids]
+            over = all(s.state in FINISHED or holds(s) for s in statuses)
+            over = over or cancelled() or (deadline is not None and time.monotonic() >= deadline)
+            if over or time.monotonic() >= next_events:
+                next_events = time.monotonic() + _EVENT_GAP_S
+                for status in statuses:
+                    if told.get(status.id) != status:
+                        told[status.id] = status
+                        self._tell(status)
+                        on_progress(status)
+            if over:
+                return statuses
+            time.sleep(_POLL_S)
+
+    # Where things are
+
+    def folder_of(self, job: str) -> Path:
+        """The job's folder.
+
+        Raises:
+            ToolError: There is no such job.
+        """
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", job) or not (self.folder / job / "spec.json").exists():
+            guess = did_you_mean(job, self._ids())
+            raise ToolError(f"There is no job {job!r}{guess}.", "list_jobs() shows all jobs.")
+        return self.folder / job
+
+    def model_path(self, job: str) -> Path:
+        """The folder of the model that a job made.
+
+        Raises:
+            ToolError: The job made none.
+        """
+        path = self.folder_of(job) / "output" / "model"
+        if not (path / "config.json").exists():
+            state = self.status(job).state
+            raise ToolError(
+                f"Job {job!r} is {state} and has made no model.", "Wait for it, or use another job."
+            )
+        return path
+
+    def spec(self, job: str) -> JobSpec:
+        """What was asked."""
+        return JobSpec.model_validate_json((self.folder_of(job) / "spec.json").read_text())
+
+    # How a job is made and started
+
+    def _make(self, spec: JobSpec) -> str:
+        if spec.method not in {*recipes(), "script"}:
+            guess = did_you_mean(spec.method, recipes())
+            raise ToolError(
+                f"There is no recipe {spec.method!r}{guess}.", f"Recipes: {', '.join(recipes())}."
+            )
+        job = self._free_id(spec.name)
+        folder = self.folder / job
+        # Made beside and renamed: a job's folder is whole or not there.
+        fresh = self.folder / f".{job}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        for name in ("output", "checkpoints"):
+            (fresh / name).mkdir(parents=True)
+        for name in ("log.txt", "metrics.jsonl", "alive"):
+            (fresh / name).touch()
+        (fresh / "spec.json").write_text(spec.model_dump_json(indent=1))
+        places = {
+            "output_dir": str(folder / "output"),
+            "checkpoint_dir": str(folder / "checkpoints"),
+            "metrics_file": str(folder / "metrics.jsonl"),
+        }
+        (fresh / "config.json").write_text(json.dumps({**spec.config, **places}, indent=1, default=str))
+        (fresh / "status.json").write_text(json.dumps(self._first_status(job, spec)))
+        fresh.rename(folder)
+        return job
+
+    def _first_status(self, job: str, spec: JobSpec) -> dict[str, Any]:
+        return JobStatus(
+            id=job,
+            name=spec.name,
+            method=spec.method,
+            state="queued",
+            experiment=spec.experiment,
+            created=time.time(),
+        ).model_dump(mode="json")
+
+    def _start(self, job: str) -> None:
+        folder, spec = self.folder / job, self.spec(job)
+        (folder / "launch.json").write_text(json.dumps(self._launch_plan(folder, spec), indent=1))
+        lock = try_lock(folder / "alive")
+        if lock is None:
+            return  # Its supervisor lives already.
+        try:
+            # -S -s: no site-packages, a start in milliseconds; the path gives it this package alone.
+            self._supervisors[job] = subprocess.Popen(
+                [sys.executable, "-S", "-s", "-m", "ml_intern.jobs.supervisor", str(folder)],
+                env={"PYTHONPATH": str(Path(ml_intern.__file__).parents[1]), "PATH": os.defpath},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=(folder / "supervisor.log").open("ab"),
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+        finally:
+            os.close(lock)
+
+    def _launch_plan(self, folder: Path, spec: JobSpec) -> dict[str, Any]:
+        env = job_environment(spec, folder)
+        argv = self._argv(folder, spec)
+        if self.sandbox is None:
+            env |= {"HOME": str(folder / "output")}
+        else:
+            mounts = Mounts(
+                workspace=folder / "output",
+                read_only=[folder / "config.json", RECIPES, *spec.inputs],
+                writable=[folder / "checkpoints", folder / "metrics.jsonl"],
+                hidden=[self.settings.state],
+            )
+            argv = self.sandbox.command(argv, mounts, Limits(memory_mb=self.settings.job_memory_mb), env)
+        return {
+            "argv": argv,
+            "env": {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **env},
+            "cwd": str(folder / "output"),
+            "timeout_s": spec.timeout_s,
+            "slots": self.settings.slots,
+            "slots_folder": str(self.settings.state / "slots"),
+            "must_make": _MUST_MAKE.get(spec.method, []),
+            "max_log_bytes": _MAX_LOG_BYTES,
+        }
+
+    def _argv(self, folder: Path, spec: JobSpec) -> list[str]:
+        if spec.method == "script":
+            return [sys.executable, str(spec.config["script"]), *map(str, spec.config.get("args", []))]
+        return [sys.executable, str(RECIPES / f"{spec.method}.py"), str(folder / "config.json")]
+
+    def _free_id(self, name: str) -> str:
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "job"
+        number = 1
+        while (self.folder / f"{slug}-{number}").exists():
+            number += 1
+        return f"{slug}-{number}"
+
+    # Small parts
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One at a time, across threads and processes: two calls with one key make one job."""
+        with self._guard, (self.folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _ids(self) -> list[str]:
+        return [p.parent.name for p in self.folder.glob("[!.]*/spec.json")]
+
+    def _read_status(self, job: str) -> dict[str, Any]:
+        raw: dict[str, Any] = json.loads((self.folder / job / "status.json").read_text())
+        return raw
+
+    def _write_status(self, job: str, status: Mapping[str, Any]) -> None:
+        path = self.folder / job / "status.json"
+        fresh = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.new")
+        fresh.write_text(json.dumps(status, indent=1))
+        fresh.replace(path)
+
+    def _alive(self, job: str) -> bool:
+        lock = try_lock(self.folder / job / "alive")
+        if lock is None:
+            return True
+        os.close(lock)
+        return False
+
+    def _mark_lost(self, job: str) -> dict[str, Any]:
+        """The supervisor is gone without a word: a reboot, or kill -9 on it. End what it may have left."""
+        with self._guard:
+            lock = try_lock(self.folder / job / "alive")
+            raw = self._read_status(job)
+            if lock is None or raw["state"] in FINISHED:
+                return raw
+            _end_marked(self.folder / job)
+            failure = Failure(
+                kind="lost",
+                message="The job's supervisor is gone: the machine restarted, or something killed it.",
+                last_lines=self._log_tail(job),
+                hint="Resume the job; it goes on from its last checkpoint.",
+            )
+            raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
+            self._write_status(job, raw)
+            os.close(lock)
+            return raw
+
+    def _log_tail(self, job: str) -> list[str]:
+        text = (self.folder / job / "log.txt").read_bytes()[-8_000:].decode("utf-8", "replace")
+        return [line for line in text.splitlines() if line.strip()][-10:]
+
+    def _reap(self, job: str) -> None:
+        with self._guard:
+            supervisor = self._supervisors.get(job)
+            if supervisor is not None and supervisor.poll() is not None:
+                del self._supervisors[job]
+
+    def _tell(self, status: JobStatus) -> None:
+        self.emit(
+            JobChanged(status.id, status.name, status.state, status.step, status.total_steps, status.metrics)
+        )
+
+
+def recipes() -> list[str]:
+    """The recipes there are."""
+    return sorted(p.stem for p in RECIPES.glob("[!_]*.py"))
+
+
+def job_environment(spec: JobSpec, folder: Path) -> dict[str, str]:
+    """What a job's process finds in its environment beside what the sandbox sets: no credential."""
+    threads = str(max(1, spec.threads))
+    return {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "ML_INTERN_JOB": hashlib.sha256(str(folder).encode()).hexdigest()[:16],
+    }
+
+
+def _end_marked(folder: Path) -> None:
+    """End the processes that carry a job's mark in their environment."""
+    mark = f"ML_INTERN_JOB={hashlib.sha256(str(folder).encode()).hexdigest()[:16]}".encode()
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
+                os.kill(int(entry.name), 9)
+        except OSError:
+            continue  # Not ours to read, or gone.
+
+
+def _whole_characters(data: bytes) -> bytes:
+    """Without a last character that is cut: the next page begins with it."""
+    for back in range(1, min(4, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 == 0x80:
+            continue
+        length = 2 if byte >> 5 == 6 else 3 if byte >> 4 == 14 else 4 if byte >> 3 == 30 else 1
+        return data if length <= back else data[:-back]
+    return data

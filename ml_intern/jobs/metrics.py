@@ -1,0 +1,95 @@
+"""Reading ``metrics.jsonl``: one JSON object a line, appended by the recipe while it trains."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_intern.errors import ToolError
+from ml_intern.jobs.model import JobStatus
+from ml_intern.tooling import did_you_mean
+
+_FIXED = ("step", "total_steps", "epoch", "time")
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows by step. A line that is still being written is left for the next reading.
+
+    After a resume steps repeat: what was written last for a step wins, value by value.
+    """
+    by_step: dict[int, dict[str, Any]] = {}
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # Cut by a kill; the resumed run writes the step again.
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            by_step.setdefault(row["step"], {}).update(row)
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def newest(path: Path) -> dict[str, Any]:
+    """``step``, ``total_steps`` and the newest finite value of each metric."""
+    found: dict[str, Any] = {"step": 0, "total_steps": 0, "metrics": {}}
+    for row in rows(path):
+        found["step"] = row["step"]
+        found["total_steps"] = row.get("total_steps") or found["total_steps"]
+        values = {k: float(v) for k, v in row.items() if _is_number(v) and k not in _FIXED}
+        found["metrics"].update(values)
+        if "epoch" in row:
+            found["metrics"]["epoch"] = row["epoch"]
+    return found
+
+
+def names_in(table: list[dict[str, Any]]) -> list[str]:
+    """The metrics that the rows have, without step and time."""
+    return sorted({name for row in table for name in row} - set(_FIXED))
+
+
+def select(table: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
+    """The rows that have one of the metrics, with these and the step.
+
+    Raises:
+        ToolError: No row has a metric of that name.
+    """
+    known = names_in(table)
+    for name in names:
+        if name not in known and name not in _FIXED:
+            raise ToolError(
+                f"There is no metric {name!r}{did_you_mean(name, known)}.",
+                f"Metrics so far: {', '.join(known) or 'none'}.",
+            )
+    kept = ("step", *names)
+    return [{k: row[k] for k in kept if k in row} for row in table if any(n in row for n in names)]
+
+
+def condition(text: str) -> Callable[[JobStatus], bool]:
+    """Read ``loss < 3.5`` or ``step >= 100``; the function says whether a status meets it.
+
+    Raises:
+        ToolError: The text is not such a comparison.
+    """
+    found = re.fullmatch(r"\s*([\w/.-]+?)\s*(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?(?:e-?\d+)?)\s*", text)
+    if not found:
+        raise ToolError(
+            f"The condition {text!r} is not understood.", "Write it as 'loss < 3.5' or 'step >= 100'."
+        )
+    name, compare, bound = found[1], _COMPARE[found[2]], float(found[3])
+
+    def holds(status: JobStatus) -> bool:
+        value = status.step if name == "step" else status.metrics.get(name)
+        return value is not None and compare(value, bound)
+
+    return holds
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,315 @@
+"""Ask a causal language model:  python generate.py config.json
+
+One process answers a list of tasks, so that an evaluation pays for the imports and the weights once.
+
+config.json:
+    model             folder with safetensors and tokenizer.json; code in it is never run
+    tasks             a list, each with a `name` and a `kind`:
+      {"kind": "likelihood", "file": texts.jsonl}                     rows {"text": ...}
+          writes {"nats", "tokens", "lossless"} a row
+      {"kind": "generate", "file": prompts.jsonl, "max_new_tokens": 64, "temperature": 0, "samples": 1,
+       "seed": 0, "stop": []}                                         rows {"prompt": …} or {"messages": […]}
+          writes {"row", "sample", "text", "tokens", "finished"} a completion; an empty prompt starts at BOS
+    batch_size        0 chooses by the size of the model
+    output_dir        <name>.jsonl of each task goes here
+    metrics_file      progress, one JSON line a batch
+
+What a likelihood is: the nats of all tokens of the text, given the tokenizer's start token (BOS, else EOS)
+and what precedes. The end token is not counted, as it stands for no byte of the text. Longer texts than the
+model's window are read in windows that overlap by half, and every token counts once. `lossless` says whether
+decoding gives the text back: where it does not, the nats are those of another text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from _common import read_rows, stop, without
+
+LONGEST_WINDOW = 2048
+LOGITS_AT_ONCE = 2**25
+"""Elements of one batch of logits: 128 MB in float32."""
+
+
+def load(folder: str) -> tuple[Any, Any, int, set[int]]:
+    """The model, its tokenizer, the token that a text starts with, and those that end one."""
+    import torch
+    from tokenizers import Tokenizer
+    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    on_gpu = torch.cuda.is_available()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        trust_remote_code=False,
+        use_safetensors=True,
+        local_files_only=True,
+        # Half precision on a CPU is slow, and float32 compares models that were saved in different types.
+        dtype="auto" if on_gpu else torch.float32,
+    ).eval()
+    model.to("cuda" if on_gpu else "cpu")
+    if not (Path(folder) / "tokenizer.json").exists():
+        stop("bad_config", "The model has no tokenizer.json; save it with a fast tokenizer.")
+    tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    start, ends = special_tokens(Path(folder), tokenizer, model)
+    return model, tokenizer, start, ends
+
+
+def special_tokens(folder: Path, tokenizer: Any, model: Any) -> tuple[int, set[int]]:
+    """The tokenizer's word counts before the configuration's, whose defaults (1 and 2) often mean nothing."""
+    file = folder / "tokenizer_config.json"
+    named = json.loads(file.read_text()) if file.exists() else {}
+
+    def token(kind: str) -> int | None:
+        entry = named.get(f"{kind}_token")
+        text = entry.get("content") if isinstance(entry, dict) else entry
+        found = tokenizer.token_to_id(text) if text else None
+        return found if isinstance(found, int) else None
+
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ends: set[Any] = {*(configured if isinstance(configured, list) else [configured]), token("eos")} - {None}
+    starts = [token("bos"), token("eos"), model.config.bos_token_id]
+    known = [found for found in starts if found is not None]
+    if not known:
+        stop("bad_config", "The tokenizer has neither a BOS nor an EOS token to start a text with.")
+    return known[0], ends
+
+
+# Likelihood
+
+
+def likelihood(
+    model: Any, tokenizer: Any, start: int, texts: list[str], batch: int, tell: Any
+) -> list[dict[str, Any]]:
+    """Nats of each text."""
+    encoded = [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    check_causal(model, start)
+    nats = [0.0] * len(texts)
+    pieces = [piece for i, ids in enumerate(encoded) for piece in windows(i, [start, *ids], window_of(model))]
+    pieces.sort(key=lambda piece: len(piece[1]))
+    done = 0
+    for group in batches(pieces, batch, model.config.get_text_config().vocab_size):
+        for (i, _, _), part in zip(group, nats_of(model, group), strict=True):
+            nats[i] += part
+        done += len(group)
+        tell(done, len(pieces))
+    return [
+        {
+            "nats": nats[i] if math.isfinite(nats[i]) else None,
+            "tokens": len(ids),
+            "lossless": tokenizer.decode(ids, skip_special_tokens=False) == texts[i],
+        }
+        for i, ids in enumerate(encoded)
+    ]
+
+
+def window_of(model: Any) -> int:
+    """Tokens the model can look at, and no more than is useful."""
+    config = model.config.get_text_config()
+    names = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
+    known = [int(found) for name in names if (found := getattr(config, name, None))]
+    return min([LONGEST_WINDOW, *known])
+
+
+def windows(i: int, ids: list[int], size: int) -> Iterator[tuple[int, list[int], int]]:
+    """Stretches of at most `size` + 1 tokens, and how many at the end of each are to be counted."""
+    if len(ids) < 2:
+        return
+    end = min(len(ids), size + 1)
+    yield i, ids[:end], end - 1
+    while end < len(ids):
+        new = min(max(1, size // 2), len(ids) - end)
+        end += new
+        yield i, ids[end - size - 1 : end], new
+
+
+def batches(pieces: list[Any], batch: int, vocabulary: int) -> Iterator[list[Any]]:
+    """Groups of pieces of like length whose logits fit."""
+    group: list[Any] = []
+    for piece in pieces:
+        if group and (len(group) == batch or (len(group) + 1) * len(piece[1]) * vocabulary > LOGITS_AT_ONCE):
+            yield group
+            group = []
+        group.append(piece)
+    if group:
+        yield group
+
+
+def nats_of(model: Any, group: list[tuple[int, list[int], int]]) -> list[float]:
+    """Padding stands at the right, where a causal model does not look, so it needs no mask."""
+    import torch
+
+    width = max(len(ids) for _, ids, _ in group)
+    table = torch.zeros((len(group), width), dtype=torch.long)
+    counted = torch.zeros((len(group), width - 1), dtype=torch.bool)
+    for place, (_, ids, new) in enumerate(group):
+        table[place, : len(ids)] = torch.tensor(ids)
+        counted[place, len(ids) - 1 - new : len(ids) - 1] = True
+    table, counted = table.to(model.device), counted.to(model.device)
+    logits = model(input_ids=table[:, :-1], use_cache=False).logits.float()
+    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), table[:, 1:], reduction="none")
+    found: list[float] = torch.where(counted, each.double(), 0.0).sum(1).tolist()
+    return found
+
+
+def check_causal(model: Any, start: int) -> None:
+    """A model that sees the next token predicts it; its likelihoods would mean nothing."""
+    import torch
+
+    vocabulary, length = model.config.get_text_config().vocab_size, min(16, window_of(model))
+    ids = torch.arange(length, device=model.device) % vocabulary
+    ids[0] = start
+    other, half = ids.clone(), length // 2
+    other[half:] = (ids[half:] + vocabulary // 2) % vocabulary
+    before, after = model(input_ids=torch.stack([ids, other]), use_cache=False).logits[:, :half].float()
+    slack = 1e-4 if model.dtype == torch.float32 else 1e-2
+    if (before - after).abs().max() > slack * before.std():
+        stop("bad_config", "The model looks at later tokens; it is not a causal language model.")
+
+
+# Generation
+
+
+def generate(
+    model: Any, tokenizer: Any, start: int, ends: set[int], task: dict[str, Any], batch: int, tell: Any
+) -> list[dict[str, Any]]:
+    """Completions of each prompt, `samples` of them; prompts of like length go together."""
+    import torch
+
+    rows = read_rows(Path(task["file"]))
+    prompts = [encode_prompt(tokenizer, start, ends, row, task["model"]) for row in rows]
+    wanted = [(len(ids), i, k) for i, ids in enumerate(prompts) for k in range(task.get("samples", 1))]
+    wanted.sort()
+    answers: dict[tuple[int, int], dict[str, Any]] = {}
+    for first in range(0, len(wanted), batch):
+        group = wanted[first : first + batch]
+        # A seed a batch: what one batch draws does not hang on how much the ones before it drew.
+        torch.manual_seed(task.get("seed", 0) * 1_000_003 + first)
+        new = continue_prompts(model, [prompts[i] for _, i, _ in group], start, ends, task)
+        for (_, i, k), ids in zip(group, new, strict=True):
+            answers[i, k] = {"row": i, "sample": k, **completion(tokenizer, ids, ends, task.get("stop", []))}
+        tell(first + len(group), len(wanted))
+    return [answers[key] for key in sorted(answers)]
+
+
+def encode_prompt(tokenizer: Any, start: int, ends: set[int], row: dict[str, Any], folder: str) -> list[int]:
+    """A prompt as the model was taught to read it; a conversation goes through the chat template."""
+    if "messages" in row:
+        from transformers.models.auto.tokenization_auto import AutoTokenizer
+
+        chat = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        ids: list[int] = chat.apply_chat_template(
+            row["messages"], add_generation_prompt=True, return_dict=False
+        )
+        return ids
+    ids = tokenizer.encode(row["prompt"], add_special_tokens=True).ids
+    while len(ids) > 1 and ids[-1] in ends:  # Some tokenizers close what is only begun.
+        ids = ids[:-1]
+    return ids or [start]
+
+
+def continue_prompts(
+    model: Any, prompts: list[list[int]], start: int, ends: set[int], task: dict[str, Any]
+) -> list[list[int]]:
+    """New tokens of each prompt."""
+    import torch
+
+    width = max(map(len, prompts))
+    table = torch.full((len(prompts), width), start)
+    mask = torch.zeros((len(prompts), width), dtype=torch.long)
+    for place, ids in enumerate(prompts):
+        table[place, width - len(ids) :] = torch.tensor(ids)
+        mask[place, width - len(ids) :] = 1
+    temperature = task.get("temperature", 0)
+    how: dict[str, Any] = {"do_sample": False}
+    if temperature > 0:
+        # top_k 0: the model's own distribution, not the best fifty that a default would leave.
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": task.get("top_p", 1.0)}
+    out = model.generate(
+        input_ids=table.to(model.device),
+        attention_mask=mask.to(model.device),
+        max_new_tokens=task.get("max_new_tokens", 64),
+        eos_token_id=sorted(ends) or None,
+        pad_token_id=min(ends, default=start),
+        **how,
+    )
+    new: list[list[int]] = out[:, width:].tolist()
+    return new
+
+
+def completion(tokenizer: Any, ids: list[int], ends: set[int], stops: list[str]) -> dict[str, Any]:
+    """The text up to the end token or the first stop word."""
+    end = next((k for k, token in enumerate(ids) if token in ends), None)
+    text = tokenizer.decode(ids[:end], skip_special_tokens=True)
+    cut = min((at for word in stops if (at := text.find(word)) >= 0), default=None)
+    tokens = len(ids) if end is None else end
+    return {"text": text[:cut], "tokens": tokens, "finished": end is not None or cut is not None}
+
+
+# The process
+
+
+def say(line: str) -> None:
+    """A line of the job's log."""
+    sys.stdout.write(line + "\n")
+
+
+def main(config: dict[str, Any]) -> None:
+    """Load once, do the tasks in order."""
+    without(
+        "datasets",
+        "pandas",
+        "sklearn",
+        "scipy",
+        "peft",
+        "accelerate",
+        "tensorflow",
+        "jax",
+        "torchvision",
+        "PIL",
+    )
+    import torch
+
+    began = time.time()
+    model, tokenizer, start, ends = load(config["model"])
+    batch = config.get("batch_size") or (256 if model.num_parameters() < 5e7 else 32)
+    output = Path(config["output_dir"])
+    steps = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal steps
+        steps += 1
+        row = {"step": steps, "time": round(time.time(), 3), "done": done, "of": total}
+        with Path(config["metrics_file"]).open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    say(f"model ready after {time.time() - began:.1f} s")
+    with torch.inference_mode():
+        for task in config["tasks"]:
+            if task["kind"] == "likelihood":
+                texts = [row["text"] for row in read_rows(Path(task["file"]))]
+                found = likelihood(model, tokenizer, start, texts, batch, tell)
+            elif task["kind"] == "generate":
+                found = generate(
+                    model, tokenizer, start, ends, {**task, "model": config["model"]}, batch, tell
+                )
+            else:
+                stop("bad_config", f"The kind {task['kind']!r} is not known: likelihood or generate.")
+            fresh = output / f"{task['name']}.jsonl.new"
+            fresh.write_text("".join(json.dumps(row) + "\n" for row in found))
+            fresh.rename(output / f"{task['name']}.jsonl")
+            say(f"{task['name']}: {len(found)} rows, {time.time() - began:.1f} s")
+
+
+if __name__ == "__main__":
+    main(json.loads(Path(sys.argv[1]).read_text()))

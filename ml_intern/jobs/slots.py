@@ -1,0 +1,77 @@
+"""A queue of file locks: at most so many jobs run on this machine at once, whoever started them.
+
+A lock dies with its process, so nothing has to be cleaned up after a kill -9. Whoever waits holds a lock on a
+ticket; tickets sort by time, and only the oldest living one may take a free slot: first come, first served.
+Standard library only, because the supervisor starts with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+
+def try_lock(path: Path) -> int | None:
+    """Lock a file without waiting: its descriptor, or None where somebody else holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+class Queue:
+    """One waiting place for a slot.
+
+    Args:
+        folder: Where the locks are; the same for all jobs of a machine's user.
+        slots: How many may run at once.
+    """
+
+    def __init__(self, folder: Path, slots: int) -> None:
+        self.folder = folder
+        self.slots = max(1, slots)
+        self._held: int | None = None
+        self._tickets = folder / "queue"
+        self._tickets.mkdir(parents=True, exist_ok=True)
+        self._ticket = self._tickets / f"{time.time_ns():020d}-{os.getpid()}"
+        self._place: int | None = try_lock(self._ticket)
+
+    def try_enter(self) -> bool:
+        """Take a slot if one is free and nobody has waited longer."""
+        if self._held is None and self._is_first():
+            found = (try_lock(self.folder / f"slot-{n}") for n in range(self.slots))
+            self._held = next((slot for slot in found if slot is not None), None)
+            if self._held is not None:
+                self._give_up_place()
+        return self._held is not None
+
+    def leave(self) -> None:
+        """Give the slot, or the place in the queue, back."""
+        self._give_up_place()
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def _is_first(self) -> bool:
+        for ticket in sorted(self._tickets.iterdir()):
+            if ticket.name >= self._ticket.name:
+                return True
+            lock = try_lock(ticket) if ticket.exists() else None
+            if lock is None:
+                if ticket.exists():
+                    return False  # Somebody alive is ahead.
+                continue
+            ticket.unlink(missing_ok=True)  # Its owner died waiting.
+            os.close(lock)
+        return True
+
+    def _give_up_place(self) -> None:
+        if self._place is not None:
+            self._ticket.unlink(missing_ok=True)
+            os.close(self._place)
+            self._place = None

@@ -1,0 +1,196 @@
+"""Watches over one job: waits for a slot, starts it, ends it on time, says how it went.
+
+    python -S -s -m ml_intern.jobs.supervisor JOB_FOLDER
+
+It is a process of its own, in a session of its own, so a job goes on when the agent is killed. It uses the
+standard library only: without site-packages it starts in a few hundredths of a second. The lock on ``alive``
+comes open from whoever started it and is free again the moment it dies, however it dies; that is how others
+know a living job from a lost one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_intern.jobs.failures import TAIL_BYTES, classify
+from ml_intern.jobs.slots import Queue
+
+_POLL_S = 0.05
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(folder: Path) -> None:
+    """Run the job in `folder` to its end."""
+    plan = json.loads((folder / "launch.json").read_text())
+    told_to_stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: told_to_stop.append(number))
+    # Orphans of the job become ours, so that none escapes when the job is ended.
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    update_status(folder, supervisor=os.getpid())
+    queue = Queue(Path(plan["slots_folder"]), plan["slots"])
+    try:
+        while not queue.try_enter():
+            if _cancelled(folder) or told_to_stop:
+                _finish(folder, "cancelled", None)
+                return
+            time.sleep(_POLL_S)
+        if _cancelled(folder):
+            _finish(folder, "cancelled", None)
+        else:
+            _run(folder, plan, told_to_stop)
+    finally:
+        queue.leave()
+
+
+def update_status(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Change fields of ``status.json``; readers see the old file or the new one, never half of one."""
+    path = folder / "status.json"
+    status: dict[str, Any] = json.loads(path.read_text()) | changes
+    fresh = path.with_suffix(f".{os.getpid()}.new")
+    fresh.write_text(json.dumps(status, indent=1))
+    fresh.replace(path)
+    return status
+
+
+def end_tree() -> None:
+    """End every process below this one: the job, what it started, and the orphans that became ours."""
+    for _ in range(500):
+        below = _below(os.getpid())
+        if not below:
+            return
+        for pid in below:
+            _quietly(os.kill, pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
+    started = time.time()
+    with (folder / "log.txt").open("ab") as log:
+        try:
+            job = subprocess.Popen(
+                plan["argv"],
+                cwd=plan["cwd"],
+                env=plan["env"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+            )
+        except OSError as error:
+            log.write(f"The job's process cannot start: {error}\n".encode())
+            _finish(folder, "failed", None, plan)
+            return
+    update_status(folder, state="running", started=started, pid=job.pid)
+    end = _watch(folder, plan, job, told_to_stop)
+    end_tree()
+    code = job.wait()
+    if end == "cancelled":
+        _finish(folder, "cancelled", code)
+    elif end == "timeout":
+        _finish(folder, "failed", code, plan, timed_out=True)
+    elif code == 0 and end == "ended" and _made_all(folder, plan):
+        _finish(folder, "succeeded", code)
+    else:
+        _finish(folder, "failed", code, plan)
+
+
+def _watch(folder: Path, plan: dict[str, Any], job: subprocess.Popen[bytes], told_to_stop: list[int]) -> str:
+    """Wait: "ended", "cancelled", "timeout", "stopped" or "log"."""
+    deadline = time.monotonic() + plan["timeout_s"]
+    log = folder / "log.txt"
+    while job.poll() is None:
+        if _cancelled(folder):
+            return "cancelled"
+        if told_to_stop:
+            return _tell(log, "The supervisor was told to stop.", "stopped")
+        if time.monotonic() > deadline:
+            return "timeout"
+        if log.stat().st_size > plan["max_log_bytes"]:
+            return _tell(log, f"The log grew over {plan['max_log_bytes']} bytes; the job was stopped.", "log")
+        time.sleep(_POLL_S)
+    return "ended"
+
+
+def _tell(log: Path, text: str, end: str) -> str:
+    with log.open("a") as file:
+        file.write(f"\n{text}\n")
+    return end
+
+
+def _made_all(folder: Path, plan: dict[str, Any]) -> bool:
+    missing = [name for name in plan["must_make"] if not (folder / "output" / name).exists()]
+    if missing:
+        _tell(folder / "log.txt", f"The job ended without making {', '.join(missing)}.", "")
+    return not missing
+
+
+def _finish(
+    folder: Path, state: str, code: int | None, plan: dict[str, Any] | None = None, timed_out: bool = False
+) -> None:
+    changes: dict[str, Any] = {"state": state, "exit_code": code, "ended": time.time()}
+    if state == "failed" and plan is not None:
+        timeout = plan["timeout_s"] if timed_out else None
+        changes["failure"] = classify(_tail(folder / "log.txt"), code, timeout_s=timeout)
+    update_status(folder, **changes)
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        return file.read().decode("utf-8", "replace")
+
+
+def _cancelled(folder: Path) -> bool:
+    return (folder / "cancel").exists()
+
+
+def _below(root: int) -> set[int]:
+    """The living processes below `root`; dead ones that wait for us are not counted."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            state, parent = _state_and_parent(entry)
+            if state != "Z":
+                children.setdefault(parent, []).append(int(entry.name))
+    found: set[int] = set()
+    waiting = list(children.get(root, []))
+    while waiting:
+        pid = waiting.pop()
+        found.add(pid)
+        waiting.extend(children.get(pid, []))
+    return found
+
+
+def _state_and_parent(entry: Path) -> tuple[str, int]:
+    try:
+        # The name in brackets may hold anything, brackets and spaces too; what follows the last one is ours.
+        fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return "Z", 0
+    return fields[0], int(fields[1])
+
+
+def _quietly(call: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        call(*arguments)
+    except OSError:
+        pass  # It is gone already.
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

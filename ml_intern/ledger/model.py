@@ -1,0 +1,221 @@
+"""The words of the ledger: an experiment, a measured value, a comparison, and a number with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+Verdict = Literal["open", "kept", "discarded", "crashed", "inconclusive"]
+Split = Literal["dev", "test"]
+Finding = Literal["better", "worse", "inconclusive"]
+
+
+class Measured(BaseModel):
+    """A value with its 95 % interval.
+
+    Attributes:
+        value: The aggregate over all items.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        n: Items that were measured.
+        higher_is_better: Which way is up.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    higher_is_better: bool
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}], n={self.n}"
+
+    def beats(self, other: Measured) -> bool:
+        """Is the bare value on the better side of another's? A ranking, not evidence of a gain."""
+        return self.value > other.value if self.higher_is_better else self.value < other.value
+
+
+@dataclass(frozen=True, eq=False)
+class ItemScores:
+    """What each item contributed to a metric: the metric is sum(numerator) / sum(denominator).
+
+    Attributes:
+        numerator: Shape (items,).
+        denominator: Shape (items,).
+        groups: Cluster of each item, as integers, or None where every item stands alone.
+    """
+
+    numerator: npt.NDArray[np.float64]
+    denominator: npt.NDArray[np.float64]
+    groups: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.numerator)
+
+    @property
+    def right_or_wrong(self) -> bool:
+        """Is every item simply right (1) or wrong (0)?"""
+        return bool(np.all(self.denominator == 1) and np.all((self.numerator == 0) | (self.numerator == 1)))
+
+
+class Scores(BaseModel):
+    """What one scoring of a model on one split found. The items stay with the host: JSON leaves them out.
+
+    Attributes:
+        eval: The evaluation.
+        split: ``dev`` or ``test``.
+        model: Fingerprint of the weights and the tokenizer that were scored.
+        primary: The metric that decides.
+        metrics: Aggregates with their intervals.
+        slices: The same by slice, ``{metric: {slice: Measured}}``; slices of few items are left out.
+        samples: Some of what the model wrote when it was asked for nothing in particular.
+        outputs: Shape of what it wrote: mean length, share empty, share different, share cut off.
+        warnings: What a reader of the numbers should know.
+        seconds: Wall time of the scoring.
+        queries_left: Dev scores that may still be asked of this eval.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    eval: str
+    split: Split
+    model: str
+    primary: str
+    metrics: dict[str, Measured]
+    slices: dict[str, dict[str, Measured]] = Field(default_factory=dict)
+    samples: list[str] = Field(default_factory=list)
+    outputs: dict[str, float] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
+    seconds: float = 0.0
+    queries_left: int | None = None
+    experiment: str | None = None
+    items: dict[str, ItemScores] = Field(default_factory=dict, exclude=True, repr=False)
+
+    @property
+    def value(self) -> Measured:
+        """The primary metric."""
+        return self.metrics[self.primary]
+
+
+class Comparison(BaseModel):
+    """How an experiment stands against an earlier one on the same items of the dev split.
+
+    Attributes:
+        a: The earlier one, the parent as a rule.
+        b: The experiment that the verdict is about.
+        value_a: The metric of ``a``.
+        value_b: The metric of ``b``.
+        difference: ``value_b - value_a``.
+        low: Lower end of the 95 % interval of the difference.
+        high: Upper end of it.
+        p: Two-sided p value of "no difference".
+        n: Items (clusters, where items come in groups) that were compared.
+        verdict: ``better`` means that ``b`` is better than ``a``.
+        method: The test.
+        says: The finding in one sentence.
+    """
+
+    a: str
+    b: str
+    eval: str
+    metric: str
+    value_a: float
+    value_b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    n: int
+    higher_is_better: bool
+    verdict: Finding
+    method: str
+    says: str = ""
+
+    @property
+    def relative(self) -> float | None:
+        """The difference as a share of ``value_a``."""
+        return self.difference / self.value_a if self.value_a else None
+
+
+class Cost(BaseModel):
+    """What an experiment spent. ``usd`` is None where a price is not known, which is not zero."""
+
+    seconds: float = 0.0
+    usd: float | None = 0.0
+
+
+class Publication(BaseModel):
+    """A repository that an experiment was published to."""
+
+    repo: str
+    url: str
+    commit: str
+
+
+class Experiment(BaseModel):
+    """One row of the ledger.
+
+    Attributes:
+        id: ``exp-1``, ``exp-2`` …
+        hypothesis: What was expected, and why.
+        change: The one thing that differs from the parent.
+        parent: The experiment it is held against; None for a baseline.
+        seed: Seed of the training.
+        jobs: Its jobs, oldest first.
+        config: What was run, merged over its jobs.
+        data: Datasets by role: version, rows, hash.
+        code_hash: Hash of the code that trained.
+        environment: Versions and machine.
+        facts: Other measured figures by name (parameters, tokens, final loss).
+        dev: Metrics on the dev split.
+        test: Metrics on the sealed test split; empty until the session froze this experiment.
+        primary: The metric that decides, once something was measured.
+        model: Fingerprint of the weights that were scored last.
+        frozen: Was this the experiment whose test split was opened?
+    """
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    id: str
+    hypothesis: str
+    change: str
+    parent: str | None = None
+    seed: int = 0
+    jobs: list[str] = Field(default_factory=list)
+    config: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
+    code_hash: str = ""
+    environment: dict[str, Any] = Field(default_factory=dict)
+    cost: Cost = Field(default_factory=Cost)
+    facts: dict[str, float] = Field(default_factory=dict)
+    dev: dict[str, Measured] = Field(default_factory=dict)
+    test: dict[str, Measured] = Field(default_factory=dict)
+    primary: str | None = None
+    model: str = ""
+    verdict: Verdict = "open"
+    notes: str = ""
+    frozen: bool = False
+    published: list[Publication] = Field(default_factory=list)
+    created: float = 0.0
+    finished: float | None = None
+
+    @property
+    def metrics(self) -> dict[str, Measured]:
+        """The dev metrics: what decisions are made from."""
+        return self.dev
+
+    @property
+    def score(self) -> Measured | None:
+        """The dev value of the metric that decides."""
+        return self.dev.get(self.primary or "")
+
+
+class Number(NamedTuple):
+    """A number that may be stated, and where it stands: ``exp-2 dev bits_per_byte``."""
+
+    value: float
+    source: str

@@ -1,0 +1,64 @@
+"""What a model reference means: a job, an experiment, a path, or a model of the Hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ml_intern.context import ToolContext
+from ml_intern.errors import ToolError
+from ml_intern.tooling import did_you_mean
+
+TRAINING = ("pretrain", "sft", "script")
+
+
+def resolve_model(ctx: ToolContext, ref: str) -> Path:
+    """The folder of a model.
+
+    Args:
+        ctx: The session's services.
+        ref: A job's id; an experiment's id, which means the newest of its trainings that made a model; a path
+            that tools may read; or a Hub id, ``owner/name`` or ``owner/name@revision``.
+
+    Raises:
+        ToolError: Nothing has that name, or what has it holds no model.
+    """
+    jobs = {job.id: job for job in ctx.jobs.list()}
+    if ref in jobs:
+        return ctx.jobs.model_path(ref)
+    experiments = {e.id: e for e in ctx.ledger.list()}
+    if ref in experiments:
+        return _of_experiment(ctx, ref, [j for j in experiments[ref].jobs if j in jobs])
+    path = _of_path(ctx, ref)
+    if path is not None:
+        return path
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", ref):
+        return ctx.hub.download_model(ref)
+    raise ToolError(
+        f"There is no model {ref!r}{did_you_mean(ref, [*jobs, *experiments])}.",
+        "Name a job, an experiment, a folder in the workspace, or a Hub id as owner/name.",
+    )
+
+
+def _of_experiment(ctx: ToolContext, ref: str, jobs: list[str]) -> Path:
+    trained = [job for job in jobs if ctx.jobs.spec(job).method in TRAINING]
+    for job in reversed(trained):
+        if (ctx.jobs.folder_of(job) / "output" / "model" / "config.json").exists():
+            return ctx.jobs.model_path(job)
+    if not trained:
+        raise ToolError(
+            f"Experiment {ref!r} has trained nothing yet.", f"launch_training(..., experiment={ref!r})"
+        )
+    return ctx.jobs.model_path(trained[-1])
+
+
+def _of_path(ctx: ToolContext, ref: str) -> Path | None:
+    try:
+        path = ctx.files.readable(ref)
+    except ToolError:
+        if ref.startswith(("/", "~", ".")):
+            raise
+        return None
+    if not (path / "config.json").is_file():
+        raise ToolError(f"{ref!r} holds no model: there is no config.json in it.", "Name a model's folder.")
+    return path

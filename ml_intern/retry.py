@@ -1,0 +1,101 @@
+"""Which errors of the network pass by themselves, and how long to wait for that."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+
+from ml_intern.errors import Interrupted
+
+T = TypeVar("T")
+
+LONGEST_WAIT_S = 60.0
+
+
+def is_transient(error: BaseException) -> bool:
+    """True for dropped connections, timeouts, rate limits and server errors; not for a caller's mistake."""
+    status = status_of(error)
+    if status is not None:
+        return status in (408, 425, 429) or 500 <= status < 600
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"TransportError", "ConnectionError", "APIConnectionError", "Timeout"})
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an error carries, if any."""
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Seconds that the server asks to wait, from ``Retry-After`` as a number or a date."""
+    headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
+    value = headers.get("retry-after") or headers.get("Retry-After")
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def run_with_retry(
+    work: Callable[[], T],
+    *,
+    tries: int,
+    report: Callable[[str], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> T:
+    """Run `work`, again after transient errors, with full jitter and the server's own wait honoured.
+
+    Args:
+        work: What to do.
+        tries: Further tries after the first.
+        report: Told of each wait.
+        stop: True ends the waiting.
+
+    Raises:
+        Interrupted: `stop` said so during a wait.
+    """
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = retry_after(error) if error else None
+        jittered = random.uniform(0, min(LONGEST_WAIT_S, 2.0**state.attempt_number))
+        return min(asked, LONGEST_WAIT_S) if asked is not None else jittered
+
+    def before_sleep(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        report(f"{error}; trying again in {state.upcoming_sleep:.1f}s")
+
+    def sleep(seconds: float) -> None:
+        for pause in _slices(seconds):
+            if stop():
+                raise Interrupted("Stopped while waiting to try again.")
+            time.sleep(pause)
+
+    policy = Retrying(
+        retry=retry_if_exception(is_transient),
+        stop=stop_after_attempt(tries + 1),
+        wait=wait,
+        before_sleep=before_sleep,
+        sleep=sleep,
+        reraise=True,
+    )
+    return policy(work)
+
+
+def _slices(seconds: float, slice_s: float = 0.2) -> Iterator[float]:
+    while seconds > 0:
+        yield min(slice_s, seconds)
+        seconds -= slice_s

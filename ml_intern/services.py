@@ -1,0 +1,66 @@
+"""Makes the services of a session and wires them to each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ml_intern.context import Services
+from ml_intern.data.store import DatasetStore
+from ml_intern.evals.store import Evals
+from ml_intern.events import Event
+from ml_intern.files import Files
+from ml_intern.hub.client import Hub
+from ml_intern.jobs.local import Jobs
+from ml_intern.ledger import Ledger
+from ml_intern.sandbox.base import Sandbox
+from ml_intern.settings import Settings
+
+
+def assemble(
+    session: str,
+    folder: Path,
+    workspace: Path,
+    settings: Settings,
+    sandbox: Sandbox,
+    emit: Callable[[Event], None],
+) -> Services:
+    """Everything that tools reach through their context.
+
+    Evaluation jobs live below the hidden ``evals`` folder, so that no cell can read the items they are given.
+    """
+    files = Files(workspace, Path.cwd(), settings.data_dirs)
+    hub = Hub(settings, settings.state)
+    ledger = Ledger(folder / "ledger.sqlite", emit)
+    for name in ("datasets", "jobs", "evals"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    jobs = Jobs(folder / "jobs", sandbox, settings, emit)
+    hidden_jobs = Jobs(folder / "evals" / "jobs", sandbox, settings, emit)
+    return Services(
+        session=session,
+        folder=folder,
+        settings=settings,
+        files=files,
+        datasets=DatasetStore(folder / "datasets", files, hub.download_dataset),
+        jobs=jobs,
+        ledger=ledger,
+        evals=Evals(folder / "evals", hidden_jobs, ledger, settings),
+        hub=hub,
+        emit=emit,
+    )
+
+
+def facts(services: Services) -> str:
+    """What the brain should know of this session before it begins."""
+    evals = services.evals.list()
+    known = ", ".join(e.name for e in evals) or "none yet"
+    lines = [
+        f"- CPU cores: {os.cpu_count()}; jobs at one time: {services.settings.slots}.",
+        f"- Budget left: {services.left()}.",
+        f"- Project folder (readable): {services.files.project}.",
+        f"- Registered evals: {known}."
+        + (f" Metric that decides: {services.settings.metric}." if services.settings.metric else ""),
+        f"- Models are published to: {services.hub.label}.",
+    ]
+    return "\n".join(lines)

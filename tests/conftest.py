@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+# Tests meet no Hub and no provider but those on loopback, and no account of the person who runs them.
+for name in ("HF_TOKEN", "HF_ENDPOINT", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+    os.environ.pop(name, None)
+for name in [n for n in os.environ if n.startswith("ML_INTERN_")]:
+    os.environ.pop(name)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test has a state folder and a home of its own."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("ML_INTERN_STATE", str(home / "state"))
+    return home / "state"

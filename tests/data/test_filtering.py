@@ -1,0 +1,62 @@
+"""Conditions on rows."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from ml_intern.data.filtering import mask
+from ml_intern.errors import ToolError
+
+ROWS = pl.DataFrame(
+    {
+        "text": ["x = 1", "else:", "f(", None],
+        "json": ['{"a": 1}', "[", "3", ""],
+        "n": [1, 2, 3, 4],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ("parses_python(text)", [1]),
+        ("NOT parses_python(text)", [2, 3, 4]),
+        ("not parses_python( text ) and n < 3", [2]),
+        ('parses_python("text") OR n = 4', [1, 4]),
+        ("parses_json(json)", [1, 3]),
+        ("parses_json(json) AND parses_python(text)", [1]),
+        ("n >= 2 AND n <= 3", [2, 3]),
+        ("n == 2", [2]),
+        ("n IN (1, 4)", [1, 4]),
+        ("char_length(text) > 2", [1, 2]),
+        ("text LIKE '%:'", [2]),
+        ("text = 'parses_python(text)' OR n = 1", [1]),
+        ("text IS NULL", [4]),
+        ("1 = 1", [1, 2, 3, 4]),
+    ],
+)
+def test_conditions(where: str, kept: list[int]) -> None:
+    assert ROWS.filter(mask(ROWS, where))["n"].to_list() == kept
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("parses_python(txt)", "There is no column 'txt', did you mean 'text'?"),
+        ("parse_python(text)", "did you mean 'parses_python'?"),
+        ("m > 1", "There is no column 'm'"),
+        ("n >", "cannot be used"),
+        ("", "cannot be used"),
+        ("n", "does not say yes or no"),
+        ("SELECT 1", "cannot be used"),
+        ("n > 1; DROP TABLE x", "cannot be used"),
+        ("text > 1", "cannot be used"),
+        ("unheard(n)", "cannot be used"),
+    ],
+)
+def test_conditions_that_cannot_be_used(where: str, told: str) -> None:
+    with pytest.raises(ToolError) as caught:
+        mask(ROWS, where)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml_intern.errors import ToolError
+from ml_intern.evals.model import Asking
+from ml_intern.evals.store import Evals
+from ml_intern.jobs.local import Jobs
+from ml_intern.jobs.model import JobSpec
+from ml_intern.ledger import Ledger
+from ml_intern.settings import Settings
+
+pytestmark = pytest.mark.slow
+BOS, EOS = "<|bos|>", "<|eos|>"
+LINES = [f"value_{i} = items[{i}] + {i % 7}" for i in range(60)]
+
+
+def tiny_model(folder: Path, layers: int = 1, normalizer: Any = None, positions: int = 64) -> Path:
+    """A model of a few thousand parameters with the weights it was born with, seeded."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(
+        LINES, trainers.BpeTrainer(vocab_size=300, special_tokens=[BOS, EOS], initial_alphabet=alphabet)
+    )
+    if normalizer:
+        bpe.normalizer = normalizer
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=BOS, eos_token=EOS)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=positions,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Jobs:
+    return Jobs(tmp_path / "evals" / "jobs", None, Settings(), lambda event: None)
+
+
+def ask(jobs: Jobs, model: Path, tasks: list[dict[str, Any]], **more: Any) -> tuple[Any, dict[str, list[Any]]]:
+    spec = JobSpec(name="ask", method="generate", config={"model": str(model), "tasks": tasks, **more}, timeout_s=200)
+    [status] = jobs.wait([jobs.submit(spec).id])
+    files = {p.stem: p for p in Path(status.output).glob("*.jsonl")}
+    return status, {n: [json.loads(line) for line in p.read_text().splitlines()] for n, p in files.items()}
+
+
+def write(file: Path, rows: list[dict[str, Any]]) -> str:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
+
+
+def reference_nats(model: Path, text: str) -> float:
+    """The likelihood one token at a time, as the definition says it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model).eval()
+    ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+    total = 0.0
+    with torch.no_grad():
+        for k in range(1, len(ids)):
+            scores = network(torch.tensor([ids[:k]])).logits[0, -1].log_softmax(-1)
+            total -= float(scores[ids[k]])
+    return total
+
+
+def test_one_process_answers_everything(jobs: Jobs, model: Path, tmp_path: Path) -> None:
+    texts = [*LINES[:20], "short", "naïve ☃ = 'é'", " leading space", "x" * 3]
+    tasks = [
+        {"name": "nats", "kind": "likelihood", "file": write(tmp_path / "t.jsonl", [{"text": t} for t in texts])},
+        {
+            "name": "free",
+            "kind": "generate",
+            "file": write(tmp_path / "n.jsonl", [{"prompt": ""}]),
+            "samples": 12,
+            "temperature": 1.0,
+            "max_new_tokens": 8,
+            "seed": 5,
+        },
+        {
+            "name": "greedy",
+            "kind": "generate",
+            "file": write(tmp_path / "p.jsonl", [{"prompt": "value_1"}, {"prompt": "v"}, {"prompt": "value_1"}]),
+            "max_new_tokens": 8,
+        },
+    ]
+    again = [{**task, "name": f"{task['name']}2"} for task in tasks]
+    status, found = ask(jobs, model, tasks + again)
+    assert status.state == "succeeded", jobs.logs(status.id).text
+    nats = found["nats"]
+    for k in (0, 20, 21, 22):
+        assert nats[k]["nats"] == pytest.approx(reference_nats(model, texts[k]), rel=1e-4)
+    assert all(row["lossless"] for row in nats)
+    assert [(r["row"], r["sample"]) for r in found["free"]] == [(0, k) for k in range(12)]
+    assert len({r["text"] for r in found["free"]}) > 6
+    assert all(r["tokens"] <= 8 for r in found["free"])
+    # Padding, order and company change nothing; seeds repeat.
+    assert found["greedy"][0]["text"] == found["greedy"][2]["text"]
+    assert [r["text"] for r in found["free"]] == [r["text"] for r in found["free2"]]
+    assert found["greedy"] == found["greedy2"]
+    assert status.step > 0
+
+
+def test_a_text_longer_than_the_window_counts_every_token_once(jobs: Jobs, tmp_path: Path) -> None:
+    narrow = tiny_model(tmp_path / "narrow", positions=16)
+    texts = [" ".join(LINES[:6]), "".join(LINES[:2]), LINES[0]]
+    file = write(tmp_path / "t.jsonl", [{"text": t} for t in texts])
+    status, found = ask(jobs, narrow, [{"name": "nats", "kind": "likelihood", "file": file}], batch_size=3)
+    assert status.state == "succeeded", jobs.logs(status.id).text
+    # A model that knows nothing spends about log(vocabulary) a token, wherever the windows end.
+    for row in found["nats"]:
+        assert row["nats"] / row["tokens"] == pytest.approx(math.log(300), rel=0.1)
+
+
+def test_a_tokenizer_that_forgets_is_told_apart(jobs: Jobs, tmp_path: Path) -> None:
+    from tokenizers import normalizers
+
+    deaf = tiny_model(tmp_path / "deaf", normalizer=normalizers.Lowercase())
+    file = write(tmp_path / "t.jsonl", [{"text": "value"}, {"text": "Value"}])
+    _, found = ask(jobs, deaf, [{"name": "nats", "kind": "likelihood", "file": file}])
+    assert [row["lossless"] for row in found["nats"]] == [True, False]
+
+
+def test_a_whole_evaluation_in_a_real_job(jobs: Jobs, model: Path, tmp_path: Path) -> None:
+    settings, ledger = Settings(), Ledger(tmp_path / "ledger.sqlite")
+    evals = Evals(tmp_path / "evals", jobs, ledger, settings)
+    rows = [{"prompt": line, "answer": f"THE-LABEL-{i}", "split": "dev"} for i, line in enumerate(LINES)]
+    evals.register("labels", rows, ["exact_match"], asking=Asking(max_new_tokens=4))
+    e = ledger.start("it knows nothing", "untrained")
+    scores = evals.evaluate(model, "labels", experiment=e.id)
+    assert scores.value.value == 0
+    assert 0 < scores.value.high < 0.1
+    everything = [p for p in jobs.folder.rglob("*") if p.is_file()] + [*(tmp_path / "evals" / "inputs").rglob("*.jsonl")]
+    assert len(everything) > 5
+    assert not any(b"THE-LABEL" in p.read_bytes() for p in everything)
+    texts = [{"text": line, "group": str(i // 6)} for i, line in enumerate(LINES)]
+    evals.register("texts", texts, ["bits_per_byte", "python_parses"], asking={"samples": 20, "max_new_tokens": 6})
+    scores = evals.evaluate(model, "texts", experiment=e.id)
+    assert 2 < scores.metrics["bits_per_byte"].value < 9
+    assert scores.metrics["python_parses"].n == 20
+    assert len(scores.samples) == 8
+    assert set(ledger.get(e.id).dev) == {"exact_match", "bits_per_byte", "python_parses"}
+
+
+def test_weights_as_pickle_or_with_code_are_refused(jobs: Jobs, model: Path, tmp_path: Path) -> None:
+    evals = Evals(tmp_path / "evals", jobs, Ledger(tmp_path / "ledger.sqlite"), Settings())
+    evals.register("texts", [{"text": line, "split": "dev"} for line in LINES], ["bits_per_byte"])
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    for file in model.iterdir():
+        if file.suffix != ".safetensors":
+            (pickled / file.name).write_bytes(file.read_bytes())
+    (pickled / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(ToolError, match="safetensors"):
+        evals.evaluate(pickled, "texts")
+    (pickled / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes())
+    config = json.loads((model / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M"}}
+    (pickled / "config.json").write_text(json.dumps(config))
+    (pickled / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass C: pass\nclass M: pass\n")
+    with pytest.raises(ToolError, match="could not be evaluated"):
+        evals.evaluate(pickled, "texts")
+    assert not (tmp_path / "ran").exists()

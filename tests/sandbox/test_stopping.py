@@ -1,0 +1,131 @@
+"""Interrupts, limits of time, and kernels that die."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ml_intern.sandbox.base import Sandbox
+from ml_intern.sandbox.host import CellResult, KernelHost
+
+OPEN = Callable[..., KernelHost]
+
+
+def run_and_interrupt(kernel: KernelHost, code: str) -> CellResult:
+    """Interrupts once the cell has printed something."""
+    return kernel.run(code, lambda text: kernel.interrupt() if "ready" in text else None)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "time.sleep(60)",
+        "while True: pass",
+        "threading.Lock().acquire() and threading.Event().wait()",
+        "subprocess.run(['sleep', '60'])",
+        "nap(2)",
+        "asyncio.run(asyncio.sleep(60))",
+    ],
+)
+def test_an_interrupt_stops_the_cell_and_keeps_the_kernel(kernel: KernelHost, wait: str) -> None:
+    kernel.run("import asyncio, subprocess, threading, time\nx = 5")
+    stopped = run_and_interrupt(kernel, f"print('ready', flush=True)\n{wait}")
+    assert not stopped.ok and stopped.error.startswith("KeyboardInterrupt at line 2") and stopped.lost == ""
+    assert "it was interrupted" in stopped.error
+    assert kernel.run("x").value == "5"
+
+
+def test_an_interrupt_between_cells_is_nothing(kernel: KernelHost) -> None:
+    kernel.interrupt()
+    assert kernel.run("1").value == "1"
+
+
+def test_interrupts_in_a_storm_of_calls_break_no_frame(kernel: KernelHost) -> None:
+    for _ in range(5):
+        stopped = run_and_interrupt(kernel, "print('ready', flush=True)\nwhile True: echo('x' * 100_000)")
+        assert "KeyboardInterrupt" in stopped.error and stopped.lost == ""
+    assert kernel.run("echo(3)").value == "3" and kernel.dropped == 0
+
+
+def test_a_cell_past_its_time_is_interrupted(open_kernel: OPEN, sandbox: Sandbox) -> None:
+    kernel = open_kernel(sandbox, timeout_s=0.5)
+    kernel.run("x = 5")
+    stopped = kernel.run("import time\nprint('begun')\ntime.sleep(60)")
+    assert stopped.output == "begun\n" and "longer than its 0.5 s" in stopped.error and stopped.lost == ""
+    assert kernel.run("x").value == "5"
+
+
+def test_time_inside_tools_does_not_count(open_kernel: OPEN, sandbox: Sandbox) -> None:
+    kernel = open_kernel(sandbox, timeout_s=0.8)
+    assert kernel.run("nap(1.2)\nnap(0.2)\n'done'").value == "'done'"
+
+
+STUBBORN = "while True:\n    try:\n        time.sleep(0.05)\n    except BaseException: pass"
+
+
+def test_a_cell_that_does_not_react_is_killed_and_says_what_survived(open_kernel: OPEN, sandbox: Sandbox) -> None:
+    kernel = open_kernel(sandbox, timeout_s=0.5, grace_s=1.0)
+    kernel.run("import time, threading\nimport math as m\nnumbers = [1, 2]\nlock = threading.Lock()")
+    kernel.run("def twice(n):\n    return 2 * n\nclass Box:\n    n = 3\nbox = Box()")
+    killed = kernel.run(f"print('begun')\n{STUBBORN}")
+    assert not killed.ok and killed.output == "begun\n"
+    assert "longer than its 0.5 s" in killed.error and "did not react" in killed.error
+    assert "restarted" in killed.lost and "Lost: lock" in killed.lost
+    for name in ("numbers", "twice", "box"):
+        assert name in killed.lost.split("Lost")[0]
+    assert kernel.run("numbers, twice(4), box.n, m.floor(2.5)").value == "([1, 2], 8, 3, 2)"
+    assert not list((kernel.mounts.workspace / ".ml-intern").glob("*.snapshot"))
+
+
+@pytest.mark.parametrize(
+    ("crash", "said"),
+    [
+        ("os._exit(3)", "exit code 3"),
+        ("import ctypes\nctypes.string_at(0)", "segmentation fault in native code"),
+        ("os.kill(os.getpid(), 9)", "it was killed"),
+        ("os.abort()", "an abort in native code"),
+    ],
+)
+def test_a_crash_is_reported_and_the_kernel_comes_back(kernel: KernelHost, crash: str, said: str) -> None:
+    kernel.run("import os\nx = 5")
+    dead = kernel.run(f"print('the last words')\n{crash}")
+    assert not dead.ok and said in dead.error and dead.output == "the last words\n"
+    assert "Lost: x" in dead.lost
+    assert kernel.alive and "NameError" in kernel.run("x").error
+    assert kernel.run("add(1).sum").value == "2"
+
+
+def test_a_segmentation_fault_names_the_line(kernel: KernelHost) -> None:
+    assert "line 3 of the cell" in kernel.run("import ctypes\nx = 1\nctypes.string_at(0)").error
+
+
+def test_a_kernel_that_dies_between_cells_is_told_with_the_next(kernel: KernelHost) -> None:
+    code = "import os, threading, time\nx = 5\nthreading.Thread(target=lambda: (time.sleep(0.2), os._exit(1))).start()"
+    assert kernel.run(code).ok
+    while kernel.alive:
+        threading.Event().wait(0.02)
+    after = kernel.run("1 + 1")
+    assert after.ok and after.value == "2" and "Lost: x" in after.lost
+    assert kernel.run("1").lost == ""
+
+
+def test_a_dead_kernels_children_do_not_keep_the_host_waiting(kernel: KernelHost) -> None:
+    dead = kernel.run("import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\nos._exit(4)")
+    assert "exit code 4" in dead.error and kernel.run("1").ok
+
+
+def test_a_kernel_that_cut_the_line_to_the_host_is_replaced(open_kernel: OPEN, sandbox: Sandbox) -> None:
+    kernel = open_kernel(sandbox, timeout_s=1.0, grace_s=0.5)
+    dead = kernel.run("import os, time\nos.closerange(0, 64)\ntime.sleep(60)")
+    assert not dead.ok and "restarted" in dead.lost and kernel.run("1").ok
+
+
+def test_closing_ends_the_process_and_leaves_no_file(open_kernel: OPEN, sandbox: Sandbox) -> None:
+    kernel = open_kernel(sandbox)
+    kernel.run("1")
+    kernel.close()
+    assert not kernel.alive
+    assert not list(Path(kernel.mounts.workspace, ".ml-intern").glob("kernel-*"))

@@ -1,0 +1,253 @@
+"""Attacks on the walls: each tries to get out, and must not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ml_intern.sandbox.base import Limits, Mounts
+from ml_intern.sandbox.host import KernelHost
+from ml_intern.sandbox.local import LocalSandbox
+from ml_intern.sandbox.run import run_in_sandbox
+
+OPEN = Callable[..., KernelHost]
+
+
+@pytest.fixture
+def inside(open_kernel: OPEN, walls: LocalSandbox) -> KernelHost:
+    return open_kernel(walls)
+
+
+def test_no_credential_in_the_environment_or_in_any_process(
+    open_kernel: OPEN, walls: LocalSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    kernel = open_kernel(walls)
+    code = """
+import glob, os
+seen = str(dict(os.environ))
+for file in glob.glob('/proc/[0-9]*/environ') + glob.glob('/proc/[0-9]*/cmdline'):
+    try:
+        seen += open(file, 'rb').read().decode('utf-8', 'replace')
+    except OSError:
+        pass
+'secret' in seen, len(glob.glob('/proc/[0-9]*')) < 10
+"""
+    assert kernel.run(code).value == "(False, True)"
+
+
+def test_no_network_not_even_to_the_host_itself(inside: KernelHost) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = f"""
+import socket
+def reach(family, address):
+    try:
+        with socket.socket(family) as s:
+            s.settimeout(3)
+            s.connect(address)
+            return 'reached'
+    except OSError as e:
+        return 'refused'
+reach(socket.AF_INET, ('127.0.0.1', {port})), reach(socket.AF_INET, ('169.254.169.254', 80)), reach(socket.AF_INET, ('1.1.1.1', 53))
+"""
+        assert inside.run(code).value == "('refused', 'refused', 'refused')"
+
+
+def test_no_socket_of_the_host_is_there(inside: KernelHost) -> None:
+    code = "import os\n[p for p in ('/run/docker.sock', '/var/run/docker.sock', '/run/dbus', '/run/user') if os.path.exists(p)]"
+    assert inside.run(code).value == "[]"
+
+
+def test_writing_works_in_the_workspace_and_in_private_folders_only(inside: KernelHost) -> None:
+    code = """
+import os, sys, pathlib
+def writes(folder):
+    try:
+        path = os.path.join(folder, 'trace-of-the-sandbox')
+        open(path, 'w').close()
+        os.remove(path)
+        return True
+    except OSError:
+        return False
+places = ['/', '/usr', '/etc', '/usr/local/bin', '/dev', '/proc/sys/kernel', '/sys', '/home', sys.prefix, os.path.dirname(os.__file__)]
+[p for p in places if writes(p)], [writes(p) for p in ('.', '/tmp', os.path.expanduser('~'), '/dev/shm', '/var/tmp')]
+"""
+    assert inside.run(code).value == "([], [True, True, True, True, True])"
+
+
+def test_the_hosts_tmp_and_homes_are_not_seen(inside: KernelHost, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("x")
+    result = inside.run(f"import os\nos.path.exists({str(tmp_path / 'secret.txt')!r}), os.path.exists({str(Path.home() / '.bashrc')!r})")
+    assert result.value == "(False, False)"
+    inside.run("open('/tmp/from-inside', 'w').close()")
+    assert not Path("/tmp/from-inside").exists()
+
+
+def test_the_state_folder_is_hidden_and_the_workspace_in_it_is_not(
+    open_kernel: OPEN, walls: LocalSandbox, tmp_path: Path
+) -> None:
+    state, workspace = tmp_path / "state", tmp_path / "state/sessions/one/workspace"
+    workspace.mkdir(parents=True)
+    (state / "journal.sqlite").write_text("secret")
+    shown = state / "datasets"
+    shown.mkdir()
+    (shown / "data.txt").write_text("rows")
+    kernel = open_kernel(walls, mounts=Mounts(workspace, read_only=[shown], hidden=[state]))
+    code = f"import os\nos.listdir({str(state)!r}), open({str(shown / 'data.txt')!r}).read(), os.getcwd() == {str(workspace)!r}"
+    assert kernel.run(code).value == "(['datasets', 'sessions'], 'rows', True)"
+    assert "OSError" in kernel.run(f"open({str(state / 'new')!r}, 'w')").error
+    assert "OSError" in kernel.run(f"open({str(shown / 'new')!r}, 'w')").error
+    kernel.run("open('mine.txt', 'w').write('from the cell')")
+    assert (workspace / "mine.txt").read_text() == "from the cell"
+
+
+def test_a_hidden_folder_inside_the_workspace_is_hidden(open_kernel: OPEN, walls: LocalSandbox, tmp_path: Path) -> None:
+    workspace = tmp_path / "project"
+    (workspace / ".state").mkdir(parents=True)
+    (workspace / ".state/journal").write_text("secret")
+    kernel = open_kernel(walls, mounts=Mounts(workspace, hidden=[workspace / ".state"]))
+    assert kernel.run("import os\nos.listdir('.state')").value == "[]"
+    assert (workspace / ".state/journal").read_text() == "secret"
+
+
+def test_writable_and_read_only_mounts(open_kernel: OPEN, walls: LocalSandbox, tmp_path: Path) -> None:
+    for name in ("ws", "out", "in"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "in/a").write_text("text")
+    mounts = Mounts(tmp_path / "ws", read_only=[tmp_path / "link"], writable=[tmp_path / "out"])
+    kernel = open_kernel(walls, mounts=mounts)
+    kernel.run(f"open({str(tmp_path / 'out/b')!r}, 'w').write(open({str(tmp_path / 'link/a')!r}).read())")
+    assert (tmp_path / "out/b").read_text() == "text"
+    assert "OSError" in kernel.run(f"open({str(tmp_path / 'link/a')!r}, 'w')").error
+
+
+def test_the_user_inside_has_no_rights(inside: KernelHost) -> None:
+    code = """
+import os, re
+status = open('/proc/self/status').read()
+[int(x, 16) for x in re.findall(r'Cap(?:Inh|Prm|Eff|Bnd|Amb):\\s*(\\w+)', status)], re.search(r'NoNewPrivs:\\s*(\\d)', status)[1]
+"""
+    rights = inside.run(code).value
+    assert rights == "([0, 0, 0, 0, 0], '1')"
+    if os.geteuid() == 0:
+        assert inside.run("os.getuid() >= 50000").value == "True"
+
+
+def test_files_from_inside_can_be_read_outside_and_changed_inside(inside: KernelHost) -> None:
+    workspace = Path(inside.mounts.workspace)
+    inside.run("import os\nos.makedirs('a/b')\nopen('a/b/c', 'w').write('one')\nos.chmod('a', 0o700)")
+    assert (workspace / "a/b/c").read_text() == "one"
+    (workspace / "given.txt").write_text("by the host")
+    inside.close()
+    again = KernelHost(inside.sandbox, inside.mounts, Limits(), [], lambda *_: None, 60, 5)  # type: ignore[arg-type,return-value]
+    again.start()
+    again.run("open('a/b/c', 'a').write(' two')\nopen('given.txt', 'a').write(' and inside')")
+    again.close()
+    assert (workspace / "a/b/c").read_text() == "one two"
+    assert (workspace / "given.txt").read_text() == "by the host and inside"
+
+
+def test_a_fork_bomb_is_contained(open_kernel: OPEN, walls: LocalSandbox) -> None:
+    kernel = open_kernel(walls, limits=Limits(processes=24))
+    code = """
+import os, signal
+children = []
+try:
+    for _ in range(200):
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        children.append(pid)
+except OSError as e:
+    print(type(e).__name__)
+for pid in children:
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+len(children) < 24
+"""
+    result = kernel.run(code)
+    assert (result.output, result.value) == ("BlockingIOError\n", "True")
+
+
+def test_a_memory_bomb_is_contained(open_kernel: OPEN, walls: LocalSandbox) -> None:
+    kernel = open_kernel(walls, limits=Limits(memory_mb=128))
+    result = kernel.run("x = b'x' * (400 << 20)\nlen(x)")
+    assert not result.ok and ("memory" in result.error.lower())
+    assert kernel.run("1 + 1").value == "2"
+
+
+def test_many_processes_share_one_memory_limit(open_kernel: OPEN, walls: LocalSandbox) -> None:
+    if "WARNING" in walls.describe():
+        pytest.skip("no control group can be made here")
+    kernel = open_kernel(walls, limits=Limits(memory_mb=160))
+    code = """
+import subprocess, sys
+bomb = "import time; x = b'x' * (60 << 20); time.sleep(2)"
+children = [subprocess.Popen([sys.executable, '-I', '-c', bomb]) for _ in range(6)]
+all(child.wait() == 0 for child in children)
+"""
+    result = kernel.run(code)
+    assert result.value == "False" or "memory" in result.error
+
+
+def test_a_disk_bomb_is_contained(open_kernel: OPEN, walls: LocalSandbox) -> None:
+    kernel = open_kernel(walls, limits=Limits(disk_mb=16))
+    for folder in ("/tmp", "/home/intern", "/dev/shm", "/var/tmp"):
+        assert "No space left" in kernel.run(f"open('{folder}/big', 'wb').write(b'x' * (32 << 20))").error
+
+
+def test_what_a_cell_started_ends_with_the_kernel(open_kernel: OPEN, walls: LocalSandbox) -> None:
+    kernel = open_kernel(walls)
+    mark = f"86{threading.get_native_id() % 1000}.5"
+    kernel.run(f"import subprocess\np = subprocess.Popen(['setsid', 'sleep', '{mark}'])")
+    kernel.close()
+    running = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+    assert not any(mark.encode() in line for line in running)
+
+
+def test_a_link_planted_in_the_workspace_gives_no_file_of_the_host_away(
+    open_kernel: OPEN, walls: LocalSandbox, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("host only")
+    before = secret.stat()
+    kernel = open_kernel(walls)
+    kernel.run(f"import os\nos.symlink({str(secret)!r}, 'link')\nos.symlink({str(tmp_path)!r}, 'folder')")
+    kernel.close()
+    open_kernel(walls).run("1")
+    assert secret.stat().st_uid == before.st_uid and secret.stat().st_mode == before.st_mode
+
+
+def test_a_jobs_command_runs_in_the_same_walls(walls: LocalSandbox, tmp_path: Path) -> None:
+    folder, data = tmp_path / "job", tmp_path / "data.txt"
+    folder.mkdir()
+    data.write_text("rows")
+    script = "import os, sys; print(open(sys.argv[1]).read(), os.environ['OMP_NUM_THREADS'], os.getcwd()); open('out', 'w').write('made')"
+    argv = walls.command([sys.executable, "-c", script, str(data)], Mounts(folder, read_only=[data]), Limits(), {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.stdout == f"rows 1 {folder}\n" and done.returncode == 0, done.stderr
+    assert (folder / "out").read_text() == "made"
+
+
+def test_installed_packages_can_be_imported(inside: KernelHost) -> None:
+    assert inside.run("import numpy, pydantic\nnumpy.arange(3).sum()").value in ("3", "np.int64(3)")
+
+
+def test_a_command_gives_output_code_and_lateness(sandbox: LocalSandbox, tmp_path: Path) -> None:
+    done = run_in_sandbox(sandbox, Mounts(tmp_path), Limits(), ["/bin/sh", "-c", "echo out; echo err >&2; pwd; exit 3"], 60)
+    assert (done.returncode, done.stdout) == (3, f"out\nerr\n{tmp_path}\n")
+    with pytest.raises(subprocess.TimeoutExpired) as late:
+        run_in_sandbox(sandbox, Mounts(tmp_path), Limits(), ["/bin/sh", "-c", "echo begun; sleep 60"], 1.0)
+    assert late.value.output == "begun\n"
+    long = run_in_sandbox(sandbox, Mounts(tmp_path), Limits(), ["head", "-c", "20000000", "/dev/zero"], 60)
+    assert len(long.stdout) < 9_000_000 and "bytes left out" in long.stdout

@@ -1,0 +1,94 @@
+"""A stand-in for jobs: answers an evaluation at once, as well as the model's folder says it can."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_intern.jobs.model import Failure, JobSpec, JobStatus
+
+
+def make_model(folder: Path, skill: float, seed: int = 0, **more: Any) -> Path:
+    """A folder that looks like a model; `skill` between 0 and 1 is how good its answers are."""
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes([seed]))
+    (folder / "config.json").write_text(json.dumps({"skill": skill, "seed": seed, **more}))
+    return folder
+
+
+class AnsweringJobs:
+    """`submit`, `wait`, `resume` and `cancel` as an evaluation uses them. `specs` holds what was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.specs: list[JobSpec] = []
+        self.read: list[str] = []
+        self._states: dict[str, JobStatus] = {}
+
+    def submit(self, spec: JobSpec) -> JobStatus:
+        known = next((s for s in self._states.values() if s.name == spec.key), None)
+        if known:
+            return known
+        self.specs.append(spec)
+        output = self.folder / f"job-{len(self.specs)}" / "output"
+        output.mkdir(parents=True)
+        config = json.loads((Path(spec.config["model"]) / "config.json").read_text())
+        status = JobStatus(
+            id=f"job-{len(self.specs)}",
+            name=spec.key or "",
+            method=spec.method,
+            state="succeeded",
+            output=str(output),
+        )
+        if config.get("fails"):
+            failure = Failure(
+                kind="code_error", message="ValueError: no", last_lines=["Traceback", "ValueError: no"]
+            )
+            status = status.model_copy(update={"state": "failed", "failure": failure})
+        else:
+            for task in spec.config["tasks"]:
+                self._answer(task, config, output)
+        self._states[status.id] = status
+        return status
+
+    def resume(self, job: str) -> JobStatus:
+        return self._states[job]
+
+    def cancel(self, job: str) -> JobStatus:
+        return self._states[job]
+
+    def wait(
+        self, ids: list[str], cancelled: Callable[[], bool], on_progress: Callable[[JobStatus], None]
+    ) -> Any:
+        found = [self._states[job] for job in ids]
+        for status in found:
+            on_progress(status)
+        return found
+
+    def _answer(self, task: dict[str, Any], config: dict[str, Any], output: Path) -> None:
+        text = Path(task["file"]).read_text()
+        self.read.append(text)
+        rows = [json.loads(line) for line in text.splitlines()]
+        draw = random.Random(f"{config['seed']} {task['name']}")
+        if task["kind"] == "likelihood":
+            answers = [self._nats(row["text"], config, draw) for row in rows]
+        else:
+            asked = [row for row in rows for _ in range(task.get("samples", 1))]
+            answers = [self._complete(row["prompt"], config, draw) for row in asked]
+        (output / f"{task['name']}.jsonl").write_text("".join(json.dumps(a) + "\n" for a in answers))
+
+    def _nats(self, text: str, config: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+        bits = 8 * (1 - config["skill"]) * len(text.encode()) * draw.uniform(0.9, 1.1)
+        nats = None if config.get("diverged") else bits * math.log(2)
+        return {"nats": nats, "tokens": len(text), "lossless": not config.get("forgets")}
+
+    def _complete(self, prompt: str, config: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+        right = draw.random() < config["skill"]
+        if not prompt:
+            return {"text": f"x = {draw.random()}" if right else "x = (", "tokens": 3, "finished": True}
+        a, b = prompt.rstrip("=").split("+")
+        return {"text": str(int(a) + int(b) + (not right)), "tokens": 2, "finished": True}

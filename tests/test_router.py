@@ -1,0 +1,198 @@
+"""Every call takes the same way: validate, gate, reserve, journal, run, journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import httpx
+import pytest
+
+from ml_intern.budget import Budget
+from ml_intern.errors import ToolError
+from ml_intern.events import ApprovalNeeded, Event
+from ml_intern.gate import Gate
+from ml_intern.journal import Journal
+from ml_intern.router import Answer, Router
+from ml_intern.settings import Settings
+from ml_intern.tooling import Price, ToolSpec, tool
+
+CALLS: list[str] = []
+
+
+@tool(effect="read")
+def echo(ctx: Any, text: str, kind: Literal["loud", "soft"] = "soft", times: int = 1) -> dict[str, str]:
+    """Say it again."""
+    CALLS.append(ctx.key)
+    return {"said": text * times}
+
+
+@tool(effect="publish")
+def shout(ctx: Any, text: str, private: bool = False) -> str:
+    """Tell the world."""
+    CALLS.append(text)
+    return text
+
+
+@tool(effect="compute", price=lambda ctx, given: Price(usd=given.usd, jobs=1))
+def spend(ctx: Any, usd: float) -> str:
+    """Spend."""
+    return "spent"
+
+
+@tool(effect="read")
+def fail(ctx: Any, how: str) -> str:
+    """Fail."""
+    CALLS.append(how)
+    if how == "tool":
+        raise ToolError("The file is empty.", "Name another.")
+    if how == "flaky" and CALLS.count("flaky") < 3:
+        raise httpx.ConnectError("refused")
+    if how == "limited" and CALLS.count("limited") < 2:
+        response = httpx.Response(429, headers={"Retry-After": "0"}, request=httpx.Request("GET", "http://x"))
+        raise httpx.HTTPStatusError("slow down", request=response.request, response=response)
+    if how == "client":
+        response = httpx.Response(404, request=httpx.Request("GET", "http://x"))
+        raise httpx.HTTPStatusError("not there", request=response.request, response=response)
+    if how == "bug":
+        raise KeyError("oops")
+    return "fine"
+
+
+Make = Callable[..., Router]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    CALLS.clear()
+
+    def build(budget: str = "", approver: Any = None, **settings: Any) -> Router:
+        from ml_intern.budget import parse_budget
+
+        events: list[Event] = []
+        services: Any = SimpleNamespace(
+            session="s1", settings=Settings.load(**settings), emit=events.append, events=events
+        )
+        ceiling = Budget(parse_budget(budget))
+        specs: list[ToolSpec] = [f.__tool__ for f in (echo, shout, spend, fail)]  # type: ignore[attr-defined]
+        gate = Gate(services.settings.policy, ceiling, services.settings.yes)
+        return Router(specs, services, gate, ceiling, Journal(tmp_path / "journal.sqlite"), approver)
+
+    return build
+
+
+def kinds(router: Router) -> list[str]:
+    return [entry.kind for entry in router.journal.entries()]
+
+
+def test_a_call_is_validated_run_and_journaled(make: Make) -> None:
+    router = make()
+    assert router.call("echo", {"text": "a", "times": 2}).value == {"said": "aa"}
+    assert kinds(router) == ["intent", "result"]
+    assert [e.kind for e in router.services.events] == ["ToolStarted", "ToolFinished"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("ehco", {"text": "a"}, "did you mean 'echo'"),
+        ("echo", {"txt": "a"}, "did you mean 'text'"),
+        ("echo", {"text": "a", "kind": "lod"}, "did you mean 'loud'"),
+        ("echo", {"text": "a", "times": "many"}, "times"),
+        ("echo", {}, "missing argument 'text'"),
+    ],
+)
+def test_wrong_calls_are_told_and_never_run(make: Make, name: str, given: dict[str, Any], told: str) -> None:
+    router = make()
+    outcome = router.call(name, given)
+    assert not outcome.ok and told in outcome.message
+    assert kinds(router) == ["refusal"] and CALLS == []
+
+
+def test_headless_what_would_ask_is_denied_and_the_reason_told(make: Make) -> None:
+    router = make()
+    outcome = router.call("shout", {"text": "hi"})
+    assert outcome.denied and "--yes publish" in outcome.message and CALLS == []
+    assert router.denied
+
+
+def test_private_publishing_needs_no_question(make: Make) -> None:
+    assert make().call("shout", {"text": "hi", "private": True}).ok
+
+
+def test_a_person_may_say_no_with_a_reason_edit_or_allow_always(make: Make) -> None:
+    asked: list[ApprovalNeeded] = []
+    answers = iter(
+        [Answer(False, "wrong name"), Answer(True, arguments={"text": "edited"}), Answer(True, always=True)]
+    )
+
+    def approver(question: ApprovalNeeded) -> Answer:
+        asked.append(question)
+        return next(answers)
+
+    router = make(approver=approver)
+    assert "wrong name" in router.call("shout", {"text": "a"}).message
+    assert router.call("shout", {"text": "b"}).value == "edited"
+    assert router.call("shout", {"text": "c"}).ok
+    assert router.call("shout", {"text": "d"}).ok
+    assert len(asked) == 3
+
+
+def test_edited_arguments_are_validated(make: Make) -> None:
+    router = make(approver=lambda question: Answer(True, arguments={"txt": "x"}))
+    assert "did you mean 'text'" in router.call("shout", {"text": "a"}).message
+
+
+def test_an_approval_does_not_lift_the_ceiling(make: Make) -> None:
+    router = make(budget="5 usd", approver=lambda question: Answer(True))
+    assert router.call("spend", {"usd": 4.5}).ok
+    outcome = router.call("spend", {"usd": 1.25})
+    assert outcome.denied and "0.5 of 5 left" in outcome.message
+    assert router.budget.used("usd") == 4.5
+    assert router.call("spend", {"usd": 0.5}).ok
+
+
+def test_jobs_are_counted(make: Make) -> None:
+    router = make(budget="1 jobs")
+    assert router.call("spend", {"usd": 0}).ok
+    assert router.call("spend", {"usd": 0}).denied
+
+
+@pytest.mark.parametrize(("how", "tries"), [("flaky", 3), ("limited", 2)])
+def test_what_passes_by_itself_is_tried_again(
+    make: Make, how: str, tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_intern.retry.random.uniform", lambda low, high: 0.0)
+    assert make().call("fail", {"how": how}).value == "fine"
+    assert CALLS.count(how) == tries
+
+
+@pytest.mark.parametrize("how", ["tool", "client", "bug"])
+def test_what_is_final_is_tried_once(make: Make, how: str) -> None:
+    outcome = make().call("fail", {"how": how})
+    assert not outcome.ok and CALLS.count(how) == 1
+
+
+def test_a_tools_error_keeps_its_hint(make: Make) -> None:
+    outcome = make().call("fail", {"how": "tool"})
+    assert (outcome.message, outcome.hint) == ("The file is empty.", "Name another.")
+
+
+def test_the_key_is_the_same_when_a_cell_runs_again(make: Make) -> None:
+    first = make()
+    first.call("echo", {"text": "a"}, source="cell-1")
+    first.call("echo", {"text": "a"}, source="cell-1")
+    keys = list(CALLS)
+    CALLS.clear()
+    again = make()
+    again.call("echo", {"text": "a"}, source="cell-1")
+    again.call("echo", {"text": "a"}, source="cell-1")
+    assert keys == CALLS and len(set(keys)) == 2
+
+
+def test_a_failed_call_costs_nothing(make: Make) -> None:
+    router = make(budget="5 usd", policy=[{"tool": "spend", "action": "deny"}])
+    assert router.call("spend", {"usd": 1}).denied
+    assert router.budget.used("usd") == 0

@@ -1,0 +1,76 @@
+"""Sealed evaluations and comparisons: scores come back, items and labels never do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ml_intern.models import resolve_model
+
+from ml_intern.context import ToolContext
+from ml_intern.errors import ToolError
+from ml_intern.evals.model import EvalInfo
+from ml_intern.jobs.model import JobStatus
+from ml_intern.ledger.model import Comparison, Scores
+from ml_intern.tooling import tool
+
+
+@tool(effect="read")
+def list_evals(ctx: ToolContext) -> list[EvalInfo]:
+    """The sealed evaluations: items by split, metrics, the one that decides, dev queries left.
+
+    The items themselves are shown to nobody.
+    """
+    return ctx.evals.list()
+
+
+@tool(effect="compute")
+def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = None) -> Scores:
+    """Score a model on the dev split of a sealed evaluation; the ledger records it under the experiment.
+
+    The result has metrics with 95 % intervals, slices, the shape of what the model wrote and, where the eval
+    samples from nothing, some of the samples: read them, since a good score can hide bad text. Each other set
+    of weights costs one dev query; the same weights again cost none.
+
+    Args:
+        model: A job, an experiment, a path in the workspace or a Hub id.
+        eval: A name from list_evals.
+        experiment: The ledger's row; found from the job where it is not said.
+    """
+    owner = _experiment_of(ctx, model)
+    if experiment and owner and experiment != owner:
+        raise ToolError(
+            f"{model} belongs to {owner}, not to {experiment}.", f"Leave experiment out, or say {owner!r}."
+        )
+    path: Path = resolve_model(ctx, model)
+
+    def progress(status: JobStatus) -> None:
+        ctx.progress(f"evaluating {model} on {eval}: {status.state}")
+
+    return ctx.evals.evaluate(
+        path, eval, experiment=experiment or owner, cancelled=ctx.cancelled, on_progress=progress
+    )
+
+
+@tool(effect="read")
+def compare_experiments(ctx: ToolContext, a: str, b: str, metric: str | None = None) -> Comparison:
+    """Say whether experiment b is better than experiment a, worse, or not clearly apart.
+
+    Paired over the items that both were scored on: McNemar's exact test for right and wrong, else a bootstrap
+    of items (of whole groups, where items come in groups). The verdict is ``better`` or ``worse`` only when
+    the 95 % interval of the difference leaves out zero. It does not know the luck of a seed: confirm a winner
+    on another.
+
+    Args:
+        a: The earlier experiment, as a rule the parent.
+        b: The later one; the verdict is about it.
+        metric: One of the eval's metrics; the one that decides where it is not said.
+    """
+    return ctx.evals.compare(a, b, metric)
+
+
+def _experiment_of(ctx: ToolContext, model: str) -> str | None:
+    """The experiment that a model reference belongs to: itself, or its job's."""
+    if any(e.id == model for e in ctx.ledger.list()):
+        return model
+    found = next((job for job in ctx.jobs.list() if job.id == model), None)
+    return found.experiment if found else None

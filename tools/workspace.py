@@ -1,0 +1,281 @@
+"""Files of the workspace, and commands in the sandbox."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from ml_intern import safe_files
+from ml_intern.context import ToolContext
+from ml_intern.editing import How, edit
+from ml_intern.errors import ToolError
+from ml_intern.tooling import tool
+
+PAGE_CHARS = 16_000
+LINE_CHARS = 4_000
+READ_BYTES = 256 << 20
+EDIT_BYTES = 16 << 20
+READ_FILES = "files read"
+"""Key in the session's notes: path to the hash of what was last read or written."""
+
+
+@dataclass(frozen=True)
+class FilePage:
+    """Lines of a file. `next_start` is where to read on, None at the end."""
+
+    path: str
+    text: str
+    start: int
+    lines: int
+    total_lines: int
+    next_start: int | None
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file that was written."""
+
+    path: str
+    bytes: int
+    lines: int
+
+
+@dataclass(frozen=True)
+class EditedFile:
+    """A file that was edited: how many places, the first line touched, what had to be allowed, the change."""
+
+    path: str
+    places: int
+    line: int
+    note: str
+    diff: str
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file below a folder."""
+
+    path: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class FileList:
+    """Files in the order of their paths. `next_offset` is where to list on, None at the end."""
+
+    folder: str
+    files: list[FileEntry]
+    total: int
+    next_offset: int | None
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended. Where `output` is head and tail, `output_path` has the whole."""
+
+    exit_code: int
+    output: str
+    output_path: str
+    seconds: float
+    timed_out: bool
+
+
+@tool(effect="read")
+def read_file(
+    ctx: ToolContext,
+    path: str,
+    start: Annotated[int, Field(ge=1)] = 1,
+    lines: Annotated[int, Field(ge=1, le=5000)] = 400,
+) -> FilePage:
+    """Read a text file by lines.
+
+    Args:
+        path: In the workspace, or where the person pointed.
+        start: First line, counted from 1.
+        lines: How many lines at the most; a page also ends at 16,000 characters.
+    """
+    file = ctx.files.readable(path)
+    if file.stat().st_size > READ_BYTES:
+        raise ToolError(f"{path!r} is larger than {READ_BYTES >> 20} MB.", "Open it in a cell.")
+    taken: list[str] = []
+    total, room = 0, PAGE_CHARS
+    digest = hashlib.sha256()
+    with os.fdopen(_open(ctx, file), "rb") as stream:
+        for total, raw in enumerate(stream, 1):
+            digest.update(raw)
+            if start <= total < start + lines and room > 0:
+                line = _shown_line(raw, total)
+                room -= len(line)
+                if room >= 0 or not taken:
+                    taken.append(line)
+    if start > max(total, 1):
+        raise ToolError(f"{path!r} has {total} lines, there is no line {start}.")
+    _remember(ctx, file, digest.hexdigest())
+    after = start + len(taken)
+    return FilePage(str(file), "".join(taken), start, len(taken), total, after if after <= total else None)
+
+
+@tool(effect="write")
+def write_file(ctx: ToolContext, path: str, content: str) -> WrittenFile:
+    """Write a text file in the workspace; an existing one is replaced.
+
+    Args:
+        path: In the workspace; folders are made.
+        content: The whole text.
+    """
+    file = ctx.files.writable(path)
+    data = content.encode()
+    safe_files.write_file(ctx.files.workspace, file, data)
+    _remember(ctx, file, hashlib.sha256(data).hexdigest())
+    return WrittenFile(str(file), len(data), len(content.splitlines()))
+
+
+@tool(effect="write")
+def edit_file(ctx: ToolContext, path: str, old: str, new: str, how: How = "replace") -> EditedFile:
+    """Change a passage of a text file in the workspace.
+
+    Args:
+        path: In the workspace.
+        old: The passage as it stands in the file, once, unless `how` is "all"; part of a line will do.
+        new: What comes in its place, or beside it.
+        how: "replace" the one place, "all" places, or put `new` "before" or "after" the one place.
+    """
+    file = ctx.files.writable(ctx.files.readable(path))
+    data = _whole(ctx, file)
+    seen = ctx.services.notes.get(READ_FILES, {}).get(str(file))
+    if seen and seen != hashlib.sha256(data).hexdigest():
+        raise ToolError(f"{path!r} changed since it was read.", "Read it again, then edit.")
+    before = _decoded(data, path)
+    done = edit(before, old, new, how)
+    changed = done.text.encode()
+    safe_files.write_file(ctx.files.workspace, file, changed)
+    _remember(ctx, file, hashlib.sha256(changed).hexdigest())
+    return EditedFile(str(file), done.places, done.line, done.note, _diff(before, done.text))
+
+
+@tool(effect="read")
+def list_files(
+    ctx: ToolContext,
+    path: str = ".",
+    pattern: str = "*",
+    offset: Annotated[int, Field(ge=0)] = 0,
+    limit: Annotated[int, Field(ge=1, le=2000)] = 200,
+) -> FileList:
+    """List the files below a folder; hidden ones are left out.
+
+    Args:
+        path: In the workspace, or where the person pointed.
+        pattern: Shell pattern for the path below the folder, such as "*.py" or "data/*.jsonl".
+        offset: How many to pass over.
+        limit: How many to give.
+    """
+    folder = ctx.files.readable(path)
+    if not folder.is_dir():
+        raise ToolError(f"{path!r} is not a folder.", "read_file reads a file.")
+    found = sorted(entry for entry in _files_below(folder) if fnmatch.fnmatch(entry[0], pattern))
+    page = [FileEntry(name, size) for name, size in found[offset : offset + limit]]
+    after = offset + len(page)
+    return FileList(str(folder), page, len(found), after if after < len(found) else None)
+
+
+@tool(effect="write")
+def run_command(
+    ctx: ToolContext,
+    command: str | list[str],
+    timeout: Annotated[float, Field(gt=0, le=3600)] = 120,
+) -> CommandResult:
+    """Run a command in the sandbox, in the workspace, without network.
+
+    Args:
+        command: A line for the shell, or a list of words that is run as it is.
+        timeout: Seconds after which it is ended.
+    """
+    argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+    if not argv:
+        raise ToolError("The command is empty.")
+    run = ctx.services.run_in_sandbox
+    if run is None:
+        raise ToolError("This session has no sandbox for commands.")
+    began = time.monotonic()
+    try:
+        done = run(argv, timeout)
+        code, text, late = done.returncode, done.stdout or "", False
+    except subprocess.TimeoutExpired as stopped:
+        code, text, late = 124, _as_text(stopped.output), True
+    seconds = round(time.monotonic() - began, 3)
+    shown, where = _page_output(ctx, text)
+    return CommandResult(code, shown, where, seconds, late)
+
+
+def _open(ctx: ToolContext, file: Path) -> int:
+    """A regular file, opened so that a cell cannot swap it meanwhile."""
+    workspace = ctx.files.workspace
+    root = workspace if workspace in file.parents else file.parent
+    return safe_files.open_file(root, file)
+
+
+def _whole(ctx: ToolContext, file: Path) -> bytes:
+    with os.fdopen(_open(ctx, file), "rb") as stream:
+        data = stream.read(EDIT_BYTES + 1)
+    if len(data) > EDIT_BYTES:
+        raise ToolError(f"{file.name!r} is larger than {EDIT_BYTES >> 20} MB.", "Change it in a cell.")
+    return data
+
+
+def _decoded(data: bytes, path: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ToolError(f"{path!r} is not UTF-8 text (byte {error.start}).", "Open it in a cell.") from None
+
+
+def _shown_line(raw: bytes, number: int) -> str:
+    if b"\0" in raw:
+        raise ToolError("The file is not text.", "Open it in a cell.")
+    line = raw.decode("utf-8", "replace")
+    if len(line) <= LINE_CHARS:
+        return line
+    return f"{line[:LINE_CHARS]}… (line {number} has {len(line)} characters; read the rest in a cell)\n"
+
+
+def _remember(ctx: ToolContext, file: Path, digest: str) -> None:
+    ctx.services.notes.setdefault(READ_FILES, {})[str(file)] = digest
+
+
+def _diff(before: str, after: str) -> str:
+    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))[2:]
+    more = f"\n… {len(lines) - 60} more lines" if len(lines) > 60 else ""
+    return "\n".join(line[:300] for line in lines[:60]) + more
+
+
+def _files_below(folder: Path) -> Iterator[tuple[str, int]]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            file = Path(parent, name)
+            if not name.startswith(".") and file.is_file() and not file.is_symlink():
+                yield str(file.relative_to(folder)), file.stat().st_size
+
+
+def _page_output(ctx: ToolContext, text: str) -> tuple[str, str]:
+    if len(text) <= PAGE_CHARS:
+        return text, ""
+    file = ctx.files.writable(f"command_outputs/{ctx.call}.txt")
+    safe_files.write_file(ctx.files.workspace, file, text.encode("utf-8", "replace"))
+    half = PAGE_CHARS // 2
+    left = f"… {len(text) - 2 * half} characters left out; the whole text is in {file} …"
+    return f"{text[:half]}\n{left}\n{text[-half:]}", str(file)
+
+
+def _as_text(output: str | bytes | None) -> str:
+    return output.decode("utf-8", "replace") if isinstance(output, bytes) else output or ""
