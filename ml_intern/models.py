@@ -43,8 +43,10 @@ def resolve_model(ctx: ToolContext, ref: str) -> Path:
 def _of_experiment(ctx: ToolContext, ref: str, jobs: list[str]) -> Path:
     trained = [job for job in jobs if ctx.jobs.spec(job).method in TRAINING]
     for job in reversed(trained):
-        if (ctx.jobs.folder_of(job) / "output" / "model" / "config.json").exists():
+        try:
             return ctx.jobs.model_path(job)
+        except ToolError:
+            continue  # It runs or failed; an earlier one may have made a model.
     if not trained:
         raise ToolError(
             f"Experiment {ref!r} has trained nothing yet.", f"launch_training(..., experiment={ref!r})"

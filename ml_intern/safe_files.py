@@ -29,10 +29,17 @@ def opened_folder(root: Path, folder: Path) -> Iterator[int]:
             os.close(fd)
             fd = inner
         yield fd
-    except OSError as error:
-        raise ToolError(f"{str(folder)!r} cannot be opened: {error.strerror}.") from None
     finally:
         os.close(fd)
+
+
+@contextmanager
+def told(path: Path, what: str) -> Iterator[None]:
+    """The system's refusals as one line for the brain."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolError(f"{str(path)!r} cannot be {what}: {error.strerror or error}.") from None
 
 
 def open_file(root: Path, path: Path) -> int:
@@ -41,7 +48,7 @@ def open_file(root: Path, path: Path) -> int:
     Raises:
         ToolError: It is a link, a pipe, a device or a folder, or it is gone.
     """
-    with opened_folder(root, path.parent) as folder:
+    with told(path, "opened"), opened_folder(root, path.parent) as folder:
         fd = os.open(path.name, READ, dir_fd=folder)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
@@ -56,8 +63,8 @@ def write_file(root: Path, path: Path, data: bytes) -> None:
     `root`: the user that a root host's sandbox runs as.
     """
     owner = root.stat()
-    _adopt_folders(root, path.parent, owner)
-    with opened_folder(root, path.parent) as folder:
+    with told(path, "written"), opened_folder(root, path.parent) as folder:
+        _adopt_folders(root, path.parent, owner)
         mode, user, group = _kept(path.name, folder, owner)
         temporary = f".{path.name[:100]}.{secrets.token_hex(4)}"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)

@@ -6,6 +6,7 @@ import datetime
 import json
 import queue
 import secrets
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +59,9 @@ class Session:
         self.journal = Journal(self.folder / "journal.sqlite")
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit)
         self.services.left = self.budget.left
+        self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)
+        self._register_eval()
         self.router = Router(tools, self.services, gate, self.budget, self.journal, approver)
         self.agent: Any = None
         self._write_card("running", None)
@@ -112,6 +115,7 @@ class Session:
     def interrupt(self) -> None:
         """Stop: the running cell is interrupted, waiting tools give up, no further step begins."""
         self.router.interrupted.set()
+        self.brain.interrupt()
         if self.agent is not None:
             self.agent.interrupt_switch = True
             self.agent.python_executor.kernel.interrupt()
@@ -154,7 +158,7 @@ class Session:
         kernel = KernelHost(
             self.sandbox,
             self.mounts(),
-            Limits(settings.sandbox_memory_mb, settings.sandbox_processes, settings.sandbox_disk_mb),
+            self.limits(),
             [spec.proxy() for spec in specs],
             lambda name, arguments: executor.call_tool(name, arguments),
             timeout_s=settings.cell_timeout_s,
@@ -164,6 +168,33 @@ class Session:
         kernel.start()
         self.agent = InternAgent(self.brain, executor, system, settings, self.budget, self.journal)
         return str(self.agent.run(self.prompt))
+
+    def _register_eval(self) -> None:
+        """Seal the file of ``--eval``; a bare name is one that the brain will make or find."""
+        if self.settings.eval and Path(self.settings.eval).suffix in (".jsonl", ".csv"):
+            from ml_intern.evals.files import register_file
+
+            register_file(self.services.evals, Path(self.settings.eval))
+
+    def run_command(self, argv: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+        """Run a command behind the walls of this session's cells."""
+        inside = self.sandbox.command(argv, self.mounts(), self.limits())
+        return subprocess.run(
+            inside,
+            cwd=self.workspace,
+            timeout=timeout_s,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def limits(self) -> Limits:
+        """What cells and commands may use."""
+        s = self.settings
+        return Limits(s.sandbox_memory_mb, s.sandbox_processes, s.sandbox_disk_mb)
 
     def mounts(self) -> Mounts:
         """What cells see: the workspace, and read-only the datasets and jobs of this session."""

@@ -13,7 +13,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -66,17 +66,17 @@ class ToolSpec:
     def arguments(self) -> type[BaseModel]:
         """The pydantic model of the arguments."""
         described = _argument_docs(inspect.getdoc(self.function) or "")
-        fields: dict[str, Any] = {}
+        columns: dict[str, Any] = {}
         for p in self.parameters:
             default = ... if p.default is inspect.Parameter.empty else p.default
             if isinstance(default, FieldInfo):
-                fields[p.name] = (p.annotation, default)
+                columns[p.name] = (p.annotation, default)
             else:
-                fields[p.name] = (p.annotation, Field(default, description=described.get(p.name)))
+                columns[p.name] = (p.annotation, Field(default, description=described.get(p.name)))
         model: type[BaseModel] = create_model(
             f"{self.name}_arguments",
             __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=()),
-            **fields,
+            **columns,
         )
         return model
 
@@ -97,6 +97,24 @@ class ToolSpec:
         returns = typing.get_type_hints(self.function).get("return")
         return f"{self.name}({shown})" + (f" -> {type_name(returns)}" if returns is not None else "")
 
+    @cached_property
+    def result_fields(self) -> dict[str, str]:
+        """The fields of what the tool returns, with their types; empty for plain values."""
+        returns = typing.get_type_hints(self.function).get("return")
+        models = [m for m in (returns, *typing.get_args(returns)) if isinstance(m, type)]
+        for model in models:
+            if issubclass(model, BaseModel):
+                return {name: type_name(f.annotation) for name, f in model.model_fields.items()}
+            if is_dataclass(model):
+                return {f.name: type_name(typing.get_type_hints(model)[f.name]) for f in fields(model)}
+        return {}
+
+    @property
+    def help(self) -> str:
+        """The docstring and the fields of the result: what ``help(tool)`` shows in a cell."""
+        told = "\n".join(f"    {name}: {kind}" for name, kind in self.result_fields.items())
+        return f"{self.doc}\n\nFields of the result:\n{told}" if told else self.doc
+
     def proxy(self) -> dict[str, Any]:
         """What the kernel needs to make a real function: name, parameters, help. JSON-able."""
         parameters = []
@@ -111,7 +129,7 @@ class ToolSpec:
         return {
             "name": self.name,
             "parameters": parameters,
-            "doc": self.doc,
+            "doc": self.help,
             "signature": self.signature,
         }
 
@@ -196,9 +214,9 @@ def specs_in(module: types.ModuleType) -> list[ToolSpec]:
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """``, did you mean 'x'?`` when something close is known, else an empty string."""
+    """`` (did you mean 'x'?)`` when something close is known, else an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def to_json(value: Any) -> Any:

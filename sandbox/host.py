@@ -2,154 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import InternError
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
+from ml_intern.sandbox.cell import CallReply, Cell, CellResult
 from ml_intern.sandbox.frames import FRAME_LIMIT, encode, text, texts
 from ml_intern.sandbox.link import Link
 from ml_intern.sandbox.obituary import obituary
 from ml_intern.sandbox.process import HostProcess
+from ml_intern.sandbox.shared import SharedFiles
+
+__all__ = ["CallReply", "CellResult", "KernelHost"]
 
 START_S = 60.0
 """A kernel that says nothing for so long has not started."""
 
 CALLS_AT_ONCE = 32
 CALLS_WAITING = 1000
-STREAMED_CHARS = 4 << 20
-"""Of one cell, what `on_output` is given at the most; the cell's file has the rest."""
-
-FOLDER = ".ml-intern"
-"""Folder of the workspace for what kernel and host share."""
-
-
-@dataclass(frozen=True)
-class CallReply:
-    """A tool's answer. Where it is not ok, the cell gets a `ToolError` with message and hint."""
-
-    ok: bool
-    value: Any = None
-    message: str = ""
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """What came of a cell.
-
-    Attributes:
-        ok: It ran to its end or gave the final answer.
-        output: What it printed, whole or head and tail with the path of the whole.
-        value: The repr of its last expression, or nothing.
-        error: Its traceback, or why it was stopped.
-        final: It gave the final answer.
-        answer: The final answer.
-        variables: New and changed variables in words; a deleted one is an empty text.
-        seconds: How long it took, calls included.
-        lost: What a restart of the kernel lost and what survived; nothing where there was none.
-    """
-
-    ok: bool
-    output: str = ""
-    value: str = ""
-    error: str = ""
-    final: bool = False
-    answer: str = ""
-    variables: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-    lost: str = ""
-
-
-class Stopwatch:
-    """A cell's own time: stands still while the host works for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._own = 0.0
-        self._since = time.monotonic()
-        self._calls = 0
-
-    @property
-    def own(self) -> float:
-        """Seconds the cell itself has used."""
-        with self._lock:
-            return self._own + (time.monotonic() - self._since if self._calls == 0 else 0.0)
-
-    def enter(self) -> None:
-        """A call begins."""
-        with self._lock:
-            if self._calls == 0:
-                self._own += time.monotonic() - self._since
-            self._calls += 1
-
-    def leave(self) -> None:
-        """A call ended."""
-        with self._lock:
-            self._calls -= 1
-            if self._calls == 0:
-                self._since = time.monotonic()
-
-
-class Cell:
-    """A cell that runs."""
-
-    def __init__(self, number: int, on_output: Callable[[str], None] | None) -> None:
-        self.number = number
-        self.began = time.monotonic()
-        self.clock = Stopwatch()
-        self.changed = threading.Condition()
-        self.done: dict[str, Any] | None = None
-        self.died = False
-        self.stop_asked: float | None = None
-        self.heard: list[str] = []
-        self.heard_bytes = 0
-        self._chars = 0
-        self._on_output = on_output
-        self.trouble: Exception | None = None
-
-    def hear(self, frame: dict[str, Any]) -> None:
-        """Take a piece of output."""
-        piece = text(frame.get("text"), STREAMED_CHARS - self._chars)
-        offset = frame.get("offset")
-        self.heard_bytes = offset if type(offset) is int else self.heard_bytes
-        self.say(piece)
-
-    def say(self, piece: str) -> None:
-        """Keep a piece of output and pass it on."""
-        if not piece:
-            return
-        self._chars += len(piece)
-        self.heard.append(piece)
-        if self._on_output is not None:
-            try:
-                self._on_output(piece)
-            except Exception as error:  # noqa: BLE001 - the reader thread must go on; `run` raises it
-                self._on_output, self.trouble = None, error
-
-    def settle(self, done: dict[str, Any] | None) -> None:
-        """The cell ended, or its kernel did."""
-        with self.changed:
-            self.done, self.died = self.done or done, done is None
-            self.changed.notify_all()
-
-    def ask_to_stop(self) -> None:
-        """Remember when the cell was first asked to stop."""
-        with self.changed:
-            self.stop_asked = self.stop_asked or time.monotonic()
-            self.changed.notify_all()
-
-    @property
-    def over(self) -> bool:
-        """Nothing more will come."""
-        return self.done is not None or self.died
 
 
 class KernelHost:
@@ -189,9 +63,8 @@ class KernelHost:
         self._link: Link | None = None
         self._waiting: set[tuple[Link, int]] = set()
         self._known: dict[str, str] = {}
-        self._output: Path | None = None
-        self._snapshot = mounts.workspace / FOLDER / f"kernel-{secrets.token_hex(4)}.snapshot"
-        self._output_fd = -1
+        self._files = SharedFiles(mounts.workspace)
+        self._closed = False
 
     # Life
 
@@ -201,7 +74,8 @@ class KernelHost:
         Raises:
             InternError: It did not come up; says what it wrote.
         """
-        self._open_output()
+        self._closed = False
+        self._files.open()
         process = self.sandbox.start_kernel(self.mounts, self.limits)
         link = self._link = Link(process, self._on_frame, self._on_end)
         link.open()
@@ -219,14 +93,15 @@ class KernelHost:
         return self._link is not None and not self._link.ended.is_set()
 
     def close(self) -> None:
-        """End the kernel."""
+        """End the kernel; a cell that runs ends with it."""
+        self._closed = True
         link, self._link = self._link, None
         if link is not None:
             link.send({"type": "exit"})
             link.ended.wait(0.5)
             link.end()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._close_output()
+        self._files.close()
 
     def set_tools(self, tools: Sequence[dict[str, Any]]) -> None:
         """Change what the next cells can call."""
@@ -239,8 +114,9 @@ class KernelHost:
             "type": "init",
             "tools": self._tools,
             "workspace": str(self.mounts.workspace),
-            "output_file": str(self._output) if self._output else None,
+            "output_file": str(self._files.output),
             "output_chars": self.output_chars,
+            "file_mb": self.limits.disk_mb,
         }
 
     # Cells
@@ -253,6 +129,8 @@ class KernelHost:
             on_output: Given what the cell prints while it runs.
         """
         with self._running:
+            if self._closed:
+                raise InternError("The kernel was closed.")
             lost = self._revive() if not self.alive else ""
             self._cells += 1
             cell = self._cell = Cell(self._cells, on_output)
@@ -278,7 +156,7 @@ class KernelHost:
         """Ask the running cell to stop; where it does not within the grace, its kernel is killed."""
         cell, link = self._cell, self._link
         if cell is not None and link is not None:
-            link.send({"type": "interrupt"})
+            link.send({"type": "interrupt", "id": cell.number})
             cell.ask_to_stop()
 
     def _wait(self, cell: Cell) -> str:
@@ -298,11 +176,12 @@ class KernelHost:
 
     def _stop(self, cell: Cell, why: str) -> str:
         """Interrupt, wait the grace, and if the cell goes on, kill its kernel."""
-        if cell.stop_asked is None:
-            self.interrupt()
-            cell.ask_to_stop()
-        with cell.changed:
-            cell.changed.wait_for(lambda: cell.over, self.grace_s)
+        for again in (False, True):  # twice: a retry loop in the cell may have swallowed the first
+            if again or cell.stop_asked is None:
+                self.interrupt()
+            with cell.changed:
+                if cell.changed.wait_for(lambda: cell.over, self.grace_s / 2):
+                    return why
         if not cell.over and self._link:
             self._keep_variables(self._link)
             self._link.end()
@@ -335,7 +214,7 @@ class KernelHost:
     def _lost(self, cell: Cell, why: str) -> CellResult:
         """The kernel is gone: what it still printed, why, and what a new one could save."""
         assert self._link
-        cell.say(self._unheard(cell))
+        cell.say(self._files.unheard(cell.heard_bytes, self.output_chars))
         reason = (
             f"The cell was stopped: {why}, and did not react."
             if why
@@ -343,7 +222,7 @@ class KernelHost:
         )
         return CellResult(
             ok=False,
-            output=self._shorten("".join(cell.heard)),
+            output=_shortened("".join(cell.heard), self.output_chars),
             error=reason,
             seconds=time.monotonic() - cell.began,
             lost=self._revive(),
@@ -351,6 +230,8 @@ class KernelHost:
 
     def _revive(self) -> str:
         """Start a new kernel in place of the dead one; says what is lost and what survived."""
+        if self._closed:
+            return "The kernel was closed."
         first = self._link is None
         known, self._known = self._known, {}
         self.start()
@@ -369,12 +250,12 @@ class KernelHost:
         """Ask a kernel that will be killed to save what it can: a busy Python loop leaves room for that."""
         self._ask(
             link,
-            {"type": "snapshot", "path": str(self._snapshot), "seconds": self.grace_s},
+            {"type": "snapshot", "path": str(self._files.snapshot), "seconds": self.grace_s},
             self.grace_s + 1,
         )
 
     def _restore(self) -> list[str]:
-        path = self._snapshot
+        path = self._files.snapshot
         if self._link is None or not path.is_file():
             return []
         try:
@@ -466,43 +347,14 @@ class KernelHost:
         value = reply.value if reply.ok else None
         link.send({**frame, "ok": reply.ok, "value": value, "message": reply.message, "hint": reply.hint})
 
-    # The output file: the host makes it and holds it open, so what a dead kernel printed is still there
-
-    def _open_output(self) -> None:
-        self._close_output()
-        folder = self.mounts.workspace / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
-        self._output = folder / f"kernel-{secrets.token_hex(4)}.out"
-        self._output_fd = os.open(
-            self._output, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-
-    def _close_output(self) -> None:
-        if self._output_fd >= 0:
-            os.close(self._output_fd)
-            self._output_fd = -1
-        if self._output:
-            self._output.unlink(missing_ok=True)
-
-    def _unheard(self, cell: Cell) -> str:
-        size = os.fstat(self._output_fd).st_size
-        begin = max(cell.heard_bytes, size - self.output_chars)
-        return (
-            os.pread(self._output_fd, self.output_chars, begin).decode("utf-8", "replace")
-            if size > begin
-            else ""
-        )
-
-    def _shorten(self, whole: str) -> str:
-        if len(whole) <= self.output_chars:
-            return whole
-        half = self.output_chars // 2
-        return f"{whole[:half]}\n… {len(whole) - 2 * half} characters left out …\n{whole[-half:]}"
-
 
 def _listed(names: Sequence[str], limit: int = 30) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def _shortened(whole: str, limit: int) -> str:
+    if len(whole) <= limit:
+        return whole
+    half = limit // 2
+    return f"{whole[:half]}\n… {len(whole) - 2 * half} characters left out …\n{whole[-half:]}"

@@ -33,7 +33,8 @@ from typing import Any, NoReturn
 FRAME_LIMIT = 8 << 20  # bytes of one frame; the host drops longer ones
 VALUE_CHARS = 10_000
 ERROR_CHARS = 10_000
-ANSWER_CHARS = 1 << 20
+ANSWER_CHARS = 500_000  # a character takes up to twelve bytes in JSON
+OUTPUT_CHARS = 200_000
 STREAM_CHUNK = 16 << 10  # bytes told at one tick; what comes faster is skipped, the file has it all
 STREAM_TICK = 0.05  # seconds
 DIGEST_NAMES = 50
@@ -235,7 +236,7 @@ class Output:
                 self.decoder.reset()
             text = self.decoder.decode(chunk, final=last)
             self.told += skipped + len(chunk)
-            offset = self.told - self.start
+            offset = self.told
         if skipped:
             text = f"\n… {skipped} bytes …\n{text}"
         try:
@@ -247,8 +248,9 @@ class Output:
 class Kernel:
     """Runs cells one after another in one namespace."""
 
-    def __init__(self, frames: io.FileIO, channel: Channel) -> None:
+    def __init__(self, frames: io.FileIO, channel: Channel, errors: int) -> None:
         self.frames = frames
+        self.errors = errors
         self.channel = channel
         self.output = Output(channel)
         self.pid = os.getpid()
@@ -257,6 +259,7 @@ class Kernel:
         self.lock = threading.Lock()
         self.calls = 0
         self.in_cell = False
+        self.stop = 0
         self.answer: str | None = None
         self.started = False
         self.seen: dict[str, tuple[int, str]] = {}
@@ -269,9 +272,13 @@ class Kernel:
 
     def read_frames(self) -> None:
         """Route the host's frames; the end of the stream is the end of the kernel."""
-        with io.BufferedReader(self.frames, 1 << 16) as lines:
-            for line in lines:
-                self.route(json.loads(line, object_hook=Result))
+        try:
+            with io.BufferedReader(self.frames, 1 << 16) as lines:
+                for line in lines:
+                    self.route(json.loads(line, object_hook=Result))
+        except BaseException as problem:  # noqa: BLE001 - without this thread nobody would ever answer
+            os.write(self.errors, f"kernel: {type(problem).__name__}: {problem}\n".encode())
+            os._exit(70)
         os._exit(0)
 
     def route(self, frame: dict[str, Any]) -> None:
@@ -282,6 +289,7 @@ class Kernel:
             if box is not None:
                 box.put(frame)
         elif kind == "interrupt":
+            self.stop = frame["id"]
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         elif kind == "snapshot":
             # On a thread of its own: it is asked for when the main thread does not come back.
@@ -300,7 +308,8 @@ class Kernel:
             os.chdir(frame.get("workspace") or ".")
             # Last, so that a file of the workspace never shadows a library.
             sys.path.append(os.getcwd())  # noqa: PTH109
-            self.output.limit = int(frame.get("output_chars") or self.output.limit)
+            self.output.limit = min(int(frame.get("output_chars") or self.output.limit), OUTPUT_CHARS)
+            bound_files(int(frame.get("file_mb") or 0))
             self.output.open(frame.get("output_file"))
         self.set_tools(frame.get("tools") or [])
         self.channel.send(type="ready", python=sys.version.split()[0], pid=os.getpid())
@@ -347,6 +356,8 @@ class Kernel:
         value = error = ""
         try:
             self.in_cell = True
+            if self.stop == cell:  # the interrupt was faster than the cell
+                raise KeyboardInterrupt
             value = self.execute(code, f"{CELL}{cell}>")
         except FinalAnswer:
             pass
@@ -675,6 +686,17 @@ def jsonable(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no plain value")
 
 
+def bound_files(megabytes: int) -> None:
+    """Stop a runaway file, the output's first of all, before it fills the disk; a cell may lift the bound."""
+    if megabytes:
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (min(megabytes << 20, hard) if hard > 0 else megabytes << 20, hard)
+        )
+
+
 def unbuffer_c_streams() -> None:
     """Make the C library print at once, in order with Python; it buffers when it sees a file."""
     try:
@@ -714,7 +736,7 @@ def main() -> None:
     faulthandler.enable(errors)
     sys.modules[MODULE] = sys.modules["__main__"]
     Result.__module__ = MODULE
-    kernel = Kernel(io.FileIO(frames), Channel(replies))
+    kernel = Kernel(io.FileIO(frames), Channel(replies), errors)
     sys.modules["__main__"] = kernel.module
     threading.excepthook = hide_final_answer
     signal.signal(signal.SIGINT, kernel.on_interrupt)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ml_intern.errors import Denied
+from ml_intern.errors import Denied, InternError
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.cgroup import find_groups
 from ml_intern.sandbox.environment import KERNEL, clean_environment
@@ -18,6 +18,9 @@ from ml_intern.sandbox.process import HostProcess, Spawner
 from ml_intern.sandbox.walls import HOME, TEMPORARY, Walls
 
 INSTALL = "Install bubblewrap (apt install bubblewrap), or say --sandbox none to run without walls."
+
+NO_ENVIRONMENT = ("/usr/bin/env", "-i", "PATH=/usr/bin:/bin")
+"""Before bubblewrap too: it is process 1 inside, and what runs as the same user reads /proc/1/environ."""
 
 
 class LocalSandbox:
@@ -53,20 +56,10 @@ class LocalSandbox:
             return "bubblewrap is not installed."
         if os.geteuid() == 0 and shutil.which("setpriv") is None:
             return "setpriv (util-linux) is not installed, so a root host cannot drop its rights."
-        trial = [
-            bwrap,
-            "--unshare-pid",
-            "--unshare-net",
-            "--ro-bind",
-            "/",
-            "/",
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-            "true",
-        ]
-        done = subprocess.run(trial, capture_output=True, text=True, check=False, timeout=30)
+        trial = "--unshare-pid --unshare-net --ro-bind / / --proc /proc --dev /dev true"
+        done = subprocess.run(
+            [bwrap, *trial.split()], capture_output=True, text=True, check=False, timeout=30
+        )
         if done.returncode:
             return f"bubblewrap cannot make a sandbox here ({done.stderr.strip() or done.returncode})."
         return ""
@@ -92,13 +85,8 @@ class LocalSandbox:
         """
         inside = clean_environment(HOME, TEMPORARY, env)
         enter = self._groups.enter(limits) if self._groups else []
-        return [
-            *enter,
-            *self._walls.argv(mounts, limits, inside),
-            *self._bounds(limits),
-            *self._drop(mounts),
-            *argv,
-        ]
+        walls = self._walls.argv(mounts, limits, inside)
+        return [*NO_ENVIRONMENT, *enter, *walls, *self._bounds(limits), *self._drop(mounts), *argv]
 
     def stop(self) -> None:
         """End the kernels and remove their groups."""
@@ -119,7 +107,13 @@ class LocalSandbox:
         if not self._as_root:
             return []
         user, group = sandbox_user(Path(mounts.workspace))
-        hand_over([mounts.workspace, *mounts.writable], (user, group))
+        try:
+            hand_over([mounts.workspace, *mounts.writable], (user, group))
+        except OSError as error:
+            raise InternError(
+                f"{str(mounts.workspace)!r} cannot be given to the sandbox's user: {error.strerror}.",
+                "Choose a workspace on a disk where root may change owners.",
+            ) from None
         rights = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--clear-groups"]
         return [shutil.which("setpriv") or "setpriv", f"--reuid={user}", f"--regid={group}", *rights, "--"]
 

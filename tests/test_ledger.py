@@ -27,12 +27,11 @@ def ledger(tmp_path: Path, told: list[Event]) -> Ledger:
     return Ledger(tmp_path / "ledger.sqlite", told.append)
 
 
-def scores(value: float, eval: str = "held-out", split: str = "dev", model: str = "m", up: bool = False) -> Scores:
-    measured = Measured(value=value, low=value - 0.1, high=value + 0.1, n=400, higher_is_better=up)
-    items = {"bits_per_byte": ItemScores(np.full(3, value), np.ones(3), np.array([0, 0, 1]))}
-    return Scores(
-        eval=eval, split=split, model=model, primary="bits_per_byte", metrics={"bits_per_byte": measured}, items=items
-    )  # fmt: skip
+def scores(value: float, eval: str = "held-out", model: str = "m") -> Scores:
+    name = "bits_per_byte"
+    measured = Measured(value=value, low=value - 0.1, high=value + 0.1, n=400, higher_is_better=False)
+    items = {name: ItemScores(np.full(3, value), np.ones(3), np.array([0, 0, 1]))}
+    return Scores(eval=eval, split="dev", model=model, primary=name, metrics={name: measured}, items=items)
 
 
 def record(ledger: Ledger, experiment: Experiment, value: float) -> None:
@@ -44,8 +43,12 @@ def test_an_experiment_from_start_to_finish(ledger: Ledger, told: list[Event]) -
     child = ledger.start("steps are too small", "learning rate 3e-3", parent=base.id)
     assert (base.id, child.id, child.parent, base.verdict) == ("exp-1", "exp-2", "exp-1", "open")
     assert base.environment["python"] == ".".join(map(str, sys.version_info[:3]))
-    ledger.attach(child.id, job="train-1", config={"learning_rate": 3e-3}, seconds=8.5, facts={"parameters": 302_000})
-    ledger.attach(child.id, data={"train": {"id": "statements@2", "rows": 8000, "sha256": "ab"}}, code_hash="cd")
+    ledger.attach(
+        child.id, job="train-1", config={"learning_rate": 3e-3}, seconds=8.5, facts={"parameters": 302_000}
+    )
+    ledger.attach(
+        child.id, data={"train": {"id": "statements@2", "rows": 8000, "sha256": "ab"}}, code_hash="cd"
+    )
     record(ledger, child, 3.75)
     closed = ledger.finish(child.id, "kept", "as expected")
     assert closed == ledger.get("exp-2")
@@ -136,7 +139,11 @@ def test_every_number_has_its_place(ledger: Ledger) -> None:
     ledger.attach(
         e.id,
         job="train-1",
-        config={"model": "scratch:0.3M", "trainer": {"learning_rate": 3e-3, "bf16": False}, "sizes": [64, 128]},
+        config={
+            "model": "scratch:0.3M",
+            "trainer": {"learning_rate": 3e-3, "bf16": False},
+            "sizes": [64, 128],
+        },
         data={"train": {"id": "statements@2", "rows": 8123}},
         seconds=8.25,
         facts={"parameters": 270_816},
@@ -196,7 +203,10 @@ def test_a_killed_writer_leaves_a_readable_ledger(tmp_path: Path) -> None:
     seen = 0
     for _ in range(3):
         process = subprocess.Popen(
-            [sys.executable, "-c", writer, str(path)], stdout=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-c", writer, str(path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         assert process.stdout is not None
         for line in process.stdout:

@@ -11,7 +11,7 @@ from ml_intern.data.audit import AuditReport
 from ml_intern.data.formats import Target
 from ml_intern.data.results import DatasetView, MadeDataset, SplitResult
 from ml_intern.data.store import DatasetInfo, Lineage, check_name
-from ml_intern.data.table import Table, columns_of, group_column, name_of, shorten
+from ml_intern.data.table import Table, columns_of, group_column, name_of, sample_of
 from ml_intern.data.units import CHUNK_CHARS, UNITS, Unit
 from ml_intern.errors import ToolError
 from ml_intern.tooling import tool
@@ -45,9 +45,9 @@ def inspect_dataset(
     """
     table = ctx.datasets.open(source, split)
     found = formats.detect(table.rows)
-    count = max(0, min(rows, SHOWN_ROWS))
     offset = max(0, offset)
-    end = min(offset + count, table.rows.height)
+    sample = sample_of(table.rows, offset, max(0, min(rows, SHOWN_ROWS)), max(1, chars))
+    end = offset + len(sample)
     return DatasetView(
         source=table.source,
         split=table.split,
@@ -58,8 +58,8 @@ def inspect_dataset(
         group=group_column(table.rows),
         format=found.name,
         methods=list(found.methods),
-        sample=[shorten(row, max(1, chars)) for row in table.rows.slice(offset, count).to_dicts()],
-        more=f"inspect_dataset({source!r}, offset={end}, chars=…)" if end < table.rows.height else "",
+        sample=sample,
+        more=f"offset={end} shows the next rows, chars=1000 longer texts" if end < table.rows.height else "",
         notes=[*table.notes, *([found.hint] if found.hint else [])],
     )
 
@@ -202,6 +202,7 @@ def split_dataset(
     called = check_name(name or f"{name_of(source)}-train")
     table = ctx.datasets.open(source)
     given = _own(ctx, source, table) if own_splits else {}
+    ctx.progress(f"splitting {table.rows.height} rows")
     parts = splitting.split(table.rows, fractions, seed, group, seal_where, max_rows, given)
     result = SplitResult(
         train="",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from smolagents.models import ChatMessage, MessageRole, Model
@@ -28,6 +30,15 @@ class Brain(Model):  # type: ignore[misc]
     language_model: bool = True
     context_tokens: int = 128_000
     tags: tuple[str, str] = CELL_TAGS
+
+    @cached_property
+    def stopped(self) -> threading.Event:
+        """Set once the person has stopped the run."""
+        return threading.Event()
+
+    def interrupt(self) -> None:
+        """Give up the request that is under way, and any wait; safe to call from another thread."""
+        self.stopped.set()
 
     def prepare(self, prompt: str) -> None:
         """Check, before anything is made, that the brain can answer this prompt.

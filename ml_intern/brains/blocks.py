@@ -23,6 +23,17 @@ _MOST_OPENINGS = 100
 
 @dataclass(frozen=True)
 class Block:
+    """A stretch of a reply that is meant as code.
+
+    Attributes:
+        code: The code, tidied.
+        start: Where its opening mark begins in the reply.
+        end: Where its closing mark ends.
+        closed: False when the reply ended in it.
+        kind: 0 for the configured tags, 1 for ``<code>``, 2 for a fence; the smallest kind counts.
+        mention: True when prose only quotes a name in it.
+    """
+
     code: str
     start: int
     end: int
@@ -37,6 +48,7 @@ def compiles(code: str) -> bool:
 
 
 def syntax_error(code: str) -> str | None:
+    """Why the text is no whole Python program, or None when it is one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -49,6 +61,7 @@ def syntax_error(code: str) -> str | None:
 
 
 def blocks_in(text: str, tags: tuple[str, str]) -> Iterator[Block]:
+    """The blocks of a reply, in order; the last one may be open."""
     at = 0
     for _ in range(_MOST_OPENINGS):
         opening = _next_opening(text, at, tags)

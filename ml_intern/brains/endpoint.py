@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -68,7 +67,7 @@ class EndpointBrain(Brain):
         facts: Facts,
         stream: bool = False,
         on_text: Callable[[str], None] = lambda text: None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__(model_id=name)
         self.label = label
@@ -80,7 +79,9 @@ class EndpointBrain(Brain):
         self.on_text = on_text
         self._api_key = api_key
         self._refused: set[str] = set()
-        self._patiently = Patience(label, settings.brain_retries, emit, settings.request_timeout_s, sleep)
+        self._patiently = Patience(
+            label, settings.brain_retries, emit, settings.request_timeout_s, self.stopped, sleep
+        )
 
     @property
     def context_tokens(self) -> int:  # type: ignore[override]
@@ -99,6 +100,7 @@ class EndpointBrain(Brain):
         Raises:
             NoBrain: The endpoint cannot be reached, refuses the key, or says that it has no such model.
         """
+        self.stopped.clear()
         window = check_endpoint(
             self.client, self.base_url, str(self.model_id), self.settings, self.emit, self._masked
         )

@@ -107,6 +107,11 @@ _STATUS = re.compile(
     rf"|^\s*[\[(]?([45]\d\d)[\])]?(?=\s*(?:$|[:\-–]|{_REASON}))"
     rf"|\b([45]\d\d)[:,]? (?=(?:{_REASON})\b)"
 )
+_UNREACHABLE = _any(
+    r"name or service not known|failure in name resolution|nodename nor servname|getaddrinfo failed",
+    r"\bconnection refused\b|\bno route to host\b|\bnetwork is unreachable\b",
+)
+_LITELLM = re.compile(r"^litellm\.\w+: (?:\w+Exception - )?|\s*Handle with `litellm[^`]*`\.?$")
 _NETWORK_ERRORS = {
     "TimeoutError",
     "ConnectionError",
@@ -171,6 +176,11 @@ def _by_words(text: str) -> ErrorClass:
     return next((kind for pattern, kind in order if pattern.search(text)), "final")
 
 
+def is_unreachable(error: BaseException) -> bool:
+    """True when nobody was there at all: no such host, no way to it, or a closed port."""
+    return any(_UNREACHABLE.search(str(link).lower()) for link in _chain(error))
+
+
 def status_of(error: BaseException | str) -> int | None:
     """The HTTP status that an error carries, or names in its text."""
     if isinstance(error, BaseException):
@@ -230,7 +240,7 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     message = inner.get("message") if isinstance(inner, dict) else inner
     deepest = list(_chain(error))[-1]
     text = str(message or (deepest if status_of(error) is None else error)) or type(error).__name__
-    text = " ".join(text.split())
+    text = _LITELLM.sub("", " ".join(text.split())) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

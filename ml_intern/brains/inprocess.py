@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from smolagents.models import ChatMessage
@@ -10,6 +11,7 @@ from smolagents.models import ChatMessage
 from ml_intern.brains.base import Brain, Ending, answer, wire_messages
 from ml_intern.brains.errors import one_line
 from ml_intern.brains.prices import FREE
+from ml_intern.brains.waiting import apart
 from ml_intern.errors import NoBrain
 from ml_intern.settings import Settings
 
@@ -45,6 +47,7 @@ class TransformersBrain(Brain):
         Raises:
             NoBrain: It is not there, or is no language model with a chat template.
         """
+        self.stopped.clear()
         tokenizer = getattr(self.inner, "tokenizer", None) or self.inner.processor.tokenizer
         if not tokenizer.chat_template:
             raise NoBrain(
@@ -57,13 +60,37 @@ class TransformersBrain(Brain):
         """smolagents' model; loading takes seconds to minutes."""
         from smolagents.models import TransformersModel
 
+        where = self._located()
         try:
-            return TransformersModel(model_id=self.model_id, max_new_tokens=self.settings.max_output_tokens)
+            return TransformersModel(model_id=where, max_new_tokens=self.settings.max_output_tokens)
         except (OSError, ValueError, ImportError, RuntimeError) as error:
             raise NoBrain(
                 f"{self.label} cannot be loaded: {one_line(error)}",
                 "Give a folder or a model's id on the Hub.",
             ) from error
+
+    def _located(self) -> str:
+        """A folder, or an id on a Hub that answers: without one, transformers would retry for minutes."""
+        import httpx
+        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+        name, limit = str(self.model_id), self.settings.connect_timeout_s
+        if Path(name).expanduser().is_dir():
+            return str(Path(name).expanduser())
+        try:
+            apart(lambda: httpx.head(constants.ENDPOINT, timeout=limit), limit_s=limit + 1)
+            return name
+        except (httpx.HTTPError, TimeoutError) as error:
+            unreachable = error
+        try:
+            return snapshot_download(name, local_files_only=True)
+        except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
+            raise NoBrain(
+                f"{self.label} is no folder, not in the cache, and {constants.ENDPOINT} cannot be reached: "
+                f"{one_line(unreachable)}.",
+                "Give the folder of a model, or mend the network.",
+            ) from unreachable
 
     def generate(
         self,
@@ -78,7 +105,7 @@ class TransformersBrain(Brain):
             {"role": m["role"], "content": [{"type": "text", "text": m["content"]}]}
             for m in wire_messages(messages)
         ]
-        reply = self.inner.generate(sent, stop_sequences, **kwargs)
+        reply = apart(lambda: self.inner.generate(sent, stop_sequences, **kwargs), stop=self.stopped)
         used = reply.token_usage
         cut = used.output_tokens >= self.settings.max_output_tokens
         return answer(

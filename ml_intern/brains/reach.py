@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from ml_intern.brains.errors import classify, one_line, status_of
 from ml_intern.brains.hosts import is_hugging_face, is_loopback, is_openai, shown_url
+from ml_intern.brains.waiting import apart
 from ml_intern.errors import NoBrain
 from ml_intern.events import Event, Notice
 from ml_intern.settings import Settings
@@ -31,37 +30,19 @@ def check_endpoint(
     Raises:
         NoBrain: It cannot be reached, refuses the key, or, where its list is complete, has no such model.
     """
+    import openai
+
     limit = settings.connect_timeout_s
-    listed = _within(limit + 2, lambda: _list_models(client, limit))
-    if isinstance(listed, Exception):
-        _judge(listed, base_url, masked)
+    try:
+        # Name resolution obeys no timeout of the client, so the whole request gets one of ours.
+        listed = apart(lambda: _list_models(client, limit), limit_s=limit + 2)
+    except (openai.OpenAIError, OSError, ValueError) as error:
+        _judge(error, base_url, masked)
         return None
     found = _entry(name, listed)
     if listed and found is None:
         _not_listed(name, [str(entry["id"]) for entry in listed], base_url, emit)
     return _window(found or {})
-
-
-def _within(seconds: float, work: Callable[[], Any]) -> Any:
-    """What `work` returned or raised. Name resolution obeys no timeout of its own, so the clock is ours.
-
-    The thread is a daemon: one that hangs does not keep the process from ending.
-    """
-    import openai
-
-    box: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            box.put(work())
-        except (openai.OpenAIError, OSError, ValueError) as error:
-            box.put(error)
-
-    threading.Thread(target=run, name="ml-intern-reach", daemon=True).start()
-    try:
-        return box.get(timeout=seconds)
-    except queue.Empty:
-        return TimeoutError(f"no answer in {seconds:g} s")
 
 
 def _list_models(client: Any, limit: float) -> list[dict[str, Any]]:

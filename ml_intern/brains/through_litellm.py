@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -16,7 +15,7 @@ from ml_intern.brains.errors import explain
 from ml_intern.brains.hosts import check_url
 from ml_intern.brains.prices import FREE, Facts, lookup, table
 from ml_intern.brains.waiting import Patience
-from ml_intern.errors import NoBrain, UsageError
+from ml_intern.errors import InternError, NoBrain, UsageError
 from ml_intern.events import Event
 from ml_intern.settings import Settings
 
@@ -42,7 +41,7 @@ class LiteLLMBrain(Brain):
         settings: Settings,
         emit: Callable[[Event], None],
         env: Mapping[str, str],
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__(model_id=model_id)
         self.label = label
@@ -55,7 +54,9 @@ class LiteLLMBrain(Brain):
             raise UsageError(
                 f"{label} needs LiteLLM, which is not installed.", "Run: pip install 'ml-intern[litellm]'"
             )
-        self._patiently = Patience(label, settings.brain_retries, emit, settings.request_timeout_s, sleep)
+        self._patiently = Patience(
+            label, settings.brain_retries, emit, settings.request_timeout_s, self.stopped, sleep
+        )
 
     @property
     def context_tokens(self) -> int:  # type: ignore[override]
@@ -74,6 +75,7 @@ class LiteLLMBrain(Brain):
         Raises:
             NoBrain: The provider's key is not set.
         """
+        self.stopped.clear()
         variable = table()["keys"].get(self.provider)
         if variable and not (self.settings.api_key or self.base_url or self.env.get(variable)):
             raise NoBrain(
@@ -119,6 +121,8 @@ class LiteLLMBrain(Brain):
             reply = self._patiently(
                 lambda: self.inner.generate(messages, stop_sequences, response_format, **kwargs)
             )
+        except InternError:
+            raise
         except Exception as error:
             # LiteLLM wraps hundreds of clients, whose errors share no base class.
             raise explain(error, self.label) from error

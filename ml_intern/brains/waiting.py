@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-import time
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from ml_intern.brains.errors import classify, one_line, retry_after
+from ml_intern.brains.errors import classify, is_unreachable, one_line, retry_after
+from ml_intern.errors import Interrupted
 from ml_intern.events import Event, Notice
 
 T = TypeVar("T")
@@ -25,6 +27,7 @@ class Patience:
         tries: Further tries after the first.
         emit: Where notices go.
         longest_s: A provider that asks to wait longer than this has, for this run, said no.
+        stop: Set, it ends a wait and a request at once.
         sleep: Waits; tests give their own.
     """
 
@@ -34,26 +37,42 @@ class Patience:
         tries: int,
         emit: Callable[[Event], None],
         longest_s: float,
-        sleep: Callable[[float], None] = time.sleep,
+        stop: threading.Event,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.label = label
         self.emit = emit
         self.longest_s = longest_s
+        self.stop = stop
+        self.answered = False
         self._policy = Retrying(
             retry=retry_if_exception(self._passes),
             stop=stop_after_attempt(tries + 1),
             wait=self._wait,
             before_sleep=self._tell,
-            sleep=sleep,
+            sleep=sleep or self._rest,
             reraise=True,
         )
 
     def __call__(self, ask: Callable[[], T]) -> T:
-        """Call `ask`, again after errors that pass; its last error is raised as it is."""
-        return self._policy.copy()(ask)
+        """Call `ask`, again after errors that pass; its last error is raised as it is.
+
+        Raises:
+            Interrupted: The person stopped the run; what the request still brings is dropped.
+        """
+        answer = self._policy.copy()(lambda: apart(ask, stop=self.stop))
+        self.answered = True
+        return answer
+
+    def _rest(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise Interrupted("Stopped while waiting for the brain.")
 
     def _passes(self, error: BaseException) -> bool:
         if not isinstance(error, Exception) or (retry_after(error) or 0) > self.longest_s:
+            return False
+        # Where nobody ever answered, the address is wrong or the network is off: waiting would not help.
+        if is_unreachable(error) and not self.answered:
             return False
         return classify(error) in ("rate_limit", "transient")
 
@@ -68,6 +87,35 @@ class Patience:
         error = _error_of(state)
         reason = one_line(error, 160).rstrip(".") if error else "no answer"
         self.emit(Notice("warning", f"{self.label}: {reason}. Asking again in {state.upcoming_sleep:.1f} s."))
+
+
+def apart(work: Callable[[], T], *, stop: threading.Event | None = None, limit_s: float | None = None) -> T:
+    """Run `work` in a thread of its own, so that nothing it hangs in can hold the caller.
+
+    The thread is a daemon: one that hangs does not keep the process from ending either.
+
+    Raises:
+        Interrupted: `stop` was set.
+        TimeoutError: `limit_s` seconds went by.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - carried over to the thread that waits
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="ml-intern-brain", daemon=True).start()
+    step_s = 0.1 if limit_s is None else min(0.1, limit_s)
+    waited = 0.0
+    while not wait([future], step_s).done:
+        waited += step_s
+        if stop is not None and stop.is_set():
+            raise Interrupted("Stopped while the brain was answering.")
+        if limit_s is not None and waited >= limit_s:
+            raise TimeoutError(f"no answer in {limit_s:g} s")
+    return future.result()
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:

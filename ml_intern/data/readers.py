@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 # Rows are held in memory, at several times the size of their file.
 MAX_BYTES = 2 * 2**30
+# What people try, and what to make of it instead.
+_FOREIGN = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "Save it as CSV."),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".zst", ".bz2", ".xz"), "Unpack it first."),
+    **dict.fromkeys((".pdf", ".docx", ".doc", ".epub"), "Save its text as .txt."),
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".npy", ".npz", ".pt", ".bin"), "Save the rows as JSON lines or Parquet."
+    ),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".duckdb"), "Export the table as CSV or Parquet."),
+}
 TABLE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -70,6 +80,8 @@ def load(path: Path) -> bytes:
     """The bytes of a file, unpacked where its name ends in ``.gz``."""
     if not path.is_file():
         refuse(path, "is not a file that can be read")
+    if path.suffix.lower() in _FOREIGN:
+        refuse(path, f"is a kind of file that cannot be read ({path.suffix})", _FOREIGN[path.suffix.lower()])
     try:
         if path.stat().st_size > MAX_BYTES:
             refuse(path, f"is larger than {MAX_BYTES >> 30} GiB", "Split it, or take a sample first.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MESSAGES = "messages"
 # Columns that say where a row comes from: rows of one group never stand in two splits.
-GROUP_COLUMNS = ("file", "group", "document", "document_id", "doc_id")
+GROUP_COLUMNS = ("file", "group", "document_id", "doc_id")
 _TEXT_NAMES = ("text", "content", "document", "body", "sentence", "code")
 
 
@@ -115,7 +115,7 @@ def need(rows: pl.DataFrame, columns: list[str]) -> None:
     """
     for name in columns:
         if name not in rows.columns:
-            known = ", ".join(rows.columns)
+            known = ", ".join(rows.columns[:40]) + (" …" if rows.width > 40 else "")
             raise ToolError(
                 f"There is no column {name!r}{did_you_mean(name, rows.columns) or '.'}",
                 f"The columns are: {known}.",
@@ -158,6 +158,17 @@ def shorten(value: Any, chars: int) -> Any:
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     return value
+
+
+def sample_of(
+    rows: pl.DataFrame, offset: int, count: int, chars: int, most: int = 20_000
+) -> list[dict[str, Any]]:
+    """Rows fit for showing; where they are many or wide, values are cut shorter, then rows are left out."""
+    while True:
+        shown = [shorten(row, chars) for row in rows.slice(offset, count).to_dicts()]
+        if sum(len(str(row)) for row in shown) <= most or (chars <= 20 and count <= 1):
+            return shown
+        chars, count = (chars // 2, count) if chars > 20 else (chars, count // 2)
 
 
 def slug(text: str) -> str:

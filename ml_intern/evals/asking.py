@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +80,35 @@ def ask(
     )
 
 
+def readable(model: Path, stage: Path) -> Path:
+    """The model's folder, or a copy of it that a job can read.
+
+    A root host's jobs run as users of their own, to whom a file of mode 0600 is closed (safetensors are saved
+    so), and in the walls a link out of the folder (the Hub's cache) leads nowhere.
+    """
+    files = [f for f in model.iterdir() if f.is_file()]
+    if not any(f.is_symlink() for f in files) and all(map(_open_to_all, [model, *files])):
+        return model
+    stage.mkdir(parents=True, exist_ok=True)
+    stage.chmod(0o755)
+    for file in files:
+        target = stage / file.name
+        target.unlink(missing_ok=True)
+        try:
+            if not _open_to_all(file):
+                raise PermissionError(file)
+            os.link(file.resolve(), target)
+        except OSError:
+            shutil.copyfile(file, target)
+            target.chmod(0o644)
+    return stage
+
+
+def _open_to_all(path: Path) -> bool:
+    needed = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)
+    return os.geteuid() != 0 or path.stat().st_mode & needed == needed
+
+
 def read_outputs(
     folder: Path, tasks: list[dict[str, Any]], items: Sequence[Item], asking: Asking
 ) -> dict[str, Any]:
@@ -130,5 +162,6 @@ def _prompt(item: Item, asking: Asking) -> dict[str, Any]:
 def _write(file: Path, rows: list[dict[str, Any]]) -> str:
     fresh = file.with_suffix(".new")
     fresh.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fresh.chmod(0o644)
     fresh.replace(file)
     return str(file)

@@ -59,7 +59,8 @@ def compared(a: str, b: str, eval: str, metric: str, left: Scores, right: Scores
     """How the items of `right` (experiment `b`) stand against those of `left` (experiment `a`)."""
     up = scorer(metric).higher_is_better
     d = compare(left.items[metric], right.items[metric], up)
-    interval = f"[{d.low:+.4g}, {d.high:+.4g}], p={d.p:.2g}, n={d.n}"
+    unit = "items" if left.items[metric].groups is None else "groups"
+    interval = f"[{d.low:+.4g}, {d.high:+.4g}], p={d.p:.2g}, n={d.n} {unit}"
     values = f"{metric} {d.value_b:.4g} against {d.value_a:.4g}, difference {d.difference:+.4g} {interval}"
     word = {"better": "is better than", "worse": "is worse than", "inconclusive": "is not clearly apart from"}
     few = f" Fewer than {FEW} items or groups say nothing." if d.n < FEW else ""

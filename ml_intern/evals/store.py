@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import threading
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import ToolError
-from ml_intern.evals.asking import ask, read_outputs, tasks_for
+from ml_intern.evals.asking import ask, read_outputs, readable, tasks_for
 from ml_intern.evals.guard import Contamination, Guard, Row
 from ml_intern.evals.items import items_from, readings
 from ml_intern.evals.model import Asking, EvalInfo, Item, fingerprint
@@ -51,6 +52,7 @@ class Evals:
         self.settings = settings
         self._lock = threading.RLock()
         self._asking: Counter[str] = Counter()
+        self._keys: dict[str, threading.Lock] = {}
         self._guard: tuple[tuple[str, ...], Guard] | None = None
         (self.folder / "items").mkdir(parents=True, exist_ok=True)
 
@@ -79,7 +81,7 @@ class Evals:
             primary: The metric that decides; the setting ``metric``, or else the first one.
             input: Column of the text or prompt; the usual names are tried.
             target: Column of what is right; the usual names are tried where a scorer needs one.
-            split_by: Column that says ``dev`` or ``test``; ``split`` where there is one. Without it each split
+            split_by: Column that says ``dev`` or ``test``; ``split`` where there is one. Without it each side
                 gets half of the groups or rows.
             group: Column of the cluster that a row belongs to; ``group`` where there is one.
             slice_by: Column by which scores are broken down.
@@ -265,12 +267,18 @@ class Evals:
         if experiment is not None:
             self.ledger.get(experiment)
         model = fingerprint(model_path)
-        known = self.ledger.scores(eval=name, split=split, model=model, items=True)
-        scores = known[-1] if known else self._ask(info, split, model_path, model, cancelled, on_progress)
-        if not any(k.experiment == experiment for k in known):
-            self.ledger.record(experiment, name, split, scores)
+        with self._one_at_a_time(f"{name}/{split}/{model}"):
+            known = self.ledger.scores(eval=name, split=split, model=model, items=True)
+            scores = known[-1] if known else self._ask(info, split, model_path, model, cancelled, on_progress)
+            if not any(k.experiment == experiment for k in known):
+                self.ledger.record(experiment, name, split, scores)
         left = self.get(name).queries_left if split == "dev" else None
         return scores.model_copy(update={"experiment": experiment, "queries_left": left})
+
+    def _one_at_a_time(self, key: str) -> threading.Lock:
+        """Threads that ask for the same score wait for the first and then read what it recorded."""
+        with self._lock:
+            return self._keys.setdefault(key, threading.Lock())
 
     def _ask(
         self,
@@ -291,12 +299,13 @@ class Evals:
             key = f"{info.name}/{split}/{model}"
             folder = self.folder / "inputs" / hashlib.sha256(key.encode()).hexdigest()[:16]
             tasks = tasks_for(info.scorers, items, info.asking, folder)
-            status = ask(
-                self.jobs, f"evaluate {info.name}", key, model_path, tasks, TIMEOUT_S, cancelled, on_progress
-            )
+            given = readable(model_path, folder / "model")
+            name = f"evaluate {info.name}"
+            status = ask(self.jobs, name, key, given, tasks, TIMEOUT_S, cancelled, on_progress)
             rows = read_outputs(Path(status.output), tasks, items, info.asking)
             return scored(info, split, model, items, rows, seconds=round(time.time() - began, 3))
         finally:
+            shutil.rmtree(folder / "model", ignore_errors=True)
             with self._lock:
                 self._asking[info.name] -= split == "dev"
 

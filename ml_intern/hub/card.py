@@ -241,7 +241,7 @@ def _reproduce(experiment: Experiment, facts: CardFacts) -> str:
 
 def _limits(experiment: Experiment, facts: CardFacts) -> str:
     lines = [
-        "- It was measured on the splits above and nothing else: nobody looked at safety, bias or other tasks.",
+        "- It was measured on the splits above and nothing else. Nobody looked at safety or at bias.",
         "- The intervals are about the choice of test items. They say nothing about another seed.",
         "- The data went through the steps above and no others: personal data in the source is in the model.",
     ]

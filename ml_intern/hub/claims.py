@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 _NUMBER = re.compile(
-    r"(?<![\w@#/.\\+−-])"
+    r"(?<![\w@#/.+−-])"
     r"(?P<sign>[-+−]?)"
     r"(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
     r"(?P<exponent>[eE][-+−]?\d+)?"
     r"(?P<unit>\s?%|\s?percent(?!\w)|\s?×|[A-Za-z]{1,3})?"
-    r"(?![\w@/\\]|[.,]\d)"
+    r"(?![\w@/]|[.,]\d)"
 )
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
 _ORDINALS = {"st", "nd", "rd", "th"}
@@ -60,7 +60,7 @@ class Claim:
         """Whether a known value, rounded as the claim is, gives the claim. The sign is left to the words."""
         if not math.isfinite(known):
             return False
-        near = abs(abs(self.value) - abs(known)) <= self.slack * (1 + 1e-9)
+        near = abs(abs(self.value) - abs(known)) <= self.slack * (1 + 1e-9) + 1e-12 * abs(known)
         return near or (self.bare is not None and self.bare == abs(known))
 
 
@@ -70,6 +70,7 @@ def claims(text: str) -> list[Claim]:
         text = pattern.sub(" ", text)
     # A range and a fraction are two numbers each.
     text = re.sub(r"(?<=\d)\s*[–—/]\s*(?=\d)|(?<=\d)-(?=\d)", " to ", text)
+    text = re.sub(r"(?<!\w)_+|_+(?!\w)", " ", text)  # emphasis, which would hide a number among letters
     found = (_claim(match) for match in _NUMBER.finditer(text))
     return [claim for claim in found if claim is not None]
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from ml_intern.hub.names import Problem
 from ml_intern.hub.objects import write_atomic
-from ml_intern.hub.storage import MAIN, Add, Delete, Operation, Repo
+from ml_intern.hub.repository import MAIN, Add, Delete, Operation, Repo
 from ml_intern.hub.trees import Commit
 from ml_intern.hub.wire import Call, Routes, number
 

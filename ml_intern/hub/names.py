@@ -13,6 +13,7 @@ PREFIXES: dict[Kind, str] = {"model": "", "dataset": "datasets/", "space": "spac
 # What huggingface_hub itself refuses to send, so that every name stored here can be asked for again.
 _PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _LONGEST = 96
+_RESERVED = {"api", "lfs", "models", "datasets", "spaces"}
 _OID = re.compile(r"[0-9a-f]{7,40}")
 
 
@@ -75,10 +76,12 @@ def repo_name_problem(repo: str) -> str:
             f"{repo!r} is not a repository name: use letters, digits, '-', '_' and '.', "
             "and begin and end each part with a letter or a digit."
         )
-    if "--" in repo or ".." in repo or repo.endswith((".git", ".ipynb")):
+    if "--" in repo or ".." in repo or any(p.endswith((".git", ".ipynb")) for p in parts):
         return (
             f"{repo!r} is not a repository name: '--', '..' and a final '.git' or '.ipynb' are not allowed."
         )
+    if len(parts) == 2 and parts[0] in _RESERVED:
+        return f"{parts[0]!r} cannot be a namespace: the Hub has other addresses there."
     return ""
 
 

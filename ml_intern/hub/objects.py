@@ -16,7 +16,8 @@ from typing import IO
 
 from ml_intern.hub.names import Problem
 
-_STALE_S = 24 * 3600
+STALE_S = 24 * 3600
+"""What is this old was left behind by a process that ended."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Objects:
         """Drop what interrupted uploads left behind, a day later: another server may still be writing."""
         for left in self._tmp.iterdir():
             try:
-                if time.time() - left.stat().st_mtime > _STALE_S:
+                if time.time() - left.stat().st_mtime > STALE_S:
                     left.unlink()
             except FileNotFoundError:
                 continue

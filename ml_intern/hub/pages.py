@@ -6,9 +6,9 @@ from html import escape
 
 from starlette.responses import HTMLResponse, Response
 
-from ml_intern.hub.names import KINDS, PREFIXES
-from ml_intern.hub.repos import front_matter
-from ml_intern.hub.storage import Repo
+from ml_intern.hub.describe import front_matter
+from ml_intern.hub.names import KINDS, PREFIXES, Problem
+from ml_intern.hub.repository import Repo
 from ml_intern.hub.trees import Commit
 from ml_intern.hub.wire import Call, Routes
 
@@ -44,9 +44,10 @@ def index(call: Call) -> Response:
 @routes.add("GET /{kinds}/{ns}/{name}/{view}/{rev}")
 def repository(call: Call) -> Response:
     """A repository: its card and its files."""
+    if call.path.get("view", "tree") not in ("tree", "commit"):
+        raise Problem("NotFound", "This Hub has no such page.")
     repo = call.repo()
-    revision = call.path.get("rev", "main") if call.path.get("view") in ("tree", "commit") else "main"
-    commit = repo.commit(revision)
+    commit = repo.commit(call.path.get("rev", "main"))
     return HTMLResponse(_page(repo.name.id, _card(repo, commit) + _files(repo, commit)), headers=_HEADERS)
 
 

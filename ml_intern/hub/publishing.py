@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +87,13 @@ def card_facts(
     ledger: Ledger,
 ) -> CardFacts:
     """What a card needs beside the ledger's row."""
-    config = json.loads((staged / "config.json").read_text()) if (staged / "config.json").exists() else {}
     seen = ledger.scores(experiment=experiment.id, split="dev")
     methods = [jobs.spec(j).method for j in experiment.jobs if _model_of(jobs, j)]
     return CardFacts(
         repo=repo,
         session=session,
         parameters=parameters(staged),
-        config=config if isinstance(config, dict) else {},
+        config=_config(staged),
         lineage=lineage(experiment, data),
         recipe=methods[-1] if methods else "",
         load=load_command(hub, repo),
@@ -107,13 +107,7 @@ def write_card(folder: Path, experiment: Experiment, ledger: Ledger, facts: Card
     Raises:
         ToolError: The card states a number that nobody measured.
     """
-    loose = loose_words(ledger, facts.numbers())
-    if loose:
-        where, numbers = next(iter(loose.items()))
-        raise ToolError(
-            f"Not published: {where} state {_listed(numbers)}, which nobody measured.",
-            "Say it without the number, or with the measured one: finish_experiment(id, verdict, notes).",
-        )
+    check_words(ledger, facts.numbers())
     text = model_card(experiment, ledger, facts)
     if numbers := unresolved(text, ledger, facts.numbers()):
         raise ToolError(f"Not published: the card states {_listed(numbers)}, which is not in the ledger.")
@@ -122,6 +116,24 @@ def write_card(folder: Path, experiment: Experiment, ledger: Ledger, facts: Card
         json.dumps(trail(experiment, ledger, facts), indent=2, ensure_ascii=False)
     )
     return text
+
+
+def check_words(ledger: Ledger, known: Sequence[float]) -> None:
+    """Look at what the experiments' notes claim.
+
+    Raises:
+        ToolError: They state a number that nobody measured.
+    """
+    for where, numbers in loose_words(ledger, known).items():
+        raise ToolError(
+            f"Not published: {where} state {_listed(numbers)}, which nobody measured.",
+            "Say it without the number, or with the measured one: finish_experiment(id, verdict, notes).",
+        )
+
+
+def known_numbers(staged: Path) -> list[float]:
+    """What a staged model itself says: its parameters and the fields of its configuration."""
+    return CardFacts(repo="", session="", parameters=parameters(staged), config=_config(staged)).numbers()
 
 
 def trail(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> dict[str, Any]:
@@ -181,6 +193,14 @@ def serve_command(hub: Hub) -> str:
     return (
         f"ml-intern hub serve --root {shlex.quote(str(hub.storage))} --port {hub.endpoint.rpartition(':')[2]}"
     )
+
+
+def _config(staged: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((staged / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _model_of(jobs: Jobs, job: str) -> Path | None:

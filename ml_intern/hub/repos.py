@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import time
 from typing import Any
 from urllib.parse import parse_qs
 
 import yaml
 from starlette.responses import JSONResponse, Response
 
+from ml_intern.hub.describe import describe, describe_paths, front_matter, moment
 from ml_intern.hub.names import Problem, RepoName
-from ml_intern.hub.objects import pointer
-from ml_intern.hub.storage import Repo
 from ml_intern.hub.trees import Commit
 from ml_intern.hub.wire import Call, Routes, number
 
@@ -185,7 +182,7 @@ def tree(call: Call) -> Response:
     paths = [p for p in sorted([*commit.files, *commit.folders]) if p.startswith(start) and p != folder]
     if not call.flag("recursive"):
         paths = [p for p in paths if "/" not in p[len(start) :]]
-    return call.page(_rows(repo, commit, paths, call.flag("expand")))
+    return call.page(describe_paths(repo, commit, paths, call.flag("expand")))
 
 
 @routes.add("POST /api/{kinds}/{ns}/{name}/paths-info/{rev}")
@@ -202,7 +199,7 @@ def paths_info(call: Call) -> Response:
     found = [
         p for p in (str(g).strip("/") for g in given) if p and (p in commit.files or p in commit.folders)
     ]
-    return JSONResponse(_rows(repo, commit, found, expand))
+    return JSONResponse(describe_paths(repo, commit, found, expand))
 
 
 @routes.add("POST /api/validate-yaml")
@@ -217,54 +214,6 @@ def validate_yaml(call: Call) -> Response:
     errors = [{"message": problem}] if problem else []
     warnings = [] if data or errors else [{"message": "empty or missing yaml metadata in repo card"}]
     return JSONResponse({"errors": errors, "warnings": warnings}, 400 if errors else 200)
-
-
-def describe(repo: Repo, commit: Commit, *, blobs: bool = False, siblings: bool = False) -> dict[str, Any]:
-    """A repository as clients read it."""
-    set_, card, config = repo.settings, _read_card(repo, commit), _read_config(repo, commit)
-    found: dict[str, Any] = {
-        "_id": commit.oid[:24],
-        "id": repo.name.id,
-        "modelId": repo.name.id,
-        "author": repo.name.namespace,
-        "sha": commit.oid,
-        "lastModified": moment(repo.commit().date),
-        "createdAt": moment(set_["created"]),
-        "private": bool(set_.get("private")),
-        "gated": set_.get("gated", False),
-        "disabled": False,
-        "downloads": 0,
-        "likes": 0,
-        "tags": _tags(card, commit),
-        "cardData": card,
-        "usedStorage": sum(e.size for e in commit.files.values()),
-    }
-    found.update({k: card[k] for k in ("pipeline_tag", "library_name") if isinstance(card.get(k), str)})
-    if config:
-        found["config"] = {k: config[k] for k in ("architectures", "model_type") if k in config}
-    if siblings:
-        found["siblings"] = [_sibling(commit, path, blobs) for path in commit.files]
-    return found if repo.name.kind == "model" else {k: v for k, v in found.items() if k != "modelId"}
-
-
-def front_matter(text: str, *, strict: bool = False) -> dict[str, Any]:
-    """The YAML at the head of a card; empty when there is none or, unless `strict`, when it is broken."""
-    if not text.startswith("---"):
-        return {}
-    head = text.split("\n---", 1)[0].removeprefix("---")
-    try:
-        found = yaml.safe_load(head)
-    except yaml.YAMLError:
-        if strict:
-            raise
-        return {}
-    # Dates and the like become text: the answer is JSON.
-    return json.loads(json.dumps(found, default=str)) if isinstance(found, dict) else {}
-
-
-def moment(seconds: int) -> str:
-    """A time as the Hub writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
 
 
 def _named(body: dict[str, Any], user: str) -> RepoName:
@@ -285,75 +234,3 @@ def _commit_row(commit: Commit) -> dict[str, Any]:
     shown = {"title": commit.title, "message": commit.message}
     row = {"id": commit.oid, "authors": [{"user": commit.author}], "date": moment(commit.date), **shown}
     return {**row, "formatted": shown}
-
-
-def _rows(repo: Repo, commit: Commit, paths: list[str], expand: bool) -> list[dict[str, Any]]:
-    changed = repo.last_changes(commit.oid, paths) if expand else {}
-    rows = []
-    for path in paths:
-        row = _file_row(commit, path) if path in commit.files else _folder_row(commit, path)
-        if path in changed:
-            last = changed[path]
-            row["lastCommit"] = {"id": last.oid, "title": last.title, "date": moment(last.date)}
-        rows.append(row)
-    return rows
-
-
-def _file_row(commit: Commit, path: str) -> dict[str, Any]:
-    entry = commit.files[path]
-    row: dict[str, Any] = {"type": "file", "path": path, "size": entry.size, "oid": entry.oid}
-    if entry.lfs:
-        row["lfs"] = {
-            "oid": entry.sha256,
-            "size": entry.size,
-            "pointerSize": _pointer_size(entry.sha256, entry.size),
-        }
-    return row
-
-
-def _folder_row(commit: Commit, path: str) -> dict[str, Any]:
-    return {"type": "directory", "path": path, "size": 0, "oid": commit.folders[path]}
-
-
-def _sibling(commit: Commit, path: str, blobs: bool) -> dict[str, Any]:
-    entry, row = commit.files[path], dict[str, Any](rfilename=path)
-    if blobs:
-        row.update(size=entry.size, blobId=entry.oid)
-        if entry.lfs:
-            size = _pointer_size(entry.sha256, entry.size)
-            row["lfs"] = {"sha256": entry.sha256, "size": entry.size, "pointerSize": size}
-    return row
-
-
-def _pointer_size(sha256: str, size: int) -> int:
-    return len(pointer(sha256, size))
-
-
-def _read_card(repo: Repo, commit: Commit) -> dict[str, Any]:
-    return front_matter(_read_text(repo, commit, "README.md"))
-
-
-def _read_config(repo: Repo, commit: Commit) -> dict[str, Any]:
-    try:
-        found = json.loads(_read_text(repo, commit, "config.json") or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _read_text(repo: Repo, commit: Commit, path: str) -> str:
-    entry = commit.files.get(path)
-    if entry is None or entry.size > 1_000_000:
-        return ""
-    return repo.path_of(entry).read_text("utf-8", "replace")
-
-
-def _tags(card: dict[str, Any], commit: Commit) -> list[str]:
-    def many(key: str) -> list[str]:
-        value = card.get(key) or []
-        return [str(v) for v in (value if isinstance(value, list) else [value])]
-
-    found = [*many("tags"), *many("library_name"), *many("pipeline_tag"), *many("language")]
-    found += [f"license:{v}" for v in many("license")] + [f"dataset:{v}" for v in many("datasets")]
-    found += ["safetensors"] if any(p.endswith(".safetensors") for p in commit.files) else []
-    return list(dict.fromkeys(found))

@@ -19,7 +19,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from ml_intern.hub import discussions
 from ml_intern.hub.names import Problem, file_path
 from ml_intern.hub.objects import Entry
-from ml_intern.hub.storage import Add, Delete, Operation, Repo, Storage
+from ml_intern.hub.repository import Add, Delete, Operation, Repo
+from ml_intern.hub.storage import Storage
 from ml_intern.hub.wire import Call, Routes, number
 
 routes = Routes()

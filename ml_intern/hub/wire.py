@@ -17,7 +17,8 @@ from ml_intern.hub.names import Kind, Problem, RepoName
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from ml_intern.hub.storage import Repo, Storage
+    from ml_intern.hub.repository import Repo
+    from ml_intern.hub.storage import Storage
 
 STATUS = {
     "BadRequest": 400,

@@ -1,1 +1,1 @@
-
+"""Processes that outlive cells: trainings, generations, scripts."""

@@ -44,7 +44,7 @@ _RULES: list[tuple[str, str, str]] = [
     (
         "bad_config",
         r"index out of range in self|device-side assert|IndexError: index .* is out of bounds for dimension",
-        "A token id is larger than the model's vocabulary: the tokenizer and the model do not belong together.",
+        "A token id is beyond the model's vocabulary: tokenizer and model do not belong together.",
     ),
     (
         "bad_config",
@@ -113,7 +113,7 @@ def last_lines(log: str, count: int = _LAST_LINES) -> list[str]:
 
 
 def error_message(log: str) -> str:
-    """The last error as Python printed it, ``ValueError: …``; or our own ``bad_…:`` line without its prefix."""
+    """The last error as Python printed it, ``ValueError: …``; or our own line without its ``bad_…:``."""
     own = re.findall(r"^bad_(?:data|config): (.+)$", log, re.M)
     if own:
         return str(own[-1]).strip()

@@ -106,7 +106,7 @@ def _attribute_map(file: Path, name: str) -> dict[str, str]:
 
 def _pairs(file: Path, name: str) -> dict[str, str]:
     for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            if any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-                return dict(ast.literal_eval(node.value.args[0]))
+        named = isinstance(node, ast.Assign) and any(getattr(t, "id", "") == name for t in node.targets)
+        if named and isinstance(node.value, ast.Call):  # type: ignore[attr-defined]
+            return dict(ast.literal_eval(node.value.args[0]))  # type: ignore[attr-defined]
     return {}

@@ -6,17 +6,16 @@ after a crash, sees the same jobs and can wait for them, read them and cancel th
 
 from __future__ import annotations
 
+import builtins
 import fcntl
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,17 @@ from typing import Any
 import ml_intern
 from ml_intern.errors import ToolError
 from ml_intern.events import Event, JobChanged
-from ml_intern.jobs import metrics as metrics_file
+from ml_intern.jobs import metrics as reading
+from ml_intern.jobs.launch import end_marked, first_status, launch_plan, make_folder, recipes
 from ml_intern.jobs.model import FINISHED, Failure, JobSpec, JobStatus, LogPage
 from ml_intern.jobs.slots import try_lock
-from ml_intern.sandbox.base import Limits, Mounts, Sandbox
+from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import did_you_mean
 
-RECIPES = Path(__file__).parent / "recipes"
-_MUST_MAKE = {"pretrain": ["result.json", "model/config.json"], "sft": ["result.json", "model/config.json"]}
-_MAX_LOG_BYTES = 512 * 2**20
 _POLL_S = 0.1
 _EVENT_GAP_S = 0.5
+_CANCEL_S = 30.0
 
 
 class Jobs:
@@ -57,6 +55,7 @@ class Jobs:
         self.emit = emit
         self.folder.mkdir(parents=True, exist_ok=True)
         self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
+        self._newest: dict[str, tuple[int, dict[str, Any]]] = {}
         self._guard = threading.RLock()
 
     # What is asked
@@ -70,36 +69,37 @@ class Jobs:
         with self._locked():
             known = self.find(spec.key) if spec.key else None
             job = known or self._make(spec)
-            if self._read_status(job).get("supervisor") is None:
+            raw = self._read_status(job)
+            if raw["state"] == "queued" and raw.get("supervisor") is None:
                 self._start(job)
-        return self.status(job)
+        status = self.status(job)
+        self._tell(status)
+        return status
 
     def find(self, key: str) -> str | None:
         """The id of the job that a call with this idempotency key started."""
-        for job in self._ids():
-            if json.loads((self.folder / job / "spec.json").read_text()).get("key") == key:
-                return job
-        return None
+        return next((job for job in self._ids() if self.spec(job).key == key), None)
 
     def resume(self, job: str) -> JobStatus:
-        """Start a job again that failed or was cancelled; a training goes on from its last whole checkpoint."""
+        """Start a failed or cancelled job again; a training goes on from its last whole checkpoint."""
         folder = self.folder_of(job)
         with self._locked():
-            status = self.status(job)
-            if status.state in {"failed", "cancelled"}:
+            if self.status(job).state in {"failed", "cancelled"}:
                 (folder / "cancel").unlink(missing_ok=True)
-                self._write_status(job, self._first_status(job, self.spec(job)))
+                self._write_status(job, first_status(job, self.spec(job)))
                 self._start(job)
         return self.status(job)
 
     def cancel(self, job: str) -> JobStatus:
         """End a job and everything it started; a job that has ended stays as it is."""
-        folder = self.folder_of(job)
-        if self.status(job).state not in FINISHED:
-            (folder / "cancel").touch()
-            deadline = time.monotonic() + 15
-            while self.status(job).state not in FINISHED and time.monotonic() < deadline:
-                time.sleep(0.02)
+        (self.folder_of(job) / "cancel").touch()
+        with self._locked():
+            raw = self._read_status(job)
+            if raw["state"] == "queued" and raw.get("supervisor") is None and not self._alive(job):
+                self._write_status(job, raw | {"state": "cancelled", "ended": time.time()})
+        deadline = time.monotonic() + _CANCEL_S
+        while self.status(job).state not in FINISHED and time.monotonic() < deadline:
+            time.sleep(0.02)
         status = self.status(job)
         self._tell(status)
         return status
@@ -114,40 +114,48 @@ class Jobs:
         raw = self._read_status(job)
         if not alive and raw["state"] not in FINISHED and raw.get("supervisor") is not None:
             raw = self._mark_lost(job)
-        rows = metrics_file.newest(folder / "metrics.jsonl")
-        return JobStatus.model_validate({**raw, **rows, "output": str(folder / "output")})
+        return JobStatus.model_validate({**raw, **self._progress(job), "output": str(folder / "output")})
 
-    def list(self) -> list[JobStatus]:
+    def list(self) -> builtins.list[JobStatus]:
         """All jobs, oldest first."""
         return sorted((self.status(job) for job in self._ids()), key=lambda status: status.created)
 
     def logs(self, job: str, offset: int = 0, limit: int = 20_000) -> LogPage:
-        """A stretch of the log from a byte offset; reading on from `next_offset` gives each byte once."""
-        done = self.status(job).state in FINISHED
+        """A stretch of the log from a byte offset; reading on from `next_offset` gives each byte once.
+
+        Args:
+            job: Its id.
+            offset: Byte to start at; negative counts from the end.
+            limit: Bytes at the most.
+        """
+        over = self.status(job).state in FINISHED
         with (self.folder_of(job) / "log.txt").open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(min(max(0, offset), size))
-            data = _whole_characters(file.read(max(4, limit)))
-        end = min(max(0, offset), size) + len(data)
-        return LogPage(text=data.decode("utf-8", "replace"), next_offset=end, done=done and end >= size)
+            start = max(0, size + offset) if offset < 0 else min(offset, size)
+            file.seek(start)
+            data = file.read(max(4, limit))
+            if not (over and start + len(data) >= size):
+                data = _whole_characters(data)
+        end = start + len(data)
+        return LogPage(text=data.decode("utf-8", "replace"), next_offset=end, done=over and end >= size)
 
-    def metrics(self, job: str, names: list[str] | None = None) -> list[dict[str, Any]]:
+    def metrics(self, job: str, names: builtins.list[str] | None = None) -> builtins.list[dict[str, Any]]:
         """The rows of metrics by step; where a step was written twice, after a resume, the last one counts.
 
         Raises:
             ToolError: The job has no metric of such a name.
         """
-        rows = metrics_file.rows(self.folder_of(job) / "metrics.jsonl")
-        return metrics_file.select(rows, names) if names else rows
+        rows = reading.rows(self.folder_of(job) / "metrics.jsonl")
+        return reading.select(rows, names) if names else rows
 
     def wait(
         self,
-        ids: list[str],
+        ids: builtins.list[str],
         timeout_s: float | None = None,
         until: str | None = None,
         cancelled: Callable[[], bool] = lambda: False,
         on_progress: Callable[[JobStatus], None] = lambda status: None,
-    ) -> list[JobStatus]:
+    ) -> builtins.list[JobStatus]:
         """Wait until all jobs have ended, a condition on their metrics holds, or the time is over.
 
         Args:
@@ -157,7 +165,7 @@ class Jobs:
             cancelled: Looked at in each round; True ends the waiting.
             on_progress: Told a job's status when it has changed, twice a second at most.
         """
-        holds = metrics_file.condition(until) if until else lambda status: False
+        holds = reading.condition(until) if until else lambda status: False
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         told: dict[str, JobStatus] = {}
         next_events = 0.0
@@ -196,11 +204,10 @@ class Jobs:
             ToolError: The job made none.
         """
         path = self.folder_of(job) / "output" / "model"
-        if not (path / "config.json").exists():
-            state = self.status(job).state
-            raise ToolError(
-                f"Job {job!r} is {state} and has made no model.", "Wait for it, or use another job."
-            )
+        state = self.status(job).state
+        # Of a job that still runs nothing is taken: what it writes has not been looked at yet.
+        if state not in FINISHED or not (path / "config.json").is_file():
+            raise ToolError(f"Job {job!r} is {state} and has made no model.", "Wait for it, or use another.")
         return path
 
     def spec(self, job: str) -> JobSpec:
@@ -215,92 +222,35 @@ class Jobs:
             raise ToolError(
                 f"There is no recipe {spec.method!r}{guess}.", f"Recipes: {', '.join(recipes())}."
             )
-        job = self._free_id(spec.name)
-        folder = self.folder / job
-        # Made beside and renamed: a job's folder is whole or not there.
-        fresh = self.folder / f".{job}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        for name in ("output", "checkpoints"):
-            (fresh / name).mkdir(parents=True)
-        for name in ("log.txt", "metrics.jsonl", "alive"):
-            (fresh / name).touch()
-        (fresh / "spec.json").write_text(spec.model_dump_json(indent=1))
-        places = {
-            "output_dir": str(folder / "output"),
-            "checkpoint_dir": str(folder / "checkpoints"),
-            "metrics_file": str(folder / "metrics.jsonl"),
-        }
-        (fresh / "config.json").write_text(json.dumps({**spec.config, **places}, indent=1, default=str))
-        (fresh / "status.json").write_text(json.dumps(self._first_status(job, spec)))
-        fresh.rename(folder)
-        return job
-
-    def _first_status(self, job: str, spec: JobSpec) -> dict[str, Any]:
-        return JobStatus(
-            id=job,
-            name=spec.name,
-            method=spec.method,
-            state="queued",
-            experiment=spec.experiment,
-            created=time.time(),
-        ).model_dump(mode="json")
-
-    def _start(self, job: str) -> None:
-        folder, spec = self.folder / job, self.spec(job)
-        (folder / "launch.json").write_text(json.dumps(self._launch_plan(folder, spec), indent=1))
-        lock = try_lock(folder / "alive")
-        if lock is None:
-            return  # Its supervisor lives already.
-        try:
-            # -S -s: no site-packages, a start in milliseconds; the path gives it this package alone.
-            self._supervisors[job] = subprocess.Popen(
-                [sys.executable, "-S", "-s", "-m", "ml_intern.jobs.supervisor", str(folder)],
-                env={"PYTHONPATH": str(Path(ml_intern.__file__).parents[1]), "PATH": os.defpath},
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=(folder / "supervisor.log").open("ab"),
-                start_new_session=True,
-                pass_fds=(lock,),
-            )
-        finally:
-            os.close(lock)
-
-    def _launch_plan(self, folder: Path, spec: JobSpec) -> dict[str, Any]:
-        env = job_environment(spec, folder)
-        argv = self._argv(folder, spec)
-        if self.sandbox is None:
-            env |= {"HOME": str(folder / "output")}
-        else:
-            mounts = Mounts(
-                workspace=folder / "output",
-                read_only=[folder / "config.json", RECIPES, *spec.inputs],
-                writable=[folder / "checkpoints", folder / "metrics.jsonl"],
-                hidden=[self.settings.state],
-            )
-            argv = self.sandbox.command(argv, mounts, Limits(memory_mb=self.settings.job_memory_mb), env)
-        return {
-            "argv": argv,
-            "env": {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **env},
-            "cwd": str(folder / "output"),
-            "timeout_s": spec.timeout_s,
-            "slots": self.settings.slots,
-            "slots_folder": str(self.settings.state / "slots"),
-            "must_make": _MUST_MAKE.get(spec.method, []),
-            "max_log_bytes": _MAX_LOG_BYTES,
-        }
-
-    def _argv(self, folder: Path, spec: JobSpec) -> list[str]:
-        if spec.method == "script":
-            return [sys.executable, str(spec.config["script"]), *map(str, spec.config.get("args", []))]
-        return [sys.executable, str(RECIPES / f"{spec.method}.py"), str(folder / "config.json")]
-
-    def _free_id(self, name: str) -> str:
-        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "job"
+        slug = re.sub(r"[^a-z0-9]+", "-", spec.name.lower())[:40].strip("-") or "job"
         number = 1
         while (self.folder / f"{slug}-{number}").exists():
             number += 1
+        make_folder(self.folder / f"{slug}-{number}", spec)
         return f"{slug}-{number}"
+
+    def _start(self, job: str) -> None:
+        folder, spec = self.folder / job, self.spec(job)
+        plan = launch_plan(folder, spec, self.sandbox, self.settings)
+        (folder / "launch.json").write_text(json.dumps(plan, indent=1))
+        lock = try_lock(folder / "alive")
+        if lock is None:
+            return  # Its supervisor lives already.
+        with (folder / "supervisor.log").open("ab") as errors:
+            try:
+                # -S -s: no site-packages, a start in milliseconds; the path gives it this package alone.
+                self._supervisors[job] = subprocess.Popen(
+                    [sys.executable, "-S", "-s", "-m", "ml_intern.jobs.supervisor", str(folder)],
+                    env={"PYTHONPATH": str(Path(ml_intern.__file__).parents[1]), "PATH": os.defpath},
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                    start_new_session=True,
+                    pass_fds=(lock,),
+                )
+            finally:
+                os.close(lock)
 
     # Small parts
 
@@ -311,8 +261,17 @@ class Jobs:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _ids(self) -> list[str]:
+    def _ids(self) -> builtins.list[str]:
         return [p.parent.name for p in self.folder.glob("[!.]*/spec.json")]
+
+    def _progress(self, job: str) -> dict[str, Any]:
+        """Step and newest metrics; the file is read again only when it has grown."""
+        path = self.folder / job / "metrics.jsonl"
+        size = path.stat().st_size
+        known = self._newest.get(job)
+        if known is None or known[0] != size:
+            known = self._newest[job] = (size, reading.newest(path))
+        return known[1]
 
     def _read_status(self, job: str) -> dict[str, Any]:
         raw: dict[str, Any] = json.loads((self.folder / job / "status.json").read_text())
@@ -333,26 +292,21 @@ class Jobs:
 
     def _mark_lost(self, job: str) -> dict[str, Any]:
         """The supervisor is gone without a word: a reboot, or kill -9 on it. End what it may have left."""
-        with self._guard:
-            lock = try_lock(self.folder / job / "alive")
+        with self._locked():
             raw = self._read_status(job)
-            if lock is None or raw["state"] in FINISHED:
+            if self._alive(job) or raw["state"] in FINISHED:
                 return raw
-            _end_marked(self.folder / job)
+            end_marked(self.folder / job)
+            text = (self.folder / job / "log.txt").read_bytes()[-8_000:].decode("utf-8", "replace")
             failure = Failure(
                 kind="lost",
                 message="The job's supervisor is gone: the machine restarted, or something killed it.",
-                last_lines=self._log_tail(job),
-                hint="Resume the job; it goes on from its last checkpoint.",
+                last_lines=[line for line in text.splitlines() if line.strip()][-10:],
+                hint="Launch again, or resume the job; it goes on from its last whole checkpoint.",
             )
             raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
             self._write_status(job, raw)
-            os.close(lock)
             return raw
-
-    def _log_tail(self, job: str) -> list[str]:
-        text = (self.folder / job / "log.txt").read_bytes()[-8_000:].decode("utf-8", "replace")
-        return [line for line in text.splitlines() if line.strip()][-10:]
 
     def _reap(self, job: str) -> None:
         with self._guard:
@@ -364,37 +318,6 @@ class Jobs:
         self.emit(
             JobChanged(status.id, status.name, status.state, status.step, status.total_steps, status.metrics)
         )
-
-
-def recipes() -> list[str]:
-    """The recipes there are."""
-    return sorted(p.stem for p in RECIPES.glob("[!_]*.py"))
-
-
-def job_environment(spec: JobSpec, folder: Path) -> dict[str, str]:
-    """What a job's process finds in its environment beside what the sandbox sets: no credential."""
-    threads = str(max(1, spec.threads))
-    return {
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "ML_INTERN_JOB": hashlib.sha256(str(folder).encode()).hexdigest()[:16],
-    }
-
-
-def _end_marked(folder: Path) -> None:
-    """End the processes that carry a job's mark in their environment."""
-    mark = f"ML_INTERN_JOB={hashlib.sha256(str(folder).encode()).hexdigest()[:16]}".encode()
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
-                os.kill(int(entry.name), 9)
-        except OSError:
-            continue  # Not ours to read, or gone.
 
 
 def _whole_characters(data: bytes) -> bytes:

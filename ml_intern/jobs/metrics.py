@@ -71,6 +71,42 @@ def select(table: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]
     return [{k: row[k] for k in kept if k in row} for row in table if any(n in row for n in names)]
 
 
+def summary(table: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Each metric in a few numbers.
+
+    Returns:
+        ``first``, ``last``, ``min``, ``max``, ``count``, ``slope`` (change a step over the last
+        quarter of the steps, by least squares) and ``not_finite`` (values that were NaN or infinite).
+    """
+    found = {}
+    for name in names_in(table):
+        points = [(row["step"], row[name]) for row in table if name in row]
+        good = [(float(step), float(value)) for step, value in points if _is_number(value)]
+        numbers: dict[str, float] = {"count": len(points), "not_finite": len(points) - len(good)}
+        if good:
+            values = [value for _, value in good]
+            numbers |= {"first": values[0], "last": values[-1], "min": min(values), "max": max(values)}
+            numbers["slope"] = slope(last_quarter(good))
+        found[name] = numbers
+    return found
+
+
+def last_quarter(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points in the last quarter of the steps, three at least where there are so many."""
+    since = points[-1][0] - (points[-1][0] - points[0][0]) / 4
+    return [p for p in points if p[0] >= since] if sum(p[0] >= since for p in points) >= 3 else points[-3:]
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """Least squares; 0 for fewer than two points."""
+    if len(points) < 2:
+        return 0.0
+    x0 = sum(x for x, _ in points) / len(points)
+    y0 = sum(y for _, y in points) / len(points)
+    spread = sum((x - x0) ** 2 for x, _ in points)
+    return sum((x - x0) * (y - y0) for x, y in points) / spread if spread else 0.0
+
+
 def condition(text: str) -> Callable[[JobStatus], bool]:
     """Read ``loss < 3.5`` or ``step >= 100``; the function says whether a status meets it.
 

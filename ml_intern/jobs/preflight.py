@@ -24,11 +24,10 @@ RECIPE_FIELDS: dict[str, dict[str, str]] = {
         "packing": "bool",
         "text_column": "str",
         "tokenizer": "dict | str",
-        "peft": "",
     },
     "sft": {"peft": "dict"},
 }
-"""Fields of the recipes beside those of the trainer. An empty type: the field belongs to another method."""
+"""Fields of the recipes beside those of the trainer."""
 
 ALIASES = {
     "batch_size": "per_device_train_batch_size",
@@ -51,8 +50,6 @@ SUCCESSORS = {
     "rpo_alpha": "loss_type and loss_weights",
     "use_liger_loss": 'model_init_kwargs={"use_kernels": True}',
     "use_liger_kernel": 'model_init_kwargs={"use_kernels": True}',
-    "gradient_checkpointing_kwargs": "activation_checkpointing",
-    "tokenizer_name": "tokenizer",
 }
 """Fields of earlier versions that are gone or warn in Transformers 5 and TRL 1, and what took their place."""
 
@@ -114,8 +111,10 @@ def check_config(method: str, config: Mapping[str, Any]) -> Plan:
             plan.trainer[name] = value
     if wrong:
         library = "Transformers' TrainingArguments" if method == "pretrain" else "TRL's SFTConfig"
-        extra = ", ".join(name for name, kind in own.items() if kind)
-        raise ToolError(f"The config does not fit {method}: {'; '.join(wrong)}.", f"Fields: {library}, and {extra}.")
+        extra = ", ".join(own)
+        raise ToolError(
+            f"The config does not fit {method}: {'; '.join(wrong)}.", f"Fields: {library}, and {extra}."
+        )
     return plan
 
 
@@ -172,7 +171,9 @@ def check_model_folder(folder: Path, columns: Iterable[str]) -> list[str]:
     """
     files = {p.name for p in folder.iterdir()}
     if not files & {"tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"}:
-        raise ToolError("The model has no tokenizer beside it.", "Save the tokenizer into the model's folder.")
+        raise ToolError(
+            "The model has no tokenizer beside it.", "Save the tokenizer into the model's folder."
+        )
     described = _json(folder / "tokenizer_config.json")
     if "messages" in set(columns) and not (described.get("chat_template") or "chat_template.jinja" in files):
         raise ToolError(
@@ -183,7 +184,7 @@ def check_model_folder(folder: Path, columns: Iterable[str]) -> list[str]:
 
 
 def check_memory(parameters: float, memory_mb: int) -> None:
-    """Do weights, gradients and Adam's two moments fit? 16 bytes a parameter in 32 bit, activations not counted.
+    """Do weights, gradients and Adam's two moments fit? 16 bytes a parameter; activations are not counted.
 
     Raises:
         ToolError: They alone are more than a job may have.
@@ -202,9 +203,7 @@ def _field_problem(name: str, value: Any, known: Mapping[str, str], own: Mapping
         return f"{name} is set by the job ({MANAGED.get(name, 'publish with publish_model()')})"
     if name in SUCCESSORS and (name not in known or name == "use_liger_kernel"):
         return f"{name} is gone in this version; now: {SUCCESSORS[name]}"
-    if name in own and not own[name] and name not in known:
-        return f"{name} is not for this method"
-    if name not in known and not own.get(name):
+    if name not in known and name not in own:
         return f"unknown field {name!r}{did_you_mean(name, [*known, *own, *SUCCESSORS, *ALIASES])}"
     annotation = own.get(name) or known[name]
     if not _fits(value, annotation):
@@ -233,10 +232,18 @@ def _check_model_config(config: Any) -> float:
     kind = str(config.get("model_type", "llama"))
     if kind not in causal_types():
         known = causal_types() if kind not in model_types() else {}
-        why = f"{kind!r} has no causal language model" if kind in model_types() else f"unknown model_type {kind!r}"
+        why = (
+            f"{kind!r} has no causal language model"
+            if kind in model_types()
+            else f"unknown model_type {kind!r}"
+        )
         raise ToolError(f"The model cannot be made: {why}{did_you_mean(kind, known)}.")
     fields = model_fields(kind)
-    wrong = [f"unknown field {n!r}{did_you_mean(n, fields)}" for n in config if n != "model_type" and n not in fields]
+    wrong = [
+        f"unknown field {n!r}{did_you_mean(n, fields)}"
+        for n in config
+        if n != "model_type" and n not in fields
+    ]
     if fields and wrong:
         raise ToolError(f"The config of {kind} does not fit: {'; '.join(wrong)}.")
     heads, width = config.get("num_attention_heads"), config.get("hidden_size")

@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -73,6 +74,28 @@ def end_tree() -> None:
         time.sleep(0.01)
 
 
+def settle(output: Path) -> None:
+    """Make what a job left safe and readable for others: the host, and jobs that run as other users.
+
+    A link that leads out of the folder would make the host read, publish or change a file that the job itself
+    could not reach; it is removed, and so is everything that is neither a file nor a folder.
+    """
+    root = output.resolve()
+    for place, folders, files in os.walk(output):
+        for name in [*folders, *files]:
+            path = Path(place, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                if root not in path.resolve().parents:
+                    _quietly(path.unlink)
+            elif stat.S_ISDIR(mode):
+                _quietly(path.chmod, stat.S_IMODE(mode) & 0o777 | 0o755)
+            elif stat.S_ISREG(mode):
+                _quietly(path.chmod, stat.S_IMODE(mode) & 0o777 | 0o644)
+            else:
+                _quietly(path.unlink)
+
+
 def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
     started = time.time()
     with (folder / "log.txt").open("ab") as log:
@@ -94,6 +117,7 @@ def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
     update_status(folder, state="running", started=started, pid=job.pid)
     end = _watch(folder, plan, job, told_to_stop)
     end_tree()
+    settle(folder / "output")
     code = job.wait()
     if end == "cancelled":
         _finish(folder, "cancelled", code)

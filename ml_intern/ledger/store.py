@@ -232,7 +232,8 @@ class Ledger:
 
     def queries(self, eval: str) -> int:
         """Models whose dev scores were asked of an eval so far."""
-        return int(self._db.one("SELECT COUNT(DISTINCT model) FROM scores WHERE eval = ? AND split = 'dev'", (eval,))[0])
+        counted = "SELECT COUNT(DISTINCT model) FROM scores WHERE eval = ? AND split = 'dev'"
+        return int(self._db.one(counted, (eval,))[0])
 
     def record_comparison(self, comparison: Comparison) -> None:
         """Keep a comparison; the newest of a pair, eval and metric counts."""

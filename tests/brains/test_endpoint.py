@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from ml_intern.brains.endpoint import EndpointBrain
 from ml_intern.brains.errors import ContextOverflow
 from ml_intern.brains.factory import build_brain
 from ml_intern.brains.prices import Facts
-from ml_intern.errors import NoBrain
+from ml_intern.errors import Interrupted, NoBrain
 from ml_intern.events import Event, Notice
 from ml_intern.settings import Settings
 
@@ -194,6 +195,17 @@ def test_a_slow_reply_times_out_as_a_passing_fault(scripted_server: Start) -> No
     brain, _, waits = waiting(server.url, request_timeout_s=0.5)
     assert brain.generate(ASKED).content == "in time"
     assert len(waits) == 1
+
+
+def test_stopping_gives_up_a_request_and_a_wait_at_once(scripted_server: Start) -> None:
+    limited = {"status": 429, "headers": {"Retry-After": "60"}}
+    for entry in ({"text": "late", "delay": 30}, limited):
+        brain, _ = connect(scripted_server([entry]).url)
+        threading.Timer(0.5, brain.interrupt).start()
+        began = time.monotonic()
+        with pytest.raises(Interrupted):
+            brain.generate(ASKED)
+        assert time.monotonic() - began < 20
 
 
 # Before the run

@@ -167,6 +167,8 @@ def test_what_is_told_is_the_provider_own_message_in_one_line() -> None:
     assert one_line(caused(openai.APIConnectionError(request=REQUEST), OSError("refused"))) == "refused"
     assert len(one_line(RuntimeError("x" * 9999))) == 300
     assert one_line(RuntimeError()) == "RuntimeError"
+    wrapped = "litellm.InternalServerError: XException - off. Handle with `litellm.InternalServerError`."
+    assert one_line(RuntimeError(wrapped)) == "off."
 
 
 @pytest.mark.parametrize(

@@ -197,3 +197,25 @@ def test_other_providers_answer_through_litellm(
     assert reply.token_usage.input_tokens == 10
     assert brain.price(10, 10) is None
     assert "sk-deepseek-own" not in str(server.requests)
+
+
+@needs_litellm
+def test_a_provider_that_is_not_there_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Event] = []
+    brain = build_brain(
+        Settings(model="deepseek:deepseek-chat", base_url="http://127.0.0.1:1/v1"), told.append
+    )
+    with pytest.raises(NoBrain, match="does not answer"):
+        brain.generate([{"role": "user", "content": [{"type": "text", "text": "hello"}]}])
+    assert told == []
+
+
+@needs_litellm
+def test_faults_of_other_providers_are_retried_by_us_alone(
+    scripted_server: Callable[..., ScriptedServer],
+) -> None:
+    server = scripted_server([{"status": 503, "headers": {"Retry-After": "0"}}, "ok"])
+    told: list[Event] = []
+    brain = build_brain(Settings(model="deepseek:deepseek-chat", base_url=server.url), told.append)
+    assert brain.generate([{"role": "user", "content": [{"type": "text", "text": "hello"}]}]).content == "ok"
+    assert len(server.chats) == 2 and len(told) == 1

@@ -130,6 +130,8 @@ BROKEN: list[tuple[str, str | bytes, str]] = [
     ("cookie.py", "# coding: klingon\nx = 1\n", "cookie.py line 1: unknown encoding"),
     ("comments.py", "# nothing\n# but comments\n", "comments.py has no statements"),
     ("empty.txt", "", "empty.txt is empty"),
+    ("table.xlsx", b"PK\x03\x04", "Save it as CSV"),
+    ("rows.pkl", b"\x80\x04", "Save the rows as JSON lines"),
 ]
 
 

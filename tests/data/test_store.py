@@ -8,11 +8,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ml_intern.data.store import DatasetStore, Lineage
 from ml_intern.errors import ToolError
 from ml_intern.files import Files
 
+texts = st.text(alphabet=st.characters(codec="utf-8"))
 ROWS = [{"text": "größer", "n": 1}, {"text": "kleiner", "n": None}]
 
 
@@ -37,6 +40,17 @@ def test_what_is_saved_is_opened(store: DatasetStore) -> None:
     assert store.info("words") == info
     assert (info.lineage.rows_before, info.lineage.rows_after, info.lineage.arguments) == (3, 2, {"a": 1})
     assert info.lineage.code
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.fixed_dictionaries({"text": texts, "tags": st.lists(texts), "n": st.none() | st.integers(-9, 9)}),
+        min_size=1,
+    )
+)
+def test_any_rows_come_back_as_they_were(store: DatasetStore, rows: list[dict[str, object]]) -> None:
+    assert store.open(store.save("any", rows, _lineage()).id).rows.to_dicts() == rows
 
 
 def test_versions_and_the_newest(store: DatasetStore) -> None:

@@ -181,7 +181,7 @@ def test_a_diverged_model_is_told_and_costs_nothing(evals: Evals, ledger: Ledger
 
 def test_a_failed_job_brings_its_last_lines(evals: Evals, tmp_path: Path) -> None:
     evals.register("code", texts(), ["bits_per_byte"])
-    with pytest.raises(ToolError, match="code_error.*ValueError: no"):
+    with pytest.raises(ToolError, match=r"code_error.*ValueError: no"):
         evals.evaluate(make_model(tmp_path / "m", 0.5, fails=True), "code")
 
 

@@ -2,6 +2,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +68,12 @@ def jobs(tmp_path: Path) -> Jobs:
     return Jobs(tmp_path / "evals" / "jobs", None, Settings(), lambda event: None)
 
 
-def ask(jobs: Jobs, model: Path, tasks: list[dict[str, Any]], **more: Any) -> tuple[Any, dict[str, list[Any]]]:
-    spec = JobSpec(name="ask", method="generate", config={"model": str(model), "tasks": tasks, **more}, timeout_s=200)
+def ask(
+    jobs: Jobs, model: Path, tasks: list[dict[str, Any]], **more: Any
+) -> tuple[Any, dict[str, list[Any]]]:
+    spec = JobSpec(
+        name="ask", method="generate", config={"model": str(model), "tasks": tasks, **more}, timeout_s=200
+    )
     [status] = jobs.wait([jobs.submit(spec).id])
     files = {p.stem: p for p in Path(status.output).glob("*.jsonl")}
     return status, {n: [json.loads(line) for line in p.read_text().splitlines()] for n, p in files.items()}
@@ -80,7 +89,10 @@ def reference_nats(model: Path, text: str) -> float:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model).eval()
+    tokenizer, network = (
+        AutoTokenizer.from_pretrained(model),
+        AutoModelForCausalLM.from_pretrained(model).eval(),
+    )
     ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
     total = 0.0
     with torch.no_grad():
@@ -90,10 +102,29 @@ def reference_nats(model: Path, text: str) -> float:
     return total
 
 
+def reference_greedy(model: Path, prompt: str, tokens: int) -> str:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, network = (
+        AutoTokenizer.from_pretrained(model),
+        AutoModelForCausalLM.from_pretrained(model).eval(),
+    )
+    ids = tokenizer(prompt)["input_ids"]
+    for _ in range(tokens):
+        with torch.no_grad():
+            ids.append(int(network(torch.tensor([ids])).logits[0, -1].argmax()))
+    return str(tokenizer.decode(ids[-tokens:]))
+
+
 def test_one_process_answers_everything(jobs: Jobs, model: Path, tmp_path: Path) -> None:
     texts = [*LINES[:20], "short", "naïve ☃ = 'é'", " leading space", "x" * 3]
     tasks = [
-        {"name": "nats", "kind": "likelihood", "file": write(tmp_path / "t.jsonl", [{"text": t} for t in texts])},
+        {
+            "name": "nats",
+            "kind": "likelihood",
+            "file": write(tmp_path / "t.jsonl", [{"text": t} for t in texts]),
+        },
         {
             "name": "free",
             "kind": "generate",
@@ -106,7 +137,9 @@ def test_one_process_answers_everything(jobs: Jobs, model: Path, tmp_path: Path)
         {
             "name": "greedy",
             "kind": "generate",
-            "file": write(tmp_path / "p.jsonl", [{"prompt": "value_1"}, {"prompt": "v"}, {"prompt": "value_1"}]),
+            "file": write(
+                tmp_path / "p.jsonl", [{"prompt": "value_1"}, {"prompt": "v"}, {"prompt": "value_1"}]
+            ),
             "max_new_tokens": 8,
         },
     ]
@@ -121,7 +154,9 @@ def test_one_process_answers_everything(jobs: Jobs, model: Path, tmp_path: Path)
     assert len({r["text"] for r in found["free"]}) > 6
     assert all(r["tokens"] <= 8 for r in found["free"])
     # Padding, order and company change nothing; seeds repeat.
-    assert found["greedy"][0]["text"] == found["greedy"][2]["text"]
+    assert [r["text"] for r in found["greedy"]] == [
+        reference_greedy(model, p, 8) for p in ("value_1", "v", "value_1")
+    ]
     assert [r["text"] for r in found["free"]] == [r["text"] for r in found["free2"]]
     assert found["greedy"] == found["greedy2"]
     assert status.step > 0
@@ -156,16 +191,97 @@ def test_a_whole_evaluation_in_a_real_job(jobs: Jobs, model: Path, tmp_path: Pat
     scores = evals.evaluate(model, "labels", experiment=e.id)
     assert scores.value.value == 0
     assert 0 < scores.value.high < 0.1
-    everything = [p for p in jobs.folder.rglob("*") if p.is_file()] + [*(tmp_path / "evals" / "inputs").rglob("*.jsonl")]
+    everything = [p for p in jobs.folder.rglob("*") if p.is_file()] + [
+        *(tmp_path / "evals" / "inputs").rglob("*.jsonl")
+    ]
     assert len(everything) > 5
     assert not any(b"THE-LABEL" in p.read_bytes() for p in everything)
     texts = [{"text": line, "group": str(i // 6)} for i, line in enumerate(LINES)]
-    evals.register("texts", texts, ["bits_per_byte", "python_parses"], asking={"samples": 20, "max_new_tokens": 6})
+    evals.register(
+        "texts", texts, ["bits_per_byte", "python_parses"], asking={"samples": 20, "max_new_tokens": 6}
+    )
     scores = evals.evaluate(model, "texts", experiment=e.id)
     assert 2 < scores.metrics["bits_per_byte"].value < 9
     assert scores.metrics["python_parses"].n == 20
     assert len(scores.samples) == 8
     assert set(ledger.get(e.id).dev) == {"exact_match", "bits_per_byte", "python_parses"}
+
+
+def test_walls_and_private_files_do_not_stop_an_evaluation(model: Path, tmp_path: Path) -> None:
+    from ml_intern.sandbox.local import LocalSandbox
+
+    if problem := LocalSandbox.problem():
+        pytest.skip(problem)
+    state = tmp_path / "state"
+    folder = state / "evals"
+    # As a training leaves it: weights that only their owner reads, in a folder that sandboxes do not see.
+    made = shutil.copytree(model, state / "jobs" / "train-1" / "output" / "model")
+    (made / "model.safetensors").chmod(0o600)
+    settings, sandbox = Settings(state=state), LocalSandbox()
+    try:
+        jobs = Jobs(folder / "jobs", sandbox, settings, lambda event: None)
+        evals = Evals(folder, jobs, Ledger(state / "ledger.sqlite"), settings)
+        evals.register("texts", [{"text": line, "split": "dev"} for line in LINES], ["bits_per_byte"])
+        assert 2 < evals.evaluate(made, "texts").value.value < 9
+    finally:
+        sandbox.stop()
+    assert not list((folder / "inputs").glob("*/model"))
+    assert (made / "model.safetensors").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_model_that_looks_ahead_is_refused(jobs: Jobs, model: Path, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    folder = shutil.copytree(model, tmp_path / "bert")
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertLMHeadModel(BertConfig(vocab_size=302, is_decoder=False, **sizes)).save_pretrained(folder)
+    file = write(tmp_path / "t.jsonl", [{"text": line} for line in LINES])
+    status, found = ask(jobs, folder, [{"name": "nats", "kind": "likelihood", "file": file}])
+    assert (status.state, found) == ("failed", {})
+    assert "looks at later tokens" in jobs.logs(status.id).text
+
+
+def test_a_host_that_was_killed_finds_its_evaluation_again(jobs: Jobs, model: Path, tmp_path: Path) -> None:
+    host = """
+import sys
+from pathlib import Path
+from ml_intern.evals.store import Evals
+from ml_intern.jobs.local import Jobs
+from ml_intern.ledger import Ledger
+from ml_intern.settings import Settings
+root = Path(sys.argv[1])
+jobs = Jobs(root / "evals" / "jobs", None, Settings(), lambda event: None)
+evals = Evals(root / "evals", jobs, Ledger(root / "ledger.sqlite"), Settings())
+evals.register("texts", [{"text": f"line {i} of many", "split": "dev"} for i in range(50)], ["bits_per_byte"])
+evals.evaluate(Path(sys.argv[2]), "texts", on_progress=lambda status: print(status.state, flush=True))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", host, str(tmp_path), str(model)],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    evals = Evals(tmp_path / "evals", jobs, Ledger(tmp_path / "ledger.sqlite"), Settings())
+    assert evals.evaluate(model, "texts").value.n == 50
+    assert len(jobs.list()) == 1
+    assert evals.get("texts").queries_used == 1
+
+
+def test_a_conversation_goes_through_the_template(jobs: Jobs, model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model, tmp_path / "chatty")
+    turns = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    template = "{{ bos_token }}" + turns + "{% if add_generation_prompt %}!{% endif %}"
+    (folder / "chat_template.jinja").write_text(template)
+    said = [{"messages": [{"role": "user", "content": "value_1"}]}]
+    file = write(tmp_path / "p.jsonl", said)
+    task = {"name": "chat", "kind": "generate", "file": file, "max_new_tokens": 6}
+    status, found = ask(jobs, folder, [task])
+    assert status.state == "succeeded", jobs.logs(status.id).text
+    assert found["chat"][0]["text"] == reference_greedy(folder, f"{BOS}value_1!", 6)
 
 
 def test_weights_as_pickle_or_with_code_are_refused(jobs: Jobs, model: Path, tmp_path: Path) -> None:

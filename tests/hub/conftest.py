@@ -14,7 +14,7 @@ from ml_intern.hub.server import ServerThread
 
 @pytest.fixture(autouse=True)
 def plain_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a user sets in the environment; the client reads it at import, so it is set where it was read to."""
+    """What a user sets in the environment: the client reads it at import, so it is set where it went."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")

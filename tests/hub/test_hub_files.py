@@ -36,7 +36,9 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
-def test_regular_and_large_files_come_back_as_they_went(api: HfApi, repo: str, large: Path, tmp_path: Path) -> None:
+def test_regular_and_large_files_come_back_as_they_went(
+    api: HfApi, repo: str, large: Path, tmp_path: Path
+) -> None:
     api.upload_file(path_or_fileobj=large, path_in_repo="deep/er/large.bin", repo_id=repo)
     api.upload_file(path_or_fileobj=b"text\r\n\xff", path_in_repo="tëxt & more.txt", repo_id=repo)
     api.upload_file(path_or_fileobj=b"", path_in_repo="empty.safetensors", repo_id=repo)
@@ -138,7 +140,13 @@ def test_branches_and_tags_keep_their_files(api: HfApi, repo: str, tmp_path: Pat
     def read(revision: str) -> str:
         return Path(api.hf_hub_download(repo, "a.txt", revision=revision, cache_dir=tmp_path)).read_text()
 
-    assert [read(r) for r in ("v1", "main", "try/it", newest, newest[:10])] == ["one", "two", "three", "two", "two"]
+    assert [read(r) for r in ("v1", "main", "try/it", newest, newest[:10])] == [
+        "one",
+        "two",
+        "three",
+        "two",
+        "two",
+    ]
     refs = api.list_repo_refs(repo)
     assert sorted(b.name for b in refs.branches) == ["main", "try/it"]
     assert [(t.name, t.ref) for t in refs.tags] == [("v1", "refs/tags/v1")]
@@ -249,5 +257,7 @@ def test_weights_are_described_from_their_header(api: HfApi, repo: str, tmp_path
     numpy = pytest.importorskip("safetensors.numpy")
     np = pytest.importorskip("numpy")
     numpy.save_file({"w": np.zeros((3, 5), dtype="float32")}, tmp_path / "model.safetensors")
-    api.upload_file(path_or_fileobj=tmp_path / "model.safetensors", path_in_repo="model.safetensors", repo_id=repo)
+    api.upload_file(
+        path_or_fileobj=tmp_path / "model.safetensors", path_in_repo="model.safetensors", repo_id=repo
+    )
     assert api.get_safetensors_metadata(repo).parameter_count == {"F32": 15}

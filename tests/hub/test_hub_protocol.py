@@ -80,7 +80,8 @@ def test_the_list_of_agents_is_not_served(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "..", "a/../../b", ".hidden", "a..b", "a--b", "x.git", "-a", "a b", "é", "a/b/c", "", "n" * 97]
+    "name",
+    ["../x", "..", "a/../../b", ".hidden", "a..b", "a--b", "x.git", "-a", "a b", "é", "a/b/c", "", "n" * 97],
 )
 def test_names_that_could_be_paths_are_refused(http: httpx.Client, root: Path, name: str) -> None:
     for body in ({"name": name}, {"name": "ok", "organization": name}):
@@ -92,14 +93,17 @@ def test_names_that_could_be_paths_are_refused(http: httpx.Client, root: Path, n
 
 
 @pytest.mark.parametrize(
-    "path", ["../../etc/passwd", "%2e%2e%2f%2e%2e%2fsecret", "..%2Fsecret", "/etc/passwd", "a.txt/../../x", "\x00"]
+    "path",
+    ["../../etc/passwd", "%2e%2e%2f%2e%2e%2fsecret", "..%2Fsecret", "/etc/passwd", "a.txt/../../x", "\x00"],
 )
 def test_paths_lead_nowhere_else(http: httpx.Client, repo: str, path: str) -> None:
     for place in (f"/{repo}/resolve/main/", f"/api/models/{repo}/tree/main/", "/lfs/"):
         assert http.get(place + path.replace("\x00", "%00")).status_code in (400, 404)
 
 
-@pytest.mark.parametrize("path", ["../a", "a/../../b", "/abs", "a//b", "", ".git/config", "a/./b", "a\\b", "a\nb"])
+@pytest.mark.parametrize(
+    "path", ["../a", "a/../../b", "/abs", "a//b", "", ".git/config", "a/./b", "a\\b", "a\nb"]
+)
 def test_a_commit_cannot_hold_paths_that_escape(http: httpx.Client, repo: str, api: HfApi, path: str) -> None:
     before = api.list_repo_files(repo)
     lines = [
@@ -111,20 +115,26 @@ def test_a_commit_cannot_hold_paths_that_escape(http: httpx.Client, repo: str, a
     assert api.list_repo_files(repo) == before
 
 
+HEAD = {"key": "header", "value": {"summary": "s"}}
+FILE = {"path": "x", "content": "eA==", "encoding": "base64"}
+
+
 @pytest.mark.parametrize(
     "lines",
     [
         [],
-        [{"key": "file", "value": {"path": "x", "content": "eA==", "encoding": "base64"}}],
-        [{"key": "header", "value": {"summary": "s"}}, {"key": "strange", "value": {"path": "x"}}],
-        [{"key": "header", "value": {"summary": "s"}}, {"key": "lfsFile", "value": {"path": "x", "oid": "0" * 64}}],
-        [{"key": "header", "value": {"summary": "s"}}, {"key": "lfsFile", "value": {"path": "x", "oid": "../x"}}],
-        [{"key": "header", "value": {"summary": "s"}}, {"key": "file", "value": {"path": "x", "content": "%", "encoding": "base64"}}],
+        [{"key": "file", "value": FILE}],
+        [HEAD, {"key": "strange", "value": {"path": "x"}}],
+        [HEAD, {"key": "lfsFile", "value": {"path": "x", "oid": "0" * 64}}],
+        [HEAD, {"key": "lfsFile", "value": {"path": "x", "oid": "../x"}}],
+        [HEAD, {"key": "file", "value": {**FILE, "content": "%"}}],
         [{"key": "header"}],
         [["header"]],
     ],
-)  # fmt: skip
-def test_a_broken_commit_changes_nothing(http: httpx.Client, repo: str, api: HfApi, lines: list[object]) -> None:
+)
+def test_a_broken_commit_changes_nothing(
+    http: httpx.Client, repo: str, api: HfApi, lines: list[object]
+) -> None:
     before = api.model_info(repo).sha
     assert _commit(http, repo, lines).status_code == 400
     assert api.model_info(repo).sha == before
@@ -172,20 +182,30 @@ def test_pages_for_people_show_cards_and_run_nothing(http: httpx.Client, repo: s
     assert repo in http.get("/").text
     assert http.get("/local/none").status_code == 404
     raw = http.get(f"/{repo}/resolve/main/README.md")
-    assert raw.headers["content-type"].startswith("text/plain") and "sandbox" in raw.headers["content-security-policy"]
+    assert (
+        raw.headers["content-type"].startswith("text/plain")
+        and "sandbox" in raw.headers["content-security-policy"]
+    )
 
 
 def test_a_web_page_cannot_reach_an_open_hub(http: httpx.Client, repo: str) -> None:
     assert http.get("/api/models", headers={"Host": "evil.example"}).status_code == 403
     assert http.get("/api/models", headers={"Host": "127.0.0.1.evil.example:80"}).status_code == 403
-    assert http.post("/api/repos/create", json={"name": "x"}, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert (
+        http.post(
+            "/api/repos/create", json={"name": "x"}, headers={"Origin": "https://evil.example"}
+        ).status_code
+        == 403
+    )
     assert http.get("/api/models", headers={"Host": "localhost:1234"}).status_code == 200
 
 
 class TestWithAToken:
     @pytest.fixture
     def endpoint(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-        monkeypatch.setattr(hub_server, "build_app", lambda folder: build_app(folder, token="secret", user="ada"))
+        monkeypatch.setattr(
+            hub_server, "build_app", lambda folder: build_app(folder, token="secret", user="ada")
+        )
         running = ServerThread(root)
         yield running.endpoint
         running.stop()
@@ -242,4 +262,6 @@ def test_a_taken_port_is_told_in_one_line() -> None:
 
 def _commit(http: httpx.Client, repo: str, lines: list[object]) -> httpx.Response:
     body = "".join(json.dumps(line) + "\n" for line in lines)
-    return http.post(f"/api/models/{repo}/commit/main", content=body, headers={"Content-Type": "application/x-ndjson"})
+    return http.post(
+        f"/api/models/{repo}/commit/main", content=body, headers={"Content-Type": "application/x-ndjson"}
+    )

@@ -97,7 +97,9 @@ def test_discussions_and_pull_requests(api: HfApi) -> None:
     assert (details.title, details.status) == ("An answer", "closed")
     assert [e.content for e in details.events if e.type == "comment"] == ["why?", "because"]
 
-    request = api.upload_file(path_or_fileobj=b"two", path_in_repo="b.txt", repo_id="local/talk", create_pr=True)
+    request = api.upload_file(
+        path_or_fileobj=b"two", path_in_repo="b.txt", repo_id="local/talk", create_pr=True
+    )
     assert request.pr_revision == "refs/pr/2"
     assert "b.txt" in api.list_repo_files("local/talk", revision="refs/pr/2")
     assert "b.txt" not in api.list_repo_files("local/talk")

@@ -22,7 +22,12 @@ def proxy(name: str, *parameters: str, **defaults: Any) -> dict[str, Any]:
     return {"name": name, "parameters": known, "doc": f"Help of {name}.", "signature": f"{name}(...)"}
 
 
-TOOLS = [proxy("echo", "value", other=None), proxy("add", "a", b=1), proxy("nap", "seconds"), proxy("meet", "n")]
+TOOLS = [
+    proxy("echo", "value", other=None),
+    proxy("add", "a", b=1),
+    proxy("nap", "seconds"),
+    proxy("meet", "n"),
+]
 
 
 class Tools:
@@ -36,7 +41,9 @@ class Tools:
         self.calls.append((name, arguments))
         if name == "add":
             if unknown := arguments.keys() - {"a", "b"}:
-                return CallReply(False, message=f"unknown argument {unknown.pop()!r}, did you mean 'b'?", hint="Use b.")
+                return CallReply(
+                    False, message=f"unknown argument {unknown.pop()!r}, did you mean 'b'?", hint="Use b."
+                )
             return CallReply(True, {"sum": arguments["a"] + arguments.get("b", 1), "parts": [{"n": 7}]})
         if name == "nap":
             time.sleep(arguments["seconds"])

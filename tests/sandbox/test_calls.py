@@ -6,15 +6,26 @@ from ml_intern.sandbox.host import KernelHost
 
 
 def test_results_are_dicts_with_attributes_at_every_depth(kernel: KernelHost) -> None:
-    assert kernel.run("r = add(2, b=3)\nr.sum, r['sum'], r.parts[0].n, isinstance(r, dict)").value == "(5, 5, 7, True)"
+    assert (
+        kernel.run("r = add(2, b=3)\nr.sum, r['sum'], r.parts[0].n, isinstance(r, dict)").value
+        == "(5, 5, 7, True)"
+    )
     assert "no field 'total'; there are: sum, parts" in kernel.run("r.total").error
 
 
 def test_a_failed_call_raises_tool_error_with_message_and_hint(kernel: KernelHost) -> None:
-    result = kernel.run("try:\n    add(1, c=2)\nexcept ToolError as e:\n    print(e.message, '|', e.hint, '|', e)")
-    assert result.output == "unknown argument 'c', did you mean 'b'? | Use b. | unknown argument 'c', did you mean 'b'? Use b.\n"
+    result = kernel.run(
+        "try:\n    add(1, c=2)\nexcept ToolError as e:\n    print(e.message, '|', e.hint, '|', e)"
+    )
+    assert (
+        result.output == "unknown argument 'c', did you mean 'b'? | Use b."
+        " | unknown argument 'c', did you mean 'b'? Use b.\n"
+    )
     error = kernel.run("add(1, c=2)").error
-    assert error.endswith("ToolError: unknown argument 'c', did you mean 'b'? Use b.") and "kernel.py" not in error
+    assert (
+        error.endswith("ToolError: unknown argument 'c', did you mean 'b'? Use b.")
+        and "kernel.py" not in error
+    )
 
 
 def test_proxies_are_real_functions(kernel: KernelHost) -> None:

@@ -18,13 +18,15 @@ def no_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_without_bubblewrap_a_language_models_cells_are_refused(no_bubblewrap: None) -> None:
-    with pytest.raises(Denied, match="bubblewrap is not installed.*--sandbox none"):
+    with pytest.raises(Denied, match=r"bubblewrap is not installed.*--sandbox none"):
         choose_sandbox("local", trusted=False)
 
 
 def test_without_bubblewrap_shipped_cells_run_and_it_is_said(no_bubblewrap: None) -> None:
     sandbox = choose_sandbox("local", trusted=True)
-    assert not sandbox.isolated and "NOT ISOLATED" in sandbox.describe() and "bubblewrap" in sandbox.describe()
+    assert (
+        not sandbox.isolated and "NOT ISOLATED" in sandbox.describe() and "bubblewrap" in sandbox.describe()
+    )
 
 
 def test_none_isolates_nothing_and_says_so() -> None:

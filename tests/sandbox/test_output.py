@@ -38,7 +38,9 @@ def test_ten_megabytes_block_nothing_and_are_all_in_the_file(kernel: KernelHost)
 
 
 def test_a_childs_flood_does_not_block(kernel: KernelHost) -> None:
-    result = kernel.run("import subprocess\nsubprocess.run(['head', '-c', '10000000', '/dev/zero']).returncode")
+    result = kernel.run(
+        "import subprocess\nsubprocess.run(['head', '-c', '10000000', '/dev/zero']).returncode"
+    )
     assert result.value == "0" and "bytes left out" in result.output
 
 
@@ -49,19 +51,26 @@ def test_output_is_heard_while_the_cell_runs(kernel: KernelHost) -> None:
         heard.append(text)
         Path(kernel.mounts.workspace, "heard").touch()
 
-    wait = "import os, time\nprint('first', flush=True)\nwhile not os.path.exists('heard'): time.sleep(0.01)\nprint('then')"
+    wait = (
+        "import os, time\nprint('first')\nwhile not os.path.exists('heard'): time.sleep(0.01)\nprint('then')"
+    )
     result = kernel.run(wait, listen)
     assert result.ok and heard[0] == "first\n" and "".join(heard) == result.output == "first\nthen\n"
 
 
 def test_characters_are_never_cut_in_half(kernel: KernelHost) -> None:
     heard: list[str] = []
-    result = kernel.run("import time\nfor _ in range(300):\n    print('日本語é🙂', end='')\n    time.sleep(0.001)", heard.append)
+    result = kernel.run(
+        "import time\nfor _ in range(300):\n    print('日本語é🙂', end='')\n    time.sleep(0.001)",
+        heard.append,
+    )
     assert result.output == "日本語é🙂" * 300 == "".join(heard)
 
 
 def test_what_background_work_prints_is_seen_in_the_next_cell(kernel: KernelHost) -> None:
-    kernel.run("import subprocess\np = subprocess.Popen(['sh', '-c', 'read x; echo late'], stdin=subprocess.PIPE)")
+    kernel.run(
+        "import subprocess\np = subprocess.Popen(['sh', '-c', 'read x; echo late'], stdin=subprocess.PIPE)"
+    )
     assert kernel.run("p.communicate(b'go\\n') and None").output == "late\n"
 
 
@@ -77,7 +86,9 @@ def test_bytes_and_half_surrogates_arrive_as_text(kernel: KernelHost) -> None:
     assert result.output.splitlines()[0] == "\ufffd"
 
 
-def test_the_length_that_is_whole_can_be_chosen(open_kernel: Callable[..., KernelHost], sandbox: Sandbox) -> None:
+def test_the_length_that_is_whole_can_be_chosen(
+    open_kernel: Callable[..., KernelHost], sandbox: Sandbox
+) -> None:
     kernel = open_kernel(sandbox, output_chars=100)
     assert kernel.run("print('a' * 99)").output == "a" * 99 + "\n"
     assert "51 of 151 bytes left out" in kernel.run("print('a' * 150)").output

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ml_intern.errors import InternError
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.sandbox.host import CellResult, KernelHost
 
@@ -43,6 +44,46 @@ def test_an_interrupt_between_cells_is_nothing(kernel: KernelHost) -> None:
     assert kernel.run("1").value == "1"
 
 
+def test_an_interrupt_that_is_swallowed_once_comes_again(kernel: KernelHost) -> None:
+    retry = "try:\n    time.sleep(60)\nexcept BaseException:\n    time.sleep(60)"
+    stopped = run_and_interrupt(kernel, f"import time\nprint('ready')\n{retry}")
+    assert "KeyboardInterrupt" in stopped.error and stopped.lost == ""
+
+
+def test_an_interrupt_at_once_is_not_lost(kernel: KernelHost) -> None:
+    for _ in range(10):
+        began = threading.Timer(0.0, interrupt_soon, [kernel])
+        began.start()
+        stopped = kernel.run("import time\ntime.sleep(60)")
+        began.join()
+        assert "KeyboardInterrupt" in stopped.error and stopped.lost == ""
+
+
+def interrupt_soon(kernel: KernelHost) -> None:
+    while kernel._cell is None:
+        pass
+    kernel.interrupt()
+
+
+def test_a_closed_kernel_stays_closed(kernel: KernelHost) -> None:
+    closing = threading.Timer(0.3, kernel.close)
+    closing.start()
+    assert not kernel.run("import time\ntime.sleep(60)").ok
+    closing.join()
+    assert not kernel.alive
+    with pytest.raises(InternError, match="closed"):
+        kernel.run("1")
+
+
+def test_a_listener_that_fails_is_told_and_the_kernel_goes_on(kernel: KernelHost) -> None:
+    def listen(text: str) -> None:
+        raise LookupError(text)
+
+    with pytest.raises(LookupError, match="hello"):
+        kernel.run("print('hello')", listen)
+    assert kernel.run("1").value == "1"
+
+
 def test_interrupts_in_a_storm_of_calls_break_no_frame(kernel: KernelHost) -> None:
     for _ in range(5):
         stopped = run_and_interrupt(kernel, "print('ready', flush=True)\nwhile True: echo('x' * 100_000)")
@@ -66,7 +107,9 @@ def test_time_inside_tools_does_not_count(open_kernel: OPEN, sandbox: Sandbox) -
 STUBBORN = "while True:\n    try:\n        time.sleep(0.05)\n    except BaseException: pass"
 
 
-def test_a_cell_that_does_not_react_is_killed_and_says_what_survived(open_kernel: OPEN, sandbox: Sandbox) -> None:
+def test_a_cell_that_does_not_react_is_killed_and_says_what_survived(
+    open_kernel: OPEN, sandbox: Sandbox
+) -> None:
     kernel = open_kernel(sandbox, timeout_s=0.5, grace_s=1.0)
     kernel.run("import time, threading\nimport math as m\nnumbers = [1, 2]\nlock = threading.Lock()")
     kernel.run("def twice(n):\n    return 2 * n\nclass Box:\n    n = 3\nbox = Box()")
@@ -103,8 +146,8 @@ def test_a_segmentation_fault_names_the_line(kernel: KernelHost) -> None:
 
 
 def test_a_kernel_that_dies_between_cells_is_told_with_the_next(kernel: KernelHost) -> None:
-    code = "import os, threading, time\nx = 5\nthreading.Thread(target=lambda: (time.sleep(0.2), os._exit(1))).start()"
-    assert kernel.run(code).ok
+    die = "threading.Thread(target=lambda: (time.sleep(0.2), os._exit(1))).start()"
+    assert kernel.run(f"import os, threading, time\nx = 5\n{die}").ok
     while kernel.alive:
         threading.Event().wait(0.02)
     after = kernel.run("1 + 1")

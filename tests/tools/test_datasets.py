@@ -96,7 +96,13 @@ def test_inspecting_shows_little_and_says_how_to_see_more(call: Call, work: Path
     assert [row["n"] for row in rest["sample"]] == [98, 99]
     assert len(rest["sample"][0]["text"]) == 1000
     assert rest["more"] == ""
-    assert len(json.dumps(call("inspect_dataset", source="a.jsonl", rows=10_000))) < 30_000
+    wide = [{f"column {c}": "word " * 100 for c in range(60)} for _ in range(60)]
+    _write_lines(work / "wide.jsonl", wide)
+    for name in ("a", "wide"):
+        assert (
+            len(json.dumps(call("inspect_dataset", source=f"{name}.jsonl", rows=10_000, chars=10_000)))
+            < 30_000
+        )
     assert call("inspect_dataset", source="a.jsonl", offset=1000, rows=-3)["sample"] == []
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from support.answering_jobs import AnsweringJobs, make_model
@@ -10,52 +9,42 @@ from support.answering_jobs import AnsweringJobs, make_model
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.jobs.model import JobStatus
+from ml_intern.jobs.local import Jobs
+from ml_intern.jobs.model import JobSpec
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in, to_json
 from ml_intern.tools import evaluation, experiments
 
 
-class Trained:
-    """The session's jobs, as far as a model reference needs them: each has made a model."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.statuses: list[JobStatus] = []
-
-    def add(self, job: str, experiment: str | None, skill: float, seed: int = 0) -> str:
-        make_model(self.folder / job, skill, seed)
-        self.statuses.append(JobStatus(id=job, name=job, method="sft", state="succeeded", experiment=experiment))
-        return job
-
-    def list(self) -> Any:
-        return self.statuses
-
-    def status(self, job: str) -> JobStatus:
-        return next(s for s in self.statuses if s.id == job)
-
-    def model_path(self, job: str) -> Path:
-        return self.folder / job
-
-
 @pytest.fixture
 def ctx(tmp_path: Path) -> ToolContext:
     ledger, settings = Ledger(tmp_path / "ledger.sqlite"), Settings()
     evals = Evals(tmp_path / "evals", AnsweringJobs(tmp_path / "evals" / "jobs"), ledger, settings)  # type: ignore[arg-type]
-    rows = [{"prompt": f"{i}+{i * 7}=", "answer": str(i * 8), "split": "dev" if i % 2 else "test"} for i in range(400)]
+    rows = [
+        {"prompt": f"{i}+{i * 7}=", "answer": str(i * 8), "split": "dev" if i % 2 else "test"}
+        for i in range(400)
+    ]
     evals.register("sums", rows, ["exact_match"])
     services = SimpleNamespace(
-        ledger=ledger, evals=evals, jobs=Trained(tmp_path / "models"), settings=settings, emit=lambda event: None
+        ledger=ledger,
+        evals=evals,
+        jobs=Jobs(tmp_path / "jobs", None, settings, lambda event: None),
+        settings=settings,
+        emit=lambda event: None,
     )
     return ToolContext(services=services, call="call-1", key="key-1")  # type: ignore[arg-type]
 
 
 def trained(ctx: ToolContext, name: str, skill: float, parent: str | None = None, seed: int = 0) -> str:
-    """An experiment with a trained and measured model; its id."""
+    """An experiment with a model, made by a real job, and its dev score; the experiment's id."""
     e = ctx.ledger.start("it helps", name, parent, seed)
-    ctx.ledger.attach(e.id, job=ctx.jobs.add(f"{name}-{seed}", e.id, skill, seed))  # type: ignore[attr-defined]
-    evaluation.evaluate(ctx, model=f"{name}-{seed}", eval="sums")
+    made = make_model(ctx.jobs.folder.parent / "made" / f"{name}-{seed}", skill, seed)
+    code = f"import shutil\nshutil.copytree({str(made)!r}, 'model')\n"
+    spec = JobSpec(name=name, method="script", config={"code": code}, experiment=e.id)
+    [status] = ctx.jobs.wait([ctx.jobs.submit(spec).id], timeout_s=60)
+    ctx.ledger.attach(e.id, job=status.id)
+    evaluation.evaluate(ctx, model=status.id, eval="sums")
     return e.id
 
 
@@ -80,7 +69,7 @@ def test_evaluate_finds_the_experiment_from_the_job(ctx: ToolContext) -> None:
     assert evaluation.list_evals(ctx)[0].queries_used == 1
     other = ctx.ledger.start("h", "c").id
     with pytest.raises(ToolError, match="belongs to exp-1"):
-        evaluation.evaluate(ctx, model="base-0", eval="sums", experiment=other)
+        evaluation.evaluate(ctx, model="base-1", eval="sums", experiment=other)
 
 
 def test_no_tool_shows_an_item(ctx: ToolContext) -> None:
@@ -106,9 +95,9 @@ def test_a_gain_is_kept_and_noise_is_not(ctx: ToolContext) -> None:
     same = trained(ctx, "same", 0.5, base, 2)
     worse = trained(ctx, "worse", 0.2, base, 3)
     assert experiments.finish_experiment(ctx, better, "kept").verdict == "kept"
-    with pytest.raises(ToolError, match="exp-3 cannot be kept: .*not clearly apart.*inconclusive"):
+    with pytest.raises(ToolError, match=r"exp-3 cannot be kept: .*not clearly apart.*inconclusive"):
         experiments.finish_experiment(ctx, same, "kept")
-    with pytest.raises(ToolError, match="exp-4 cannot be kept: .*worse.*discarded"):
+    with pytest.raises(ToolError, match=r"exp-4 cannot be kept: .*worse.*discarded"):
         experiments.finish_experiment(ctx, worse, "kept")
     assert ctx.ledger.get(same).verdict == "open"
     assert experiments.finish_experiment(ctx, same, "inconclusive", "as good").notes == "as good"

@@ -22,9 +22,14 @@ LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "datase
 CHECKPOINT_FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
 
 
+def wrong(kind: str, message: str) -> SystemExit:
+    """What ends a run with one line, to be raised; `kind` is ``bad_config`` or ``bad_data``."""
+    return SystemExit(f"{kind}: {message}")
+
+
 def stop(kind: str, message: str) -> NoReturn:
-    """End the run with one line; `kind` is ``bad_config`` or ``bad_data``."""
-    sys.exit(f"{kind}: {message}")
+    """End the run with one line."""
+    raise wrong(kind, message)
 
 
 def without(*modules: str) -> None:
@@ -55,8 +60,13 @@ def quick_imports(*unneeded: str) -> Iterator[None]:
     logging.disable_progress_bar()
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a jsonl file; a broken line is named."""
+def say(text: str) -> None:
+    """A line for the log."""
+    sys.stdout.write(text + "\n")
+
+
+def read_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """The rows of a jsonl file, the first `limit` of them; a broken line is named."""
     rows = []
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -65,6 +75,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                     rows.append(json.loads(line))
                 except ValueError as error:
                     stop("bad_data", f"{path.name} line {number} is not JSON: {error}.")
+            if limit and len(rows) >= limit:
+                break
     if not rows:
         stop("bad_data", f"{path.name} has no rows.")
     return rows
@@ -132,11 +144,20 @@ def metrics_callback(path: Path) -> Any:
                 k: float(v) for k, v in (logs or {}).items() if isinstance(v, int | float) and k != "epoch"
             }
             append(path, state, numbers)
+            shown = (f"{k} {numbers[k]:.4g}" for k in ("loss", "grad_norm", "learning_rate") if k in numbers)
+            say(f"step {state.global_step}/{state.max_steps} {' '.join(shown)}")
             bad = [k for k in ("loss", "grad_norm") if k in numbers and not math.isfinite(numbers[k])]
             if bad:
                 raise FloatingPointError(f"{bad[0]} is {numbers[bad[0]]} at step {state.global_step}")
 
     return Metrics()
+
+
+def quiet(trainer: Any) -> None:
+    """Take away the callback that prints numbers as rounded strings."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
 
 
 def append(path: Path, state: Any, numbers: dict[str, float]) -> None:

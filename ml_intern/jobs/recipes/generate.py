@@ -187,7 +187,9 @@ def generate(
     import torch
 
     rows = read_rows(Path(task["file"]))
-    prompts = [encode_prompt(tokenizer, start, ends, row, task["model"]) for row in rows]
+    # Of a prompt that leaves no room for the answer the beginning is dropped.
+    room = max(1, window_of(model) - task.get("max_new_tokens", 64))
+    prompts = [encode_prompt(tokenizer, start, ends, row, task["model"])[-room:] for row in rows]
     wanted = [(len(ids), i, k) for i, ids in enumerate(prompts) for k in range(task.get("samples", 1))]
     wanted.sort()
     answers: dict[tuple[int, int], dict[str, Any]] = {}

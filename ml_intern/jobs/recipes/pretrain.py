@@ -1,8 +1,8 @@
 """Pretrain a causal language model from scratch:  python pretrain.py config.json
 
 The data is a jsonl file with one document a row. Each document becomes BOS, its tokens, EOS; documents longer
-than `max_length` are split, not dropped. Short documents share a row (`packing`), and a batch is padded to its own
-longest row only.
+than `max_length` are split, not dropped. Short documents share a row (`packing`), and a batch is padded to
+its own longest row only.
 
 config.json:
     model             "scratch:0.3M", a size of about so many parameters; or {"config": {...}} with a
@@ -25,16 +25,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _common import (
+from _common import (  # type: ignore[import-not-found]
     base_fields,
     check_finished,
     last_whole_checkpoint,
     metrics_callback,
     quick_imports,
+    quiet,
     read_rows,
     save_model,
-    stop,
+    say,
     write_result,
+    wrong,
 )
 
 STARTED = time.time()
@@ -46,20 +48,20 @@ TOKENIZER_SAMPLE_CHARS = 20_000_000
 def scratch_config(size: str) -> dict[str, Any]:
     """A Llama of about `size` parameters ("0.3M", "124M", "1B"): the one dial.
 
-    Width grows with depth, about 48 to a layer; the vocabulary grows with the square root of the size, so that
-    embeddings do not eat a small model. Head and embedding are apart: tied, a small model learns less in the
-    same few steps (0.3M, 160 steps: 3.51 against 3.31 bits per byte).
+    Width grows with depth, about 48 to a layer; the vocabulary grows with the square root of the size, so
+    that embeddings do not eat a small model. Head and embedding are apart: tied, a small model learns less in
+    the same few steps (0.3M, 160 steps: 3.51 against 3.31 bits per byte).
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMB])", size.strip(), re.I)
     if not found:
-        stop("bad_config", f"The size {size!r} is not understood: write 0.3M, 10M or 1B.")
+        raise wrong("bad_config", f"The size {size!r} is not understood: write 0.3M, 10M or 1B.")
     wanted = float(found[1]) * {"K": 1e3, "M": 1e6, "B": 1e9}[found[2].upper()]
-    vocabulary = min(32_768, max(512, 2 ** round(math.log2(math.sqrt(wanted)))))
+    vocabulary = min(32_768, max(512, 1 << round(math.log2(math.sqrt(wanted)))))
 
     def parameters(width: int) -> int:
         return 2 * vocabulary * width + _layers(width) * (4 * width * width + 3 * width * _inner(width))
 
-    width = min(range(32, 8192, 32), key=lambda w: abs(parameters(w) - wanted))
+    width: int = min(range(32, 8192, 32), key=lambda w: abs(parameters(w) - wanted))
     return {
         "model_type": "llama",
         "vocab_size": vocabulary,
@@ -154,7 +156,7 @@ def tokenise(texts: list[str], tokenizer: Any, max_length: int, packed: bool) ->
     # A row of one token has nothing to predict.
     kept = [{"input_ids": row} for row in rows if len(row) > 1]
     if not kept:
-        stop("bad_data", "Every document is empty.")
+        raise wrong("bad_data", "Every document is empty.")
     return kept
 
 
@@ -185,19 +187,19 @@ def prepare(config: dict[str, Any]) -> tuple[Any, Any, list[dict[str, list[int]]
     max_length = config.get("max_length") or min(1024, max(64, fields.get("hidden_size", 256)))
     tokenizer = make_tokenizer(tokenizer_wanted, fields.get("vocab_size", 512), texts)
     if tokenizer.eos_token_id is None:
-        stop("bad_config", "The tokenizer has no EOS token, so documents would have no end.")
+        raise wrong("bad_config", "The tokenizer has no EOS token, so documents would have no end.")
     model = make_model(fields, tokenizer, max_length)
     rows = tokenise(texts, tokenizer, max_length, config.get("packing", True))
-    print(f"{len(texts)} documents in {len(rows)} rows, {model.num_parameters()} parameters")
+    say(f"{len(texts)} documents in {len(rows)} rows, {model.num_parameters()} parameters")
     return model, tokenizer, rows
 
 
 def read_texts(config: dict[str, Any]) -> list[str]:
     """The documents."""
     column = config.get("text_column", "text")
-    rows = read_rows(Path(config["data"]))
+    rows = read_rows(Path(config["data"]), config.get("max_rows"))
     if any(not isinstance(row.get(column), str) for row in rows):
-        stop("bad_data", f"Not every row has text in the column {column!r}.")
+        raise wrong("bad_data", f"Not every row has text in the column {column!r}.")
     return [row[column] for row in rows]
 
 
@@ -221,8 +223,9 @@ def main(config: dict[str, Any]) -> None:
         data_collator=collate(tokenizer.pad_token_id or 0),
         callbacks=[metrics_callback(Path(config["metrics_file"]))],
     )
+    quiet(trainer)
     resume = last_whole_checkpoint(Path(config["checkpoint_dir"]))
-    print(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
+    say(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
     began = time.time()
     trainer.train(resume_from_checkpoint=resume)
     check_finished(trainer.state)

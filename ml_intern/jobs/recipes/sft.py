@@ -1,11 +1,11 @@
 """Fine-tune a causal language model on examples with TRL:  python sft.py config.json
 
-The data is a jsonl file whose rows have one of TRL's shapes: `text`; `prompt` and `completion`; `messages`; or
-conversational `prompt` and `completion`. TRL's own defaults hold, but for what a CPU cannot do.
+The data is a jsonl file whose rows have one of TRL's shapes: `text`; `prompt` and `completion`, as texts or
+as messages; `messages`. TRL's own defaults hold, but for what a CPU cannot do.
 
 config.json:
     model             the folder of a model with its tokenizer
-    data              the jsonl file;  max_length: 1024
+    data              the jsonl file
     peft              fields of peft's LoraConfig; the result is merged into the model
     trainer           any field of TRL's SFTConfig
     output_dir, checkpoint_dir, metrics_file        where things go
@@ -20,17 +20,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _common import (
+from _common import (  # type: ignore[import-not-found]
     base_fields,
     check_finished,
     last_whole_checkpoint,
     metrics_callback,
     quick_imports,
+    quiet,
     read_rows,
     save_model,
+    say,
     sha256_of,
-    stop,
     write_result,
+    wrong,
 )
 
 STARTED = time.time()
@@ -42,18 +44,18 @@ def trainer_fields(config: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     on_cpu = {} if torch.cuda.is_available() else {"bf16": False, "gradient_checkpointing": False}
-    length = {"max_length": config["max_length"]} if config.get("max_length") else {}
-    return {**on_cpu, **length, **base_fields(config)}
+    return {**on_cpu, **base_fields(config)}
 
 
-def load_data(path: Path) -> Any:
+def load_data(path: Path, limit: int | None) -> Any:
     """The rows, with the columns of their shape only."""
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
 
-    rows = read_rows(path)
+    disable_progress_bars()
+    rows = read_rows(path, limit)
     shape = next((s for s in SHAPES if all(name in rows[0] for name in s)), None)
     if shape is None:
-        stop(
+        raise wrong(
             "bad_data",
             f"The columns {sorted(rows[0])} are none of TRL's: text, prompt and completion, messages.",
         )
@@ -67,7 +69,7 @@ def load_tokenizer(folder: str) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-        print(f"The tokenizer has no pad token: {tokenizer.eos_token!r} pads.")
+        say(f"The tokenizer has no pad token: {tokenizer.eos_token!r} pads.")
     return tokenizer
 
 
@@ -88,9 +90,9 @@ def main(config: dict[str, Any]) -> None:
 
     arguments = SFTConfig(**trainer_fields(config))
     set_seed(arguments.seed)
-    data = load_data(Path(config["data"]))
+    data = load_data(Path(config["data"]), config.get("max_rows"))
     model = AutoModelForCausalLM.from_pretrained(config["model"])
-    print(f"{len(data)} examples, {model.num_parameters()} parameters, columns {data.column_names}")
+    say(f"{len(data)} examples, {model.num_parameters()} parameters, columns {data.column_names}")
     trainer = SFTTrainer(
         model=model,
         args=arguments,
@@ -99,8 +101,9 @@ def main(config: dict[str, Any]) -> None:
         peft_config=lora(config),
         callbacks=[metrics_callback(Path(config["metrics_file"]))],
     )
+    quiet(trainer)
     resume = last_whole_checkpoint(Path(config["checkpoint_dir"]))
-    print(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
+    say(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
     began = time.time()
     trainer.train(resume_from_checkpoint=resume)
     check_finished(trainer.state)

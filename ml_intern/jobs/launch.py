@@ -1,0 +1,130 @@
+"""How a job's folder is made and what its supervisor is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ml_intern.jobs.model import JobSpec, JobStatus
+from ml_intern.sandbox.base import Limits, Mounts, Sandbox
+from ml_intern.settings import Settings
+
+RECIPES = Path(__file__).parent / "recipes"
+MAX_LOG_BYTES = 512 * 2**20
+_MUST_MAKE = {
+    "pretrain": ["result.json", "model/config.json"],
+    "sft": ["result.json", "model/config.json"],
+}
+
+
+def recipes() -> list[str]:
+    """The recipes there are."""
+    return sorted(p.stem for p in RECIPES.glob("[!_]*.py"))
+
+
+def make_folder(folder: Path, spec: JobSpec) -> None:
+    """Make a job's folder beside its place and rename it: it is whole or not there."""
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    for name in ("output", "checkpoints"):
+        (fresh / name).mkdir(parents=True)
+    for name in ("log.txt", "metrics.jsonl", "alive"):
+        (fresh / name).touch()
+    if spec.method == "script":
+        (fresh / "script.py").write_text(spec.config["code"])
+    places = {
+        "output_dir": str(folder / "output"),
+        "checkpoint_dir": str(folder / "checkpoints"),
+        "metrics_file": str(folder / "metrics.jsonl"),
+    }
+    (fresh / "config.json").write_text(json.dumps({**spec.config, **places}, indent=1, default=str))
+    (fresh / "spec.json").write_text(spec.model_dump_json(indent=1))
+    (fresh / "status.json").write_text(json.dumps(first_status(folder.name, spec)))
+    fresh.rename(folder)
+
+
+def first_status(job: str, spec: JobSpec) -> dict[str, Any]:
+    """A job that waits."""
+    status = JobStatus(
+        id=job,
+        name=spec.name,
+        method=spec.method,
+        state="queued",
+        experiment=spec.experiment,
+        created=time.time(),
+    )
+    return status.model_dump(mode="json")
+
+
+def launch_plan(folder: Path, spec: JobSpec, sandbox: Sandbox | None, settings: Settings) -> dict[str, Any]:
+    """What the supervisor reads: the command with its walls, the limits, the queue."""
+    env = _environment(folder, spec)
+    argv = _argv(folder, spec)
+    if sandbox is not None:
+        # The job's folder itself is not shown: a job cannot write its own status or read its own limits.
+        mounts = Mounts(
+            workspace=folder / "output",
+            read_only=[folder / "config.json", folder / "script.py", RECIPES, *spec.inputs],
+            writable=[folder / "checkpoints", folder / "metrics.jsonl"],
+            hidden=[settings.state],
+        )
+        argv = sandbox.command(argv, mounts, Limits(memory_mb=settings.job_memory_mb), env)
+    return {
+        "argv": argv,
+        "env": {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(folder / "output"),
+            **env,
+        },
+        "cwd": str(folder / "output"),
+        "timeout_s": spec.timeout_s,
+        "slots": settings.slots,
+        "slots_folder": str(settings.state / "slots"),
+        "must_make": _MUST_MAKE.get(spec.method, []),
+        "max_log_bytes": MAX_LOG_BYTES,
+    }
+
+
+def mark(folder: Path) -> str:
+    """A word in the environment of all of a job's processes, by which strays are known."""
+    return hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+
+
+def end_marked(folder: Path) -> None:
+    """End the processes that carry a job's mark, when its supervisor is no more."""
+    word = f"ML_INTERN_JOB={mark(folder)}".encode()
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and word in (entry / "environ").read_bytes():
+                os.kill(int(entry.name), 9)
+        except OSError:
+            continue  # Not ours to read, or gone.
+
+
+def _argv(folder: Path, spec: JobSpec) -> list[str]:
+    if spec.method == "script":
+        return [sys.executable, str(folder / "script.py"), *map(str, spec.config.get("args", []))]
+    return [sys.executable, str(RECIPES / f"{spec.method}.py"), str(folder / "config.json")]
+
+
+def _environment(folder: Path, spec: JobSpec) -> dict[str, str]:
+    """What a job's process finds beside what the sandbox sets; no credential, nothing of the shell."""
+    threads = str(max(1, spec.threads))
+    return {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "ML_INTERN_JOB": mark(folder),
+        "ML_INTERN_METRICS": str(folder / "metrics.jsonl"),
+    }

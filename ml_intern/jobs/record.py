@@ -1,0 +1,69 @@
+"""What the ledger is told of a training: what was asked when it starts, what it cost when it has ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_intern.jobs.launch import RECIPES
+from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
+
+if TYPE_CHECKING:
+    from ml_intern.jobs.local import Jobs
+    from ml_intern.ledger import Ledger
+
+_FACTS = ("parameters", "steps", "tokens_seen", "epochs", "final_loss", "train_seconds")
+
+
+def record_start(ledger: Ledger, spec: JobSpec, job: str) -> None:
+    """Attach a job to its experiment: configuration, data with its hash, seed, hash of the recipe."""
+    if spec.experiment is None:
+        return
+    config = spec.config
+    ledger.attach(
+        spec.experiment,
+        job=job,
+        config={"method": spec.method, "model": config["model"], **config["asked"]},
+        data={"train": {"id": config["dataset"], "rows": config["rows"], "sha256": config["data_sha256"]}},
+        code_hash=recipe_hash(spec.method),
+        seed=config["seed"],
+    )
+
+
+def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:
+    """Attach what a finished job cost and made. Saying it again changes nothing."""
+    if status.experiment is None or status.state not in FINISHED or jobs.spec(status.id).method == "generate":
+        return
+    result = read_result(Path(status.output))
+    seconds = (status.ended or 0.0) - status.started if status.started else 0.0
+    base = result.get("base_model_sha256")
+    ledger.attach(
+        status.experiment,
+        job=status.id,
+        seconds=round(seconds, 3),
+        usd=0.0,
+        facts={name: float(result[name]) for name in _FACTS if result.get(name) is not None},
+        config={"base_model_sha256": base} if base else None,
+    )
+
+
+def read_result(output: Path) -> dict[str, Any]:
+    """``result.json`` of a job; empty where it made none or what is there is no JSON object."""
+    try:
+        found = json.loads((output / "result.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@lru_cache(maxsize=16)
+def recipe_hash(method: str) -> str:
+    """One hash over a recipe and what it shares with the others."""
+    digest = hashlib.sha256()
+    for name in (f"{method}.py", "_common.py"):
+        file = RECIPES / name
+        digest.update(file.read_bytes() if file.exists() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from ml_intern.jobs.failures import classify
+from ml_intern.jobs.model import Failure
+
+TRACE = """Traceback (most recent call last):
+  File "/work/job/train.py", line 12, in <module>
+    trainer.train()
+  File "/usr/lib/python3.11/site-packages/transformers/trainer.py", line 2000, in train
+    return inner()
+           ^^^^^^^
+{error}
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "kind"),
+    [
+        (TRACE.format(error="torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"), 1, "out_of_memory"),
+        (TRACE.format(error="RuntimeError: DefaultCPUAllocator: can't allocate memory"), 1, "out_of_memory"),
+        ("MemoryError\n", 1, "out_of_memory"),
+        (TRACE.format(error="RuntimeError: PytorchStreamWriter failed: unexpected pos 64 vs 0"), 1, "disk_full"),
+        (TRACE.format(error="OSError: [Errno 28] No space left on device"), 1, "disk_full"),
+        (TRACE.format(error="FloatingPointError: loss is nan at step 30"), 1, "nan"),
+        (TRACE.format(error="TypeError: SFTConfig.__init__() got an unexpected keyword argument 'x'"), 1, "bad_config"),
+        (TRACE.format(error="IndexError: index out of range in self"), 1, "bad_config"),
+        (TRACE.format(error="ValueError: num_samples should be a positive integer value, but got num_samples=0"), 1, "bad_data"),
+        ("bad_data: data.jsonl line 3 is not JSON: oh.\n", 1, "bad_data"),
+        ("bad_config: The size 'x' is not understood.\n", 1, "bad_config"),
+        (TRACE.format(error="ValueError: something of mine"), 1, "code_error"),
+        ("working on nan values\n", -9, "killed"),
+        ("", 137, "killed"),
+        ("", 3, "code_error"),
+        ("", None, "code_error"),
+    ],
+)  # fmt: skip
+def test_the_class_of_a_failure(log, code, kind):
+    assert Failure.model_validate(classify(log, code)).kind == kind
+
+
+def test_numbers_and_words_in_messages_do_not_change_the_class():
+    log = "processed 137 of 1500 rows, typeof nan\nValueError: 9 is not 28\n"
+    assert classify(log, 1)["kind"] == "code_error"
+
+
+def test_the_line_is_the_users_own_where_there_is_one():
+    assert classify(TRACE.format(error="ValueError: x"), 1)["line"] == "train.py:12: trainer.train()"
+
+
+def test_a_syntax_error_names_its_line():
+    log = '  File "/job/script.py", line 3\n    x = = 1\n        ^\nSyntaxError: invalid syntax\n'
+    failure = classify(log, 1)
+    assert failure["line"] == "script.py:3: x = = 1"
+    assert failure["message"] == "SyntaxError: invalid syntax"
+
+
+def test_a_time_limit_wins_over_what_the_log_says():
+    assert classify("MemoryError\n", -9, timeout_s=30)["kind"] == "timeout"
+
+
+def test_a_killed_job_names_the_signal_and_the_likely_cause():
+    failure = classify("", -9)
+    assert "SIGKILL" in failure["message"] and "memory" in failure["hint"]
+    assert "SIGTERM" in classify("", 143)["message"]
+
+
+def test_the_evidence_is_bounded():
+    failure = classify("\n".join("x" * 10_000 for _ in range(1000)), 1)
+    assert len(failure["last_lines"]) == 15 and max(map(len, failure["last_lines"])) <= 400

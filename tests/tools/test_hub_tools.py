@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml_intern.context import Services, ToolContext
+from ml_intern.data.store import Lineage
+from ml_intern.errors import ToolError
+from ml_intern.events import Event, Published
+from ml_intern.sandbox.bare import BareSandbox
+from ml_intern.services import assemble
+from ml_intern.settings import Settings
+from ml_intern.tools import hub as tools
+
+SESSION = "20261121-001659-ab12"
+MAKE_MODEL = """
+import sys
+from tokenizers import ByteLevelBPETokenizer
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+made = ByteLevelBPETokenizer()
+made.train_from_iterator(["def f(x): return x"], vocab_size=300, special_tokens=["<eos>"])
+PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, eos_token="<eos>").save_pretrained(sys.argv[1])
+size = dict(vocab_size=300, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+LlamaForCausalLM(LlamaConfig(tie_word_embeddings=True, **size)).save_pretrained(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny") / "model"
+    subprocess.run([sys.executable, "-c", MAKE_MODEL, str(path)], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def services(tmp_path: Path, events: list[Event]) -> Iterator[Services]:
+    settings = Settings(state=tmp_path / "state", hub="embedded")
+    folder = settings.state / "sessions" / SESSION
+    workspace = folder / "workspace"
+    workspace.mkdir(parents=True)
+    (folder / "session.json").write_text(json.dumps({"id": SESSION, "prompt": "train a model"}))
+    made = assemble(SESSION, folder, workspace, settings, BareSandbox(), events.append)
+    yield made
+    made.hub.close()
+
+
+@pytest.fixture
+def call(services: Services) -> Callable[..., ToolContext]:
+    return lambda key="key-1": ToolContext(services, "call-1", key)
+
+
+def trained(services: Services, fill: Callable[[Path], object], job: str = "run-1") -> str:
+    """An experiment whose job has ended; `fill` makes its model."""
+    folder = services.folder / "jobs" / job
+    model = folder / "output" / "model"
+    model.mkdir(parents=True)
+    (folder / "spec.json").write_text(json.dumps({"name": "run", "method": "pretrain"}))
+    status = {"id": job, "name": "run", "method": "pretrain", "state": "succeeded", "created": 1.0}
+    (folder / "status.json").write_text(json.dumps(status))
+    (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 5.5}\n')
+    fill(model)
+    experiment = services.ledger.start("it learns", "learning rate 3e-3")
+    data = services.datasets.save("lines", [{"text": "x = 1"}, {"text": "y = 2"}], lineage())
+    config = {"learning_rate": 3e-3, "dataset": str(services.datasets.path(data.id))}
+    told = {"train": {"id": data.id, "rows": 2}}
+    services.ledger.attach(experiment.id, job=job, config=config, seconds=8.5, data=told)
+    return experiment.id
+
+
+def lineage() -> Lineage:
+    return Lineage(
+        source="python-stdlib", operation="reformat_dataset", arguments={"target": "lines"}, rows_before=3
+    )
+
+
+def copy_of(model: Path) -> Callable[[Path], object]:
+    return lambda target: [(target / p.name).write_bytes(p.read_bytes()) for p in model.iterdir()]
+
+
+def imitation(target: Path) -> None:
+    """Weights that nothing can load, for tests that never get that far."""
+    head = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
+    (target / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + b"\0" * 24)
+    (target / "config.json").write_text('{"model_type": "llama"}')
+
+
+@pytest.mark.slow
+def test_a_model_is_published_once_and_loads_for_everybody(
+    services: Services, call: Callable[..., ToolContext], events: list[Event], tiny_model: Path
+) -> None:
+    experiment = trained(services, copy_of(tiny_model))
+    job = services.folder / "jobs" / "run-1" / "output" / "model"
+    (job / "optimizer.pt").write_bytes(b"x")
+    (job / "evil.py").write_text("boom")
+    rows = [{"text": f"x = {i}", "split": "dev" if i % 2 else "test"} for i in range(60)]
+    services.evals.register("statements", rows, ["bits_per_byte"], split_by="split")
+    dev = services.evals.evaluate(job, "statements", experiment=experiment)
+    services.ledger.finish(experiment, "kept", f"measured {dev.value.value:.2f} bits per byte")
+
+    found = tools.publish_model(call(), experiment, "tiny")
+
+    assert found.verified and not found.problem and found.private and found.repo == "local/tiny"
+    assert found.test["bits_per_byte"].n == 30 and services.ledger.get(experiment).frozen
+    assert [p.commit for p in services.ledger.get(experiment).published] == [found.commit]
+    assert [e.repo for e in events if isinstance(e, Published)] == ["local/tiny"]
+    files = tools.inspect_repo(call(), "tiny", files=100).files
+    assert {"README.md", "config.json", "ml_intern.json", "model.safetensors", "tokenizer.json"} <= set(files)
+    assert not {"optimizer.pt", "evil.py"} & set(files)
+    card = Path(found.card).read_text()
+    assert (
+        f"{found.test['bits_per_byte'].value:#.4g}" in card
+        and "lines@1" in card
+        and str(services.folder) not in card
+    )
+    assert Path(found.report).exists() and services.files.workspace in Path(found.report).parents
+    with services.hub.reach():
+        titles = [c.title for c in services.hub.api.list_repo_commits("local/tiny")]
+    assert len(titles) == 2, "the model came in one commit"
+    trail = json.loads(tools.read_hub_file(call(), "tiny", "ml_intern.json", offset=0).text)
+    assert trail["experiment"]["test"] and str(services.folder) not in json.dumps(trail)
+
+    again = tools.publish_model(call(), experiment, "tiny")
+    assert again.commit == found.commit
+    with pytest.raises(ToolError, match="opened for"):
+        tools.publish_model(call("key-2"), trained(services, copy_of(tiny_model), "run-2"), "other")
+
+    env = {"PATH": os.environ["PATH"], "HOME": str(services.folder), "HF_HUB_DISABLE_XET": "1"}
+    typed = f"PATH={Path(sys.executable).parent}:$PATH; {found.load}"
+    loaded = subprocess.run(["bash", "-c", typed], env=env, capture_output=True, text=True, check=False)
+    assert "LlamaForCausalLM" in loaded.stdout, loaded.stderr
+
+
+@pytest.mark.slow
+def test_after_a_crash_the_push_is_found_and_not_repeated(
+    services: Services, call: Callable[..., ToolContext], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_intern.hub.publishing import Intent
+
+    experiment = trained(services, copy_of(tiny_model))
+    spec = tools.publish_model.__tool__  # type: ignore[attr-defined]
+    assert spec.reconcile(call(), "key-1") is None, "nothing was begun"
+
+    saved = Intent.save
+
+    def dies_after_the_push(self: Intent, folder: Path) -> None:
+        if self.commit:
+            raise KeyboardInterrupt
+        saved(self, folder)
+
+    monkeypatch.setattr(Intent, "save", dies_after_the_push)
+    with pytest.raises(KeyboardInterrupt):
+        tools.publish_model(call(), experiment, "tiny")
+    monkeypatch.undo()
+    assert services.ledger.get(experiment).published == []
+
+    found = spec.reconcile(call(), "key-1")
+    assert found.verified and [p.commit for p in services.ledger.get(experiment).published] == [found.commit]
+    assert spec.reconcile(call(), "another-key") is None
+    with services.hub.reach():
+        assert len(services.hub.api.list_repo_commits("local/tiny")) == 2
+
+
+def test_what_nobody_measured_is_not_published(services: Services, call: Callable[..., ToolContext]) -> None:
+    experiment = trained(services, imitation)
+    services.ledger.finish(experiment, "inconclusive", "gets 93.7% right")
+    with pytest.raises(ToolError, match=r"93\.7%") as caught:
+        tools.publish_model(call(), experiment, "tiny")
+    assert "finish_experiment" in caught.value.hint
+    _nothing_was_published(services)
+
+
+def test_a_link_in_the_models_folder_is_not_followed(
+    services: Services, call: Callable[..., ToolContext], tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("hf_secret")
+
+    def fill(target: Path) -> None:
+        imitation(target)
+        (target / "tokenizer.json").symlink_to(tmp_path / "secret")
+
+    with pytest.raises(ToolError, match=r"tokenizer\.json"):
+        tools.publish_model(call(), trained(services, fill), "tiny")
+    _nothing_was_published(services)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda p: (p / "model.safetensors").unlink(), "no weights"),
+        (lambda p: (p / "model.safetensors").write_bytes(b"\xff" * 40), "cannot be read"),
+        (lambda p: (p / "config.json").unlink(), "no trained model"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_refused(
+    services: Services, call: Callable[..., ToolContext], spoil: Callable[[Path], object], words: str
+) -> None:
+    def fill(target: Path) -> None:
+        imitation(target)
+        spoil(target)
+
+    with pytest.raises(ToolError, match=words):
+        tools.publish_model(call(), trained(services, fill), "tiny")
+    _nothing_was_published(services)
+
+
+def test_wrong_names_are_told_before_anything_happens(
+    services: Services, call: Callable[..., ToolContext]
+) -> None:
+    experiment = trained(services, imitation)
+    for repo in ("a/b/c", "../x", "a b", ""):
+        with pytest.raises(ToolError, match="repository name"):
+            tools.publish_model(call(), experiment, repo)
+    with pytest.raises(ToolError, match="exp-9"):
+        tools.publish_model(call(), "exp-9", "tiny")
+    with pytest.raises(ToolError, match="no trained model"):
+        tools.publish_model(call(), services.ledger.start("h", "c").id, "tiny")
+    assert not services.ledger.get(experiment).frozen
+    _nothing_was_published(services)
+
+
+def test_a_dataset_is_published_with_where_it_came_from(
+    services: Services, call: Callable[..., ToolContext], events: list[Event]
+) -> None:
+    rows = [{"text": f"x = {i}", "label": i} for i in range(7)]
+    info = services.datasets.save("statements", rows, lineage())
+    found = tools.publish_dataset(call(), "statements", "rows")
+    again = tools.publish_dataset(call(), "statements", "rows")
+    assert (found.repo, found.rows, found.private) == ("local/rows", 7, True) and again.commit == found.commit
+    view = tools.inspect_repo(call(), "rows", kind="dataset", files=10)
+    assert set(view.files) == {".gitattributes", "README.md", "data/train.jsonl"}
+    assert "python-stdlib" in view.card and "reformat_dataset" in view.card
+    page = tools.read_hub_file(call(), "rows", "data/train.jsonl", kind="dataset", offset=0)
+    assert [json.loads(line) for line in page.text.splitlines()] == rows
+    assert Path(services.hub.download_dataset("local/rows:train"), "data", "train.jsonl").exists()
+    assert services.datasets.open("local/rows").rows.height == 7
+    assert info.sha256 in Path(found.card).read_text()
+    assert [e.kind_of_repo for e in events if isinstance(e, Published)] == ["dataset", "dataset"]
+
+
+def test_looking_at_repositories(
+    services: Services, call: Callable[..., ToolContext], tmp_path: Path
+) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "README.md").write_text("---\ntags: [quick]\n---\n" + "long text. " * 3000)
+    (folder / "model.safetensors").write_bytes(b"\0" * 10)
+    services.hub.publish_folder(folder, "seen", "model", False, "first")
+    view = tools.inspect_repo(call(), "local/seen", files=1)
+    assert view.branches == ["main"] and "quick" in view.tags and (len(view.files), view.more_files) == (1, 2)
+    assert len(view.card) == 2000
+    text, offset = "", 0
+    while offset is not None:
+        page = tools.read_hub_file(call(), "seen", "README.md", offset=offset)
+        text, offset = text + page.text, page.next_offset  # type: ignore[assignment]
+    assert text == (folder / "README.md").read_text()
+    assert [m["id"] for m in tools.search_models(call(), "SEE", limit=5)] == ["local/seen"]
+    with pytest.raises(ToolError, match="not a text file"):
+        tools.read_hub_file(call(), "seen", "model.safetensors", offset=0)
+    with pytest.raises(ToolError, match="no such file"):
+        tools.read_hub_file(call(), "seen", "none.txt", offset=0)
+    with pytest.raises(ToolError, match="There is no"):
+        tools.inspect_repo(call(), "local/none", files=5)
+    with pytest.raises(ToolError, match="no such revision"):
+        tools.inspect_repo(call(), "seen", revision="v9", files=5)
+
+
+def test_the_tools_describe_themselves() -> None:
+    from ml_intern.tooling import specs_in
+
+    specs = {s.name: s for s in specs_in(tools)}
+    assert {n: s.effect for n, s in specs.items()} == {
+        "publish_model": "publish",
+        "publish_dataset": "publish",
+        "inspect_repo": "read",
+        "search_models": "read",
+        "read_hub_file": "read",
+    }
+    assert specs["publish_model"].signature.startswith(
+        "publish_model(experiment: str, repo: str, private: bool = True)"
+    )
+    with pytest.raises(ToolError, match="did you mean 'private'"):
+        specs["publish_model"].validate({"experiment": "exp-1", "repo": "x", "privat": True})
+    for spec in specs.values():
+        json.dumps([spec.proxy(), spec.json_schema()])
+
+
+def _nothing_was_published(services: Services) -> None:
+    with services.hub.reach():
+        found: list[Any] = list(services.hub.api.list_models())
+    assert found == []
+    assert not list(services.folder.glob("publish/*.json"))

@@ -1,0 +1,207 @@
+"""Follow jobs: what they do, what they print, what they measure, why they failed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Any
+
+from pydantic import BaseModel
+
+from ml_intern.context import ToolContext
+from ml_intern.durations import parse_duration
+from ml_intern.errors import InternError, ToolError
+from ml_intern.jobs import metrics as reading
+from ml_intern.jobs.diagnosis import Diagnosis, diagnose
+from ml_intern.jobs.model import FINISHED, JobStatus, LogPage
+from ml_intern.jobs.record import record_end
+from ml_intern.tooling import tool
+
+_BAR = 20
+
+
+class Metrics(BaseModel):
+    """A job's metrics.
+
+    Attributes:
+        rows: One dict a logged step.
+        summary: By metric: first, last, min, max, count, slope (a step, over the last quarter), not_finite.
+        names: All metrics that the job has written.
+    """
+
+    job: str
+    rows: list[dict[str, Any]]
+    summary: dict[str, dict[str, float]]
+    names: list[str]
+
+
+class Hardware(BaseModel):
+    """A place where jobs run, and how much of it is taken."""
+
+    name: str
+    kind: str
+    cores: int
+    memory_gb: float
+    gpu: str
+    job_slots: int
+    jobs_running: int
+    jobs_queued: int
+    usd_per_hour: float = 0.0
+
+
+@tool(effect="read")
+def list_jobs(ctx: ToolContext) -> list[JobStatus]:
+    """All jobs of the session, oldest first, with their state, step and newest metrics."""
+    return ctx.jobs.list()
+
+
+@tool(effect="read")
+def job_status(ctx: ToolContext, job: str) -> JobStatus:
+    """How one job stands; a failed one says why, with its last lines and the line of code.
+
+    Args:
+        job: Its id.
+    """
+    return _noted(ctx, ctx.jobs.status(job))
+
+
+@tool(effect="read")
+def job_logs(ctx: ToolContext, job: str, offset: int = 0, limit: int = 20_000) -> LogPage:
+    """Read a stretch of a job's log. Reading on from next_offset gives each line once.
+
+    Args:
+        job: Its id.
+        offset: Byte to start at; negative counts from the end.
+        limit: Bytes at the most.
+    """
+    return ctx.jobs.logs(job, offset, min(limit, 200_000))
+
+
+@tool(effect="read")
+def read_metrics(ctx: ToolContext, job: str, names: list[str] | None = None) -> Metrics:
+    """Read what a job measured, as rows for pandas and as a summary of each metric.
+
+    Args:
+        job: Its id.
+        names: Only these metrics, such as ["loss", "grad_norm"].
+    """
+    every = ctx.jobs.metrics(job)
+    rows = reading.select(every, names) if names else every
+    return Metrics(job=job, rows=rows, summary=reading.summary(rows), names=reading.names_in(every))
+
+
+@tool(effect="read")
+def wait_for_job(
+    ctx: ToolContext, job: str | list[str], timeout: float | str = 600, until: str | None = None
+) -> JobStatus | list[JobStatus]:
+    """Wait for one job or several; a list of ids gives a list of statuses in its order.
+
+    A failed job is returned as failed, with its `failure`. When the time is over the jobs run on, and their
+    statuses come back as they are; waiting again goes on.
+
+    Args:
+        job: An id or a list of ids.
+        timeout: How long to wait at the most: seconds, or "10m".
+        until: Stop waiting when this holds, such as "loss < 3.5" or "step >= 100".
+    """
+    ids = [job] if isinstance(job, str) else list(job)
+    newest = {id: ctx.jobs.status(id) for id in ids}
+
+    def show(status: JobStatus) -> None:
+        newest[status.id] = status
+        ctx.progress(progress_line(status), share_done(list(newest.values())))
+
+    found = ctx.jobs.wait(ids, seconds_of(timeout), until, ctx.cancelled, show)
+    statuses = [_noted(ctx, status) for status in found]
+    return statuses[0] if isinstance(job, str) else statuses
+
+
+@tool(effect="write")
+def cancel_job(ctx: ToolContext, job: str) -> JobStatus:
+    """End a job and everything that it started. One that has ended stays as it is.
+
+    Args:
+        job: Its id.
+    """
+    return _noted(ctx, ctx.jobs.cancel(job))
+
+
+@tool(effect="read")
+def diagnose_job(ctx: ToolContext, job: str) -> Diagnosis:
+    """Read a job's curves for trouble: NaN, divergence, a plateau, a loss that still falls.
+
+    Args:
+        job: Its id.
+    """
+    return diagnose(ctx.jobs.status(job), ctx.jobs.metrics(job))
+
+
+@tool(effect="read")
+def list_hardware(ctx: ToolContext) -> list[Hardware]:
+    """Where jobs can run, and what is free."""
+    states = [status.state for status in ctx.jobs.list()]
+    gpu = gpu_name()
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return [
+        Hardware(
+            name="local",
+            kind="gpu" if gpu else "cpu",
+            cores=cores,
+            memory_gb=round(memory, 1),
+            gpu=gpu or "none",
+            job_slots=ctx.settings.slots,
+            jobs_running=states.count("running"),
+            jobs_queued=states.count("queued"),
+        )
+    ]
+
+
+def progress_line(status: JobStatus) -> str:
+    """A job in one line with a bar: ``baseline-1 ████░░ 40/160 loss 4.213``."""
+    if status.state == "queued":
+        return f"{status.id} waits for a slot"
+    if status.failure:
+        return f"{status.id} failed: {status.failure.message}"
+    done = round(_BAR * share_done([status]))
+    bar = "█" * done + "░" * (_BAR - done)
+    loss = f" loss {status.metrics['loss']:.3f}" if "loss" in status.metrics else ""
+    steps = f" {status.step}/{status.total_steps}" if status.total_steps else ""
+    return f"{status.id} {bar}{steps}{loss}"
+
+
+def seconds_of(duration: float | str) -> float:
+    """Seconds of a duration as a cell writes it.
+
+    Raises:
+        ToolError: It is none.
+    """
+    try:
+        return parse_duration(duration, "timeout")
+    except InternError as error:
+        raise ToolError(error.message, error.hint) from None
+
+
+def gpu_name() -> str:
+    """The GPUs of this machine in words; empty where there are none. Does not import torch."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    asked = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10)
+    return "; ".join(done.stdout.strip().splitlines()) if done.returncode == 0 else ""
+
+
+def share_done(statuses: list[JobStatus]) -> float:
+    """How much of several jobs is done, between 0 and 1; one that has ended counts whole."""
+    shares = [
+        1.0 if s.state in FINISHED else min(1.0, s.step / s.total_steps) if s.total_steps else 0.0
+        for s in statuses
+    ]
+    return sum(shares) / len(shares) if shares else 1.0
+
+
+def _noted(ctx: ToolContext, status: JobStatus) -> JobStatus:
+    """The ledger learns what a job cost when somebody sees that it has ended."""
+    record_end(ctx.ledger, ctx.jobs, status)
+    return status
