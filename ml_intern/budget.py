@@ -19,6 +19,7 @@ from ml_intern.tooling import Price
 Unit = Literal["usd", "gpu_hours", "tokens", "jobs", "seconds"]
 UNITS: tuple[Unit, ...] = ("usd", "gpu_hours", "tokens", "jobs", "seconds")
 
+_UNITS_HINT = 'Write "5 usd", "2 gpu-hours", "1h", "500k tokens" or "20 jobs".'
 _THOUSANDS = {"": 1.0, "k": 1e3, "m": 1e6}
 _COUNTED = re.compile(r"(\d+(?:\.\d+)?)\s*([km]?)\s*(tokens?|jobs?)", re.I)
 _MONEY = re.compile(r"(?:(\d+(?:\.\d+)?)\s*(?:usd|dollars?|\$)|\$\s*(\d+(?:\.\d+)?))", re.I)

@@ -11,6 +11,7 @@ from ml_intern.brains.replies import CELL_FAILED
 from ml_intern.errors import InternError
 from ml_intern.events import CellFinished, CellOutput, CellStarted
 from ml_intern.journal import Journal
+from ml_intern.masking import mask
 from ml_intern.router import Router
 from ml_intern.sandbox.host import CallReply, CellResult, KernelHost
 
@@ -90,7 +91,7 @@ class KernelExecutor:
             parts.append("Variables: " + head_and_tail(shown, 1000))
         if result.lost:
             parts.append(result.lost)
-        return "\n".join(parts) or "(no output)"
+        return mask("\n".join(parts)) or "(no output)"
 
     def cleanup(self) -> None:
         """End the kernel."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml_intern.masking import mask_all
+
 _SCHEMA = """
 create table if not exists journal (
     seq integer primary key autoincrement,
@@ -50,7 +52,7 @@ class Journal:
 
     def append(self, kind: str, payload: dict[str, Any], *, durable: bool = False) -> int:
         """Write a line; answers its number. `durable` waits until the disk has it."""
-        text = json.dumps(payload, ensure_ascii=False, default=str)
+        text = json.dumps(mask_all(payload), ensure_ascii=False, default=str)
         with self._lock:
             if durable:
                 self._db.execute("pragma synchronous=full")

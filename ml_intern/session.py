@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import queue
 import secrets
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from ml_intern.errors import Denied, InternError
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate
 from ml_intern.journal import Journal
+from ml_intern.masking import mask_all
 from ml_intern.registry import load_tools
 from ml_intern.router import Approver, Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
@@ -86,7 +89,9 @@ class Session:
         return session
 
     def emit(self, event: Event) -> None:
-        """Put an event on the stream."""
+        """Put an event on the stream, without the credentials that a text in it may hold."""
+        texts = {f.name: getattr(event, f.name) for f in fields(event) if f.name not in ("session", "workspace")}
+        event = replace(event, **{name: mask_all(value) for name, value in texts.items()})
         if isinstance(event, Published):
             self.published.append({"repo": event.repo, "url": event.url, "type": event.kind_of_repo})
         if isinstance(event, Notice) and event.level == "error":
@@ -197,8 +202,11 @@ class Session:
         return Limits(s.sandbox_memory_mb, s.sandbox_processes, s.sandbox_disk_mb)
 
     def mounts(self) -> Mounts:
-        """What cells see: the workspace, and read-only the datasets and jobs of this session."""
-        shown = [self.folder / "datasets", self.folder / "jobs", self.services.files.project]
+        """What cells see: the workspace, and read-only the session's datasets and jobs and what the prompt names.
+
+        The project folder as a whole is not shown: a file such as ``.env`` may lie in it.
+        """
+        shown = [self.folder / "datasets", self.folder / "jobs", *self.services.files.named]
         return Mounts(
             self.workspace, read_only=[p for p in shown if p.exists()], hidden=[self.settings.state]
         )
@@ -224,6 +232,7 @@ class Session:
             "workspace": str(self.workspace),
             "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "exit_code": code,
+            "pid": os.getpid() if code is None else None,
         }
         path: Path = self.folder / "session.json"
         if path.exists():

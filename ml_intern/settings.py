@@ -7,13 +7,15 @@ Order, first wins: an argument (the command line's flags arrive as these), an en
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -23,6 +25,21 @@ from ml_intern.errors import UsageError
 from ml_intern.tooling import did_you_mean
 
 FILE = "ml-intern.toml"
+
+
+def _split_words(value: Any) -> Any:
+    return [word for word in re.split(r"[,\s]+", value) if word] if isinstance(value, str) else value
+
+
+def _split_paths(value: Any) -> Any:
+    return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+
+Words = Annotated[list[str], NoDecode, BeforeValidator(_split_words)]
+"""In the environment: separated by commas or spaces."""
+
+Paths = Annotated[list[Path], NoDecode, BeforeValidator(_split_paths)]
+"""In the environment: separated as in PATH."""
 
 
 class Settings(BaseSettings):
@@ -49,7 +66,7 @@ class Settings(BaseSettings):
     # Loop
     max_steps: int = Field(60, ge=1, description="cells a run may take")
     budget: str = Field("", description='ceiling, such as "5 usd, 2 gpu-hours, 1h, 500k tokens, 20 jobs"')
-    yes: list[str] = Field(default_factory=list, description="effects that need no question")
+    yes: Words = Field(default_factory=list, description="effects that need no question")
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
     recent_steps: int = Field(
         12, ge=2, description="newest steps that stay whole in the prompt, at the least"
@@ -82,9 +99,9 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_state_path("ml-intern")),
         description="folder of sessions, datasets and the embedded Hub",
     )
-    data_dirs: list[Path] = Field(default_factory=list, description="further folders that tools may read")
-    tools: list[Path] = Field(default_factory=list, description="folders with a user's own tools")
-    playbooks: list[Path] = Field(default_factory=list, description="folders with a user's own playbooks")
+    data_dirs: Paths = Field(default_factory=list, description="further folders that tools may read")
+    tools: Paths = Field(default_factory=list, description="folders with a user's own tools")
+    playbooks: Paths = Field(default_factory=list, description="folders with a user's own playbooks")
 
     # Hub
     hub: Literal["auto", "embedded", "remote"] = Field(

@@ -104,7 +104,8 @@ class ToolSpec:
         models = [m for m in (returns, *typing.get_args(returns)) if isinstance(m, type)]
         for model in models:
             if issubclass(model, BaseModel):
-                return {name: type_name(f.annotation) for name, f in model.model_fields.items()}
+                shown = {name: f for name, f in model.model_fields.items() if not f.exclude}
+                return {name: type_name(f.annotation) for name, f in shown.items()}
             if is_dataclass(model):
                 return {f.name: type_name(typing.get_type_hints(model)[f.name]) for f in fields(model)}
         return {}

@@ -95,8 +95,8 @@ class KernelHost:
     def close(self) -> None:
         """End the kernel; a cell that runs ends with it."""
         self._closed = True
-        link, self._link = self._link, None
-        if link is not None:
+        link = self._link
+        if link is not None and not link.ended.is_set():
             link.send({"type": "exit"})
             link.ended.wait(0.5)
             link.end()
@@ -215,11 +215,11 @@ class KernelHost:
         """The kernel is gone: what it still printed, why, and what a new one could save."""
         assert self._link
         cell.say(self._files.unheard(cell.heard_bytes, self.output_chars))
-        reason = (
-            f"The cell was stopped: {why}, and did not react."
-            if why
-            else obituary(self._link.process, self.limits)
-        )
+        reason = f"The cell was stopped: {why}, and did not react."
+        if self._closed:
+            reason = "The cell was stopped: the kernel was closed."
+        elif not why:
+            reason = obituary(self._link.process, self.limits)
         return CellResult(
             ok=False,
             output=_shortened("".join(cell.heard), self.output_chars),
@@ -231,7 +231,7 @@ class KernelHost:
     def _revive(self) -> str:
         """Start a new kernel in place of the dead one; says what is lost and what survived."""
         if self._closed:
-            return "The kernel was closed."
+            return ""
         first = self._link is None
         known, self._known = self._known, {}
         self.start()

@@ -54,6 +54,8 @@ class LocalSandbox:
         bwrap = shutil.which("bwrap")
         if bwrap is None:
             return "bubblewrap is not installed."
+        if "--size" not in _help():
+            return "bubblewrap is too old, 0.6 or newer is needed."
         if os.geteuid() == 0 and shutil.which("setpriv") is None:
             return "setpriv (util-linux) is not installed, so a root host cannot drop its rights."
         trial = "--unshare-pid --unshare-net --ro-bind / / --proc /proc --dev /dev true"

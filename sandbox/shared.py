@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from pathlib import Path
 
 FOLDER = ".ml-intern"
@@ -21,6 +22,7 @@ class SharedFiles:
         self.snapshot = self.folder / f"kernel-{self._mark}.snapshot"
         self.output = self.folder / f"kernel-{self._mark}.out"
         self._fd = -1
+        self._lock = threading.Lock()  # a session may be closed while a cell ends
 
     def open(self) -> None:
         """Make an empty output file for a new kernel."""
@@ -34,10 +36,11 @@ class SharedFiles:
 
     def close(self) -> None:
         """Remove the output file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            self.output.unlink(missing_ok=True)
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+                self.output.unlink(missing_ok=True)
 
     def unheard(self, heard: int, limit: int) -> str:
         """The end of the output, from where the kernel last told of it.
@@ -46,8 +49,9 @@ class SharedFiles:
             heard: Bytes from the beginning that are known already.
             limit: Bytes to give at the most.
         """
-        if self._fd < 0:
-            return ""
-        size = os.fstat(self._fd).st_size
-        begin = max(heard, size - limit)
-        return os.pread(self._fd, limit, begin).decode("utf-8", "replace") if size > begin else ""
+        with self._lock:
+            if self._fd < 0:
+                return ""
+            size = os.fstat(self._fd).st_size
+            begin = max(heard, size - limit)
+            return os.pread(self._fd, limit, begin).decode("utf-8", "replace") if size > begin else ""

@@ -45,6 +45,11 @@ def test_what_the_prompt_names_is_read(files: Files, tmp_path: Path) -> None:
     assert files.readable(tmp_path / "elsewhere" / "other.txt").read_text() == "b"
 
 
+def test_a_bare_name_in_the_prompt_is_a_path_of_the_project(files: Files, tmp_path: Path) -> None:
+    files.allow_from("train on it (data.txt), all of . and ..")
+    assert files.named == [tmp_path / "project" / "data.txt"]
+
+
 def test_missing_files_are_told(files: Files) -> None:
     with pytest.raises(ToolError, match="no file 'nothing'"):
         files.readable("nothing")

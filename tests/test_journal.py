@@ -40,3 +40,12 @@ def test_what_was_written_survives_kill_9(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert [e.payload["n"] for e in Journal(path).entries()] == list(range(20))
+
+
+def test_credentials_are_not_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    token = "hf_" + "a" * 30
+    journal.append("cell", {"code": f"login('{token}')", "parts": [{"pad": "tokenizer.pad_token = tokenizer.eos_token"}]})
+    (entry,) = journal.entries()
+    assert token.encode() not in (tmp_path / "j.sqlite").read_bytes() + (tmp_path / "j.sqlite-wal").read_bytes()
+    assert entry.payload["parts"][0]["pad"] == "tokenizer.pad_token = tokenizer.eos_token"

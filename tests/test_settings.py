@@ -52,3 +52,11 @@ def test_a_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_key_is_not_shown() -> None:
     assert "sk-secret" not in repr(Settings.load(api_key="sk-secret"))
+
+
+def test_lists_come_from_the_environment_as_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ML_INTERN_YES", "publish,destroy")
+    monkeypatch.setenv("ML_INTERN_DATA_DIRS", "/a/b:/c")
+    settings = Settings.load()
+    assert settings.yes == ["publish", "destroy"]
+    assert settings.data_dirs == [Path("/a/b"), Path("/c")]

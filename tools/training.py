@@ -83,7 +83,8 @@ def launch_training(
         ctx, method, model, dataset, config or {}, hardware, name, experiment, seed, timeout
     )
     status = ctx.jobs.submit(spec)
-    record_start(ctx.ledger, spec, status.id)
+    # The job's own words, not this call's: the key may have found one that was asked for before.
+    record_start(ctx.ledger, ctx.jobs.spec(status.id), status.id)
     return status
 
 

@@ -17,6 +17,7 @@ from ml_intern.errors import UsageError
 from ml_intern.events import Event, Notice
 from ml_intern.tooling import did_you_mean
 
+_TOOL_ERROR = "ToolError: "
 _ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt|Exit|Denied|Failed|Warning)\b.*$", re.M)
 
 
@@ -86,8 +87,12 @@ class PlaybookBrain(Brain):
         run = self._of_this_prompt(messages)
         played = sum(role_of(message) == "assistant" for message in run)
         if played and (wrong := _failure(run)):
+            where = f"cell {played} of the playbook {self.playbook.name!r}"
+            if wrong.startswith(_TOOL_ERROR):
+                # What a tool refuses is as a rule the person's to mend, and its message says how.
+                raise PlaybookFailed(f"{wrong.removeprefix(_TOOL_ERROR)}.", f"(In {where}.)")
             raise PlaybookFailed(
-                f"Cell {played} of the playbook {self.playbook.name!r} failed: {wrong}.",
+                f"{where.capitalize()} failed: {wrong}.",
                 "A playbook cannot mend its own cells; a language model can (--model).",
             )
         return answer(self._reply(played), Ending("stop", self.label), 0, 0)

@@ -26,7 +26,7 @@ from ml_intern.events import (
 OVER = frozenset({"succeeded", "failed", "cancelled"})
 _BARS = "▁▂▃▄▅▆▇█"
 # Metrics of the trainer's own bookkeeping say little about how a job does.
-_DULL = re.compile(r"epoch|learning_rate|grad_norm|runtime|per_second|flos|step|num_tokens|time")
+_DULL = re.compile(r"epoch|learning_rate|grad_norm|runtime|per_second|flos|step|tokens|time|train_loss")
 
 # Escape sequences (CSI, OSC, two-character ones), then every control character but tab, newline and return.
 _ESCAPES = re.compile(
@@ -106,6 +106,13 @@ class Board:
     def running_jobs(self) -> list[JobRow]:
         """Jobs that are not over."""
         return [row for row in self.jobs.values() if row.state not in OVER]
+
+    def repeats(self, event: ToolProgress) -> bool:
+        """Whether a call's progress says nothing that the line of a job does not say."""
+        before = self.progress.get(event.call)
+        return (before is not None and before.message == event.message) or any(
+            event.message.startswith(f"{job} ") for job in self.jobs
+        )
 
     def take(self, event: Event) -> bool:
         """Fold an event in; whether the state of a job or the verdict of an experiment is another one."""

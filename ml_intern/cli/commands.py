@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +17,7 @@ from ml_intern.durations import show_duration
 from ml_intern.errors import UsageError
 
 if TYPE_CHECKING:
+    from ml_intern.jobs.local import Jobs
     from ml_intern.jobs.model import JobStatus
     from ml_intern.ledger import Experiment
     from ml_intern.settings import Settings
@@ -172,7 +173,11 @@ def _settings(state: Path | None) -> Settings:
     return Settings.load(state=state)
 
 
-def _print_log(store: Any, job: str) -> None:
+def _print_log(store: Jobs, job: str) -> None:
+    from ml_intern.tooling import did_you_mean
+
+    if job not in (known := [status.id for status in store.list()]):
+        raise UsageError(f"There is no job {job!r}{did_you_mean(job, known)}.", "ml-intern jobs lists them.")
     offset, page = 0, store.logs(job)
     while page.text:
         click.echo(clean(page.text), nl=False)

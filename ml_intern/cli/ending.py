@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ml_intern.cli.board import clean, show_measured, show_number
 from ml_intern.durations import show_duration
 
 
-def ending(result: Mapping[str, Any], report: str = "") -> list[str]:
-    """Lines for people from the object that `--json` prints."""
+def ending(result: Mapping[str, Any], report: str = "", state: Path | None = None) -> list[str]:
+    """Lines for people.
+
+    Args:
+        result: The object that `--json` prints.
+        report: Where the report is, or why there is none.
+        state: The state folder, where a flag named one: the person then needs it again.
+    """
     lines = clean(result["answer"]).splitlines()
     if result["experiments"]:
         lines += ["", *_experiments(result["experiments"])]
     lines += [f"published  {item['type']} {item['repo']} {item['url']}" for item in result["published"]]
+    lines += _serve_again(result["published"], state)
     if report:
         lines.append(f"report     {report}")
     lines += [f"session    {result['session']} · {result['status']} · {_spent(result)}"]
@@ -49,6 +59,15 @@ def _experiments(rows: list[dict[str, Any]]) -> list[str]:
         if test:
             lines.append(f"{'':{widths[0]}}  sealed test: {show_measured(test)}")
     return lines
+
+
+def _serve_again(published: list[dict[str, Any]], state: Path | None) -> list[str]:
+    """The embedded Hub ends with the run; its addresses hold again once it is served on the same port."""
+    ports = {
+        url.port for item in published if (url := urlsplit(item["url"])).hostname in ("127.0.0.1", "::1")
+    }
+    where = f" --state {shlex.quote(str(state))}" if state else ""
+    return [f"serve it   ml-intern hub serve --port {port}{where}" for port in sorted(filter(None, ports))]
 
 
 def _spent(result: Mapping[str, Any]) -> str:

@@ -252,7 +252,10 @@ class LiveView:
 
     def _status(self, now: float) -> RenderableType:
         board = self.board
-        parts = [f"step {board.step}" if board.step else "the sandbox starts", show_duration(now - (board.began or now))]
+        parts = [
+            f"step {board.step}" if board.step else "the sandbox starts",
+            show_duration(now - (board.began or now)),
+        ]
         if board.output_tokens:
             parts.append(f"{board.input_tokens:,}+{board.output_tokens:,} tokens")
         if board.experiments:

@@ -109,10 +109,12 @@ class PlainView:
     def show(self, event: Event) -> None:
         """Take one event of the session."""
         with self._lock:
+            repeated = isinstance(event, ToolProgress) and self.board.repeats(event)
             moved = self.board.take(event)
             if not isinstance(event, CellOutput):
                 self._flush_output()
-            self._tell(event, moved)
+            if not repeated:
+                self._tell(event, moved)
 
     def say(self, text: str) -> None:
         """A line of the command line's own."""
@@ -213,7 +215,7 @@ class PlainView:
             self._line(margin + (line if self._verbose else shorten_line(line)))
 
     def _cut(self, text: str) -> str:
-        return text if self._verbose else shorten(text, 140)
+        return text if self._verbose else shorten(text, 100)
 
     def _due(self, what: str) -> bool:
         now = time.monotonic()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ml_intern.cli.ending import ending, failure
@@ -53,7 +54,7 @@ def run_prompt(prompt: str, given: dict[str, Any], face: Face) -> int:
             result = _drive(settings, prompt, view, face, out)
         finally:
             view.close()
-        _tell_result(result, face, out)
+        _tell_result(result, face, out, given.get("state"))
     return result.exit_code
 
 
@@ -139,12 +140,12 @@ def _only_ours_on_stdout(face: Face) -> Iterator[TextIO]:
         os.close(kept)
 
 
-def _tell_result(result: RunResult, face: Face, out: TextIO) -> None:
+def _tell_result(result: RunResult, face: Face, out: TextIO, state: Path | None) -> None:
     write = _writer(out)
     if face.as_json:
         write(json.dumps(result.to_json(), ensure_ascii=False, default=str))
     elif not face.quiet:
-        write("\n" + "\n".join(ending(result.to_json(), _report(result))))
+        write("\n" + "\n".join(ending(result.to_json(), _report(result), state)))
     elif result.answer:
         write(result.answer)
     if result.exit_code:

@@ -84,9 +84,16 @@ def _card(index: int, data: dict[str, Any], folder: Path) -> SessionCard:
         index=index,
         id=str(data.get("id") or folder.name),
         prompt=str(data.get("prompt", "")),
-        status=str(data.get("status") or "damaged"),
+        status=_status(data),
         model=str(data.get("model", "")),
         created=str(data.get("created", "")),
         exit_code=code if isinstance(code, int) else None,
         folder=folder,
     )
+
+
+def _status(data: dict[str, Any]) -> str:
+    """What the card says; a run whose process is gone has stopped, whatever its card says."""
+    status, pid = str(data.get("status") or "damaged"), data.get("pid")
+    gone = status == "running" and isinstance(pid, int) and not Path(f"/proc/{pid}").exists()
+    return "stopped" if gone and Path("/proc").exists() else status

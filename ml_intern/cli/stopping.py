@@ -50,8 +50,11 @@ class Stopper:
         self._before: dict[int, Any] = {}
         self._ending = threading.Lock()
         self._over = False
+        self._listening, self._bell = os.pipe()
+        os.set_blocking(self._bell, False)
 
     def __enter__(self) -> Stopper:
+        threading.Thread(target=self._listen, name="stop", daemon=True).start()
         if threading.current_thread() is threading.main_thread():
             self._before = {s: signal.signal(s, self._on_signal) for s in STOP_SIGNALS}
         return self
@@ -64,12 +67,22 @@ class Stopper:
         for number, handler in self._before.items():
             # After a stop only the last words are left; one Ctrl-C too many must not cut them off.
             signal.signal(number, signal.SIG_IGN if self._asked.is_set() else handler)
+        os.close(self._bell)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        # A handler runs between two lines of the main thread, which may hold any lock: threads do the work.
-        work = self._at_once if self._asked.is_set() else self._gently
-        self._asked.set()
-        threading.Thread(target=work, name="stop", daemon=True).start()
+        # A handler runs between two lines of the main thread, inside of any lock, and may be interrupted by
+        # the next one: it rings the bell and does nothing else. Starting a thread here can deadlock.
+        try:
+            os.write(self._bell, b"!")
+        except BlockingIOError:
+            pass
+
+    def _listen(self) -> None:
+        while os.read(self._listening, 1):
+            work = self._at_once if self._asked.is_set() else self._gently
+            self._asked.set()
+            threading.Thread(target=work, name="stop-work", daemon=True).start()
+        os.close(self._listening)
 
     def _gently(self) -> None:
         self._say("Interrupted: waiting for the cell to end. Ctrl-C again stops at once.")

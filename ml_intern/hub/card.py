@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from ml_intern.hub.claims import unresolved
-from ml_intern.hub.masking import mask
 from ml_intern.ledger import Experiment, Ledger, Measured
+from ml_intern.masking import mask
 
 __all__ = ["CardFacts", "line", "loose_words", "model_card", "table", "tidy", "unresolved"]
 
@@ -30,9 +30,11 @@ class CardFacts:
         parameters: Counted in the weights.
         config: The model's ``config.json``.
         lineage: Datasets, the newest first: id, rows, operation, source, sha256.
-        recipe: Name of the recipe that trained.
+        recipe: Name of the recipe that trained; empty when its code has changed since.
+        job_config: What the recipe was given.
         load: Command that loads the model.
         samples: What the model wrote when asked for nothing.
+        evals: Name of the evaluation, by split.
     """
 
     repo: str
@@ -41,8 +43,10 @@ class CardFacts:
     config: Mapping[str, Any] = field(default_factory=dict)
     lineage: Sequence[Mapping[str, Any]] = ()
     recipe: str = ""
+    job_config: Mapping[str, Any] = field(default_factory=dict)
     load: str = ""
     samples: Sequence[str] = ()
+    evals: Mapping[str, str] = field(default_factory=dict)
 
     def numbers(self) -> list[float]:
         """The values that come from here, with the level of the intervals."""
@@ -58,7 +62,7 @@ def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
     others = ledger.list()
     sections = [
         _what(experiment, facts),
-        _results(experiment),
+        _results(experiment, facts),
         _samples(facts),
         _method(experiment, ledger, facts),
         _data(experiment, facts),
@@ -83,7 +87,7 @@ def _front_matter(experiment: Experiment, facts: CardFacts) -> str:
     results = [
         {
             "task": {"type": "text-generation"},
-            "dataset": {"name": f"sealed {split} split", "type": "sealed", "split": split},
+            "dataset": {"name": facts.evals.get(split, "sealed"), "type": "sealed", "split": split},
             "metrics": [
                 {"type": name, "name": name, "value": _rounded(m.value)} for name, m in metrics.items()
             ],
@@ -115,9 +119,9 @@ def _what(experiment: Experiment, facts: CardFacts) -> str:
     return "\n\n".join(words)
 
 
-def _results(experiment: Experiment) -> str:
+def _results(experiment: Experiment, facts: CardFacts) -> str:
     rows = [
-        [name, split, _show(m.value), f"{_show(m.low)} to {_show(m.high)}", f"{m.n:,}", _better(m)]
+        [name, split, show(m.value), f"{show(m.low)} to {show(m.high)}", f"{m.n:,}", _better(m)]
         for split, metrics in (("test", experiment.test), ("dev", experiment.dev))
         for name, m in metrics.items()
     ]
@@ -131,7 +135,9 @@ def _results(experiment: Experiment) -> str:
         else "All decisions were made on the dev split, so these values are a little too good. "
         "No test split was scored."
     )
-    return f"## Results\n\n{measured}\n\n{told}"
+    names = " and ".join(f"`{name}`" for name in dict.fromkeys(facts.evals.values()))
+    where = f"Held-out items of {names}, which no cell and no training saw. " if names else ""
+    return f"## Results\n\n{measured}\n\n{where}{told}"
 
 
 def _samples(facts: CardFacts) -> str:
@@ -181,7 +187,7 @@ def _tried(experiment: Experiment, others: Sequence[Experiment], ledger: Ledger)
     rows = []
     for e in others:
         m = e.dev.get(metric)
-        value = f"{_show(m.value)} ({_show(m.low)} to {_show(m.high)})" if m else ""
+        value = f"{show(m.value)} ({show(m.low)} to {show(m.high)})" if m else ""
         mark = " (this model)" if e.id == experiment.id else ""
         rows.append(
             [
@@ -231,8 +237,9 @@ def _reproduce(experiment: Experiment, facts: CardFacts) -> str:
     ]
     if facts.recipe:
         lines.append(
-            f"Run the recipe `{facts.recipe}` with that configuration, that seed and the versions above:\n\n"
-            f"```\npython -m ml_intern.jobs.recipes.{facts.recipe} config.json\n```"
+            "`training` holds the recipe as it ran and its configuration. With the versions above, and the "
+            "rows of the newest dataset in `data.jsonl`:\n\n"
+            f"```\npython training/{facts.recipe}.py training/config.json\n```"
         )
     if experiment.code_hash:
         lines.append(f"Hash of the code that trained: `{experiment.code_hash}`.")
@@ -242,7 +249,7 @@ def _reproduce(experiment: Experiment, facts: CardFacts) -> str:
 def _limits(experiment: Experiment, facts: CardFacts) -> str:
     lines = [
         "- It was measured on the splits above and nothing else. Nobody looked at safety or at bias.",
-        "- The intervals are about the choice of test items. They say nothing about another seed.",
+        "- The intervals are about the choice of items, not about the luck of a seed.",
         "- The data went through the steps above and no others: personal data in the source is in the model.",
     ]
     if not experiment.test:
@@ -292,8 +299,12 @@ def _better(measured: Measured) -> str:
     return "higher" if measured.higher_is_better else "lower"
 
 
-def _show(value: float) -> str:
-    return f"{value:#.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+def show(value: float) -> str:
+    """A measured value with four digits."""
+    if abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    # Zeros that were measured are shown, but a share of 0.065 is not made longer than it is.
+    return f"{value:#.4g}" if abs(value) >= 1 else f"{value:.4g}"
 
 
 def _rounded(value: float) -> float:

@@ -9,11 +9,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 from pydantic import BaseModel
 
 from ml_intern.hub.client import Hub
 
 TIMEOUT_S = 900
+_ROOM = 1.5
 # What a process on this machine may need to start at all, and to reach the network.
 _KEPT = (
     "PATH LANG LC_ALL LD_LIBRARY_PATH SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE HTTP_PROXY HTTPS_PROXY "
@@ -31,6 +33,10 @@ class LoadedBack(BaseModel):
 
 def load_back(hub: Hub, repo: str, commit: str, timeout_s: float = TIMEOUT_S) -> LoadedBack:
     """Load a model of a Hub with `AutoModelForCausalLM.from_pretrained` in a child process."""
+    if _too_large(hub, repo, commit):
+        return LoadedBack(
+            ok=False, problem="it is too large for the free memory of this machine, so nobody tried"
+        )
     script = Path(__file__).with_name("verify.py")
     with tempfile.TemporaryDirectory(prefix="ml-intern-verify-") as home:
         kept = {k: os.environ[k] for k in _KEPT.split() if k in os.environ}
@@ -50,6 +56,14 @@ def load_back(hub: Hub, repo: str, commit: str, timeout_s: float = TIMEOUT_S) ->
         except subprocess.TimeoutExpired:
             return LoadedBack(ok=False, problem=f"loading took more than {timeout_s:g} seconds")
     return _read(done)
+
+
+def _too_large(hub: Hub, repo: str, commit: str) -> bool:
+    """Loading needs the weights once, with room for the libraries and the pass."""
+    with hub.reach(repo):
+        siblings = hub.api.model_info(repo, revision=commit, files_metadata=True).siblings or []
+    weights = sum(s.size or 0 for s in siblings if s.rfilename.endswith(".safetensors"))
+    return bool(weights * _ROOM > psutil.virtual_memory().available)
 
 
 def _read(done: subprocess.CompletedProcess[str]) -> LoadedBack:

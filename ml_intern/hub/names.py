@@ -23,12 +23,14 @@ class Problem(Exception):
     Args:
         code: Word that clients branch on, such as ``RepoNotFound``.
         message: One line for people.
+        commit: The commit in which something is missing, so that a client can remember that it is.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, commit: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.commit = commit
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ from ml_intern.hub.client import Hub
 from ml_intern.hub.names import Kind
 from ml_intern.hub.objects import write_atomic
 from ml_intern.hub.staging import parameters
+from ml_intern.jobs.launch import RECIPES
 from ml_intern.jobs.local import Jobs
+from ml_intern.jobs.record import recipe_hash
 from ml_intern.ledger import Experiment, Ledger
 
 SAMPLES = 5
+RECIPE_PARTS = ("_common.py",)
+PLACES = {"output_dir": "output", "checkpoint_dir": "checkpoints", "metrics_file": "metrics.jsonl"}
 
 
 class Intent(BaseModel):
@@ -87,16 +92,19 @@ def card_facts(
     ledger: Ledger,
 ) -> CardFacts:
     """What a card needs beside the ledger's row."""
-    seen = ledger.scores(experiment=experiment.id, split="dev")
-    methods = [jobs.spec(j).method for j in experiment.jobs if _model_of(jobs, j)]
+    seen = ledger.scores(experiment=experiment.id)
+    specs = [jobs.spec(j) for j in experiment.jobs if _model_of(jobs, j)]
+    known = [s for s in specs if recipe_hash(s.method) == experiment.code_hash]
     return CardFacts(
         repo=repo,
         session=session,
         parameters=parameters(staged),
         config=_config(staged),
         lineage=lineage(experiment, data),
-        recipe=methods[-1] if methods else "",
+        recipe=known[-1].method if known else "",
+        job_config=known[-1].config if known else {},
         load=load_command(hub, repo),
+        evals={s.split: s.eval for s in seen},
         samples=next((s.samples[:SAMPLES] for s in reversed(seen) if s.samples), []),
     )
 
@@ -112,10 +120,24 @@ def write_card(folder: Path, experiment: Experiment, ledger: Ledger, facts: Card
     if numbers := unresolved(text, ledger, facts.numbers()):
         raise ToolError(f"Not published: the card states {_listed(numbers)}, which is not in the ledger.")
     (folder / "README.md").write_text(text, encoding="utf-8")
+    if facts.recipe and facts.job_config:
+        _write_training(folder / "training", facts)
     (folder / "ml_intern.json").write_text(
         json.dumps(trail(experiment, ledger, facts), indent=2, ensure_ascii=False)
     )
     return text
+
+
+def _write_training(folder: Path, facts: CardFacts) -> None:
+    """The recipe as it ran, and its configuration with places that a stranger has."""
+    folder.mkdir()
+    for name in (f"{facts.recipe}.py", *RECIPE_PARTS):
+        shutil.copyfile(RECIPES / name, folder / name)
+    config = {**facts.job_config, "data": "data.jsonl", **PLACES}
+    if "model_ref" in config:
+        config["model"] = config["model_ref"]
+    text = json.dumps(tidy(config), indent=2, ensure_ascii=False)
+    (folder / "config.json").write_text(text, encoding="utf-8")
 
 
 def check_words(ledger: Ledger, known: Sequence[float]) -> None:

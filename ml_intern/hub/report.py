@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from ml_intern.hub import curves
-from ml_intern.hub.card import line, table
-from ml_intern.hub.masking import mask
+from ml_intern.hub.card import line, show, table
 from ml_intern.hub.objects import write_atomic
 from ml_intern.hub.pages import STYLE, markdown
 from ml_intern.jobs.metrics import rows as metric_rows
 from ml_intern.ledger import Comparison, Experiment, Ledger, Measured
+from ml_intern.masking import mask
 
 _TREE = "Tree of experiments"
 _CURVES = ("loss", "eval_loss", "grad_norm", "learning_rate", "reward", "entropy")
@@ -219,7 +219,7 @@ def _number(value: Any) -> TypeGuard[float]:
 
 
 def _show(m: Measured) -> str:
-    return f"{m.value:#.4g} ({m.low:#.4g} to {m.high:#.4g})"
+    return f"{show(m.value)} ({show(m.low)} to {show(m.high)})"
 
 
 def _duration(job: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ Without a token of its own it trusts whoever reaches it, so it listens on loopba
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import socket
 import threading
@@ -18,12 +17,9 @@ from ml_intern.errors import UsageError
 if TYPE_CHECKING:
     import uvicorn
     from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 PORT = 8765
 """Where ``ml-intern hub serve`` listens when nothing else is said."""
-_BODY_LIMIT = 32 * 2**20
 
 
 def build_app(root: Path, *, token: str | None = None, user: str = "local") -> Starlette:
@@ -35,15 +31,11 @@ def build_app(root: Path, *, token: str | None = None, user: str = "local") -> S
             to a loopback address.
         user: The name of the one user.
     """
-    from starlette.applications import Starlette
-    from starlette.routing import Route
-
+    from ml_intern.hub.app import make_app
     from ml_intern.hub.storage import Storage
     from ml_intern.hub.wire import Access
 
-    door = _Door(Storage(root), Access(user, token))
-    methods = ["GET", "HEAD", "POST", "PUT", "DELETE"]
-    return Starlette(routes=[Route("/{path:path}", door.answer, methods=methods)])
+    return make_app(Storage(root), Access(user, token))
 
 
 def serve(
@@ -132,97 +124,3 @@ def _server(app: Starlette) -> uvicorn.Server:
         app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3
     )
     return uvicorn.Server(config)
-
-
-class _Door:
-    """Where every request comes in."""
-
-    def __init__(self, storage: object, access: object) -> None:
-        from ml_intern.hub import discussions, pages, repos, transfer
-        from ml_intern.hub.storage import Storage
-        from ml_intern.hub.wire import Access
-
-        assert isinstance(storage, Storage) and isinstance(access, Access)
-        self.storage = storage
-        self.access = access
-        self.tables = [repos.routes, transfer.routes, discussions.routes, pages.routes]
-
-    async def answer(self, request: Request) -> Response:
-        """The response to a request; what went wrong in words and as a code."""
-        from ml_intern.hub.names import Problem
-        from ml_intern.hub.wire import problem_response
-
-        try:
-            self._check_source(request)
-            return await self._dispatch(request)
-        except Problem as problem:
-            response = problem_response(problem)
-            if notes := getattr(problem, "__notes__", []):
-                response.headers["X-Repo-Commit"] = notes[0]
-            return response
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            return problem_response(Problem("NoSpace", "The disk of this Hub is full."))
-
-    async def _dispatch(self, request: Request) -> Response:
-        from starlette.concurrency import run_in_threadpool
-
-        from ml_intern.hub import transfer
-        from ml_intern.hub.wire import open_request, raw_path
-
-        path = raw_path(request)
-        parts = path.strip("/").split("/")
-        if request.method == "PUT" and parts[0] == "lfs" and len(parts) == 2:
-            return await transfer.put_large(
-                self.storage, parts[1], dict(request.query_params), request.stream()
-            )
-        if request.method == "POST" and len(parts) == 6 and (parts[0], parts[4]) == ("api", "commit"):
-            from urllib.parse import unquote
-
-            names = {
-                "kinds": parts[1],
-                "ns": unquote(parts[2]),
-                "name": unquote(parts[3]),
-                "rev": unquote(parts[5]),
-            }
-            call = open_request(request, self.storage, self.access, names)
-            return await transfer.receive_commit(call, request.stream())
-        handler, names = self._find(request.method, path)
-        call = open_request(request, self.storage, self.access, names)
-        call.body = await _body(request)
-        return await run_in_threadpool(handler, call)
-
-    def _find(self, method: str, path: str):  # type: ignore[no-untyped-def]
-        from ml_intern.hub.names import Problem
-
-        for table in self.tables:
-            try:
-                return table.find(method, path)
-            except Problem:
-                continue
-        raise Problem("NotFound", f"This Hub does not serve {method} {path}.")
-
-    def _check_source(self, request: Request) -> None:
-        """An open Hub answers to its loopback names only: no web page may reach it through a browser."""
-        from ml_intern.hub.names import Problem
-
-        if self.access.token is not None:
-            return
-        host = request.headers.get("host", "")
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        origin = request.headers.get("origin")
-        if not is_loopback(name) or (origin and origin.partition("://")[2] != host):
-            raise Problem("Forbidden", "This Hub answers on its loopback address only.")
-
-
-async def _body(request: Request) -> bytes:
-    from ml_intern.hub.names import Problem
-
-    parts, size = [], 0
-    async for chunk in request.stream():
-        parts.append(chunk)
-        size += len(chunk)
-        if size > _BODY_LIMIT:
-            raise Problem("TooLarge", "The request is too large.")
-    return b"".join(parts)

@@ -21,7 +21,7 @@ from ml_intern.hub.names import Problem, file_path
 from ml_intern.hub.objects import Entry
 from ml_intern.hub.repository import Add, Delete, Operation, Repo
 from ml_intern.hub.storage import Storage
-from ml_intern.hub.wire import Call, Routes, number
+from ml_intern.hub.wire import Call, Routes, number, size_of
 
 routes = Routes()
 REGULAR_LIMIT = 10 * 2**20
@@ -33,19 +33,19 @@ _UPLOAD_S = 6 * 3600
 def preupload(call: Call) -> Response:
     """Which files travel inside the commit, and which ahead of it."""
     repo = call.repo(write=True)
-    commit = repo.commit(call.path["rev"])
-    patterns = _large_patterns(repo, commit.files.get(".gitattributes"))
+    state = repo.commit(call.path["rev"])
+    patterns = _large_patterns(repo, state.files.get(".gitattributes"))
     answer = []
-    for file in call.json().get("files", []):
-        path, size = file_path(str(file.get("path", ""))), int(file.get("size", 0))
+    for file in call.rows("files"):
+        path, size = file_path(str(file.get("path", ""))), size_of(file)
         large = bool(size) and (
-            size > REGULAR_LIMIT or _matches(path, patterns) or _binary(file.get("sample", ""))
+            size > REGULAR_LIMIT or _matches(path, patterns) or _binary(str(file.get("sample", "")))
         )
-        here = commit.files.get(path)
+        here = state.files.get(path)
         known = here.etag if here and here.lfs == large else None
         mode = "lfs" if large else "regular"
         answer.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": known})
-    return JSONResponse({"files": answer, "commitOid": commit.oid})
+    return JSONResponse({"files": answer, "commitOid": state.oid})
 
 
 @routes.add("POST /{ns}/{name}/info/lfs/objects/batch")
@@ -56,9 +56,7 @@ def batch(call: Call) -> Response:
     body = call.json()
     if body.get("operation") != "upload":
         raise Problem("BadRequest", "Only uploads go through this address; download from 'resolve'.")
-    objects = [
-        _upload_action(call, str(o.get("oid", "")), int(o.get("size", 0))) for o in body.get("objects", [])
-    ]
+    objects = [_upload_action(call, str(o.get("oid", "")), size_of(o)) for o in call.rows("objects")]
     return JSONResponse({"transfer": "basic", "objects": objects}, media_type="application/vnd.git-lfs+json")
 
 
@@ -80,17 +78,14 @@ def verify(call: Call) -> Response:
 def resolve(call: Call) -> Response:
     """A file's bytes. Ranges are FileResponse's work."""
     repo = call.repo()
-    commit = repo.commit(call.path["rev"])
+    state = repo.commit(call.path["rev"])
     path = call.path["path"]
-    entry = commit.files.get(path)
+    entry = state.files.get(path)
     if entry is None:
-        problem = Problem(
-            "EntryNotFound", f"There is no file {path!r} in {repo.name.id} at {call.path['rev']}."
-        )
-        problem.add_note(commit.oid)
-        raise problem
+        where = f"{repo.name.id} at {call.path['rev']}"
+        raise Problem("EntryNotFound", f"There is no file {path!r} in {where}.", state.oid)
     headers = {
-        "X-Repo-Commit": commit.oid,
+        "X-Repo-Commit": state.oid,
         "ETag": f'"{entry.etag}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-cache",
@@ -106,12 +101,13 @@ def resolve(call: Call) -> Response:
     return FileResponse(repo.path_of(entry), headers=headers, media_type=kind)
 
 
-async def put_large(
-    storage: Storage, oid: str, query: dict[str, str], chunks: AsyncIterator[bytes]
-) -> Response:
+@routes.stream("PUT /lfs/{oid}")
+async def put_large(call: Call, chunks: AsyncIterator[bytes]) -> Response:
     """Receive a large file. The signed address is the permission: clients send no token here."""
-    size, until = number(query.get("size", ""), 0), number(query.get("until", ""), 0)
-    if not hmac.compare_digest(_sign(storage, oid, size, until), query.get("sig", "")) or until < time.time():
+    storage, oid = call.storage, call.path["oid"]
+    size, until = number(call.one("size"), 0), number(call.one("until"), 0)
+    signed = hmac.compare_digest(_sign(storage, oid, size, until).encode(), call.one("sig").encode())
+    if not signed or until < time.time():
         raise Problem("Forbidden", "This upload address is not valid, or no longer.")
     with storage.objects.writer() as writer:
         async for chunk in chunks:
@@ -124,6 +120,7 @@ async def put_large(
     return Response(headers={"ETag": f'"{oid}"'})
 
 
+@routes.stream("POST /api/{kinds}/{ns}/{name}/commit/{rev}")
 async def receive_commit(call: Call, chunks: AsyncIterator[bytes]) -> Response:
     """Make a commit of a stream of operations, one JSON object a line."""
     await run_in_threadpool(call.repo, write=True)
@@ -147,13 +144,13 @@ def _push(call: Call, header: dict[str, Any], operations: list[Operation]) -> Re
     answer: dict[str, Any] = {"success": True}
     if call.one("create_pr") in ("1", "true"):
         number_ = discussions.open_one(repo, user, title, text, pull=True, base=repo.head(parent or revision))
-        commit = repo.push(f"refs/pr/{number_}", operations, title, text, user, None)
-        discussions.note_commit(repo, number_, user, commit)
+        made = repo.push(f"refs/pr/{number_}", operations, title, text, user, None)
+        discussions.note_commit(repo, number_, user, made)
         answer["pullRequestUrl"] = f"{call.base}/{repo.name.path}/discussions/{number_}"
     else:
-        commit = repo.push(revision, operations, title, text, user, parent)
-    url = f"{call.base}/{repo.name.path}/commit/{commit.oid}"
-    return JSONResponse({**answer, "commitOid": commit.oid, "commitUrl": url, "hookOutput": ""})
+        made = repo.push(revision, operations, title, text, user, parent)
+    url = f"{call.base}/{repo.name.path}/commit/{made.oid}"
+    return JSONResponse({**answer, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""})
 
 
 def _operation(storage: Storage, key: str, value: dict[str, Any]) -> Operation:

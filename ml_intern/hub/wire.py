@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
@@ -104,6 +104,13 @@ class Call:
             raise Problem("BadRequest", "The body is not a JSON object.")
         return found
 
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """A list of objects in the body."""
+        found = self.json().get(name, [])
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise Problem("BadRequest", f"{name!r} is not a list of objects.")
+        return found
+
     def need_user(self) -> str:
         """Who asks; anonymous readers are turned away."""
         if self.user is None:
@@ -141,37 +148,52 @@ class Call:
 
 
 Handler = Callable[[Call], Response]
+StreamHandler = Callable[[Call, AsyncIterator[bytes]], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """A handler and its address. One that streams reads the body itself: it may be larger than memory."""
+
+    method: str
+    segments: list[str]
+    handler: Handler | None = None
+    streams: StreamHandler | None = None
 
 
 class Routes:
     """A table of addresses. ``{x}`` takes one segment, ``{x*}`` what is left; ``%2F`` splits none."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[str, list[str], Handler]] = []
+        self._rows: list[Entrance] = []
 
     def add(self, where: str) -> Callable[[Handler], Handler]:
         """Declare the handler of ``METHOD /address``."""
 
         def declare(handler: Handler) -> Handler:
-            method, _, address = where.partition(" ")
-            self._rows.append((method, address.strip("/").split("/"), handler))
+            self._rows.append(Entrance(*_address(where), handler=handler))
             return handler
 
         return declare
 
-    def find(self, method: str, raw_path: str) -> tuple[Handler, dict[str, str]]:
-        """The handler of a request and the names in its address.
+    def stream(self, where: str) -> Callable[[StreamHandler], StreamHandler]:
+        """Declare a handler that reads the body as it comes."""
 
-        Raises:
-            Problem: ``NotFound``.
-        """
+        def declare(handler: StreamHandler) -> StreamHandler:
+            self._rows.append(Entrance(*_address(where), streams=handler))
+            return handler
+
+        return declare
+
+    def find(self, method: str, raw_path: str) -> tuple[Entrance, dict[str, str]] | None:
+        """Where a request goes, and the names in its address."""
         segments = [unquote(s) for s in raw_path.strip("/").split("/")]
-        for wanted, pattern, handler in self._rows:
-            if wanted == method or (wanted == "GET" and method == "HEAD"):
-                found = _match(pattern, segments)
+        for row in self._rows:
+            if row.method == method or (row.method == "GET" and method == "HEAD"):
+                found = _match(row.segments, segments)
                 if found is not None:
-                    return handler, found
-        raise Problem("NotFound", f"This Hub does not serve {method} {raw_path}.")
+                    return row, found
+        return None
 
 
 def problem_response(problem: Problem) -> Response:
@@ -181,12 +203,22 @@ def problem_response(problem: Problem) -> Response:
     headers = {"X-Error-Message": message}
     if problem.code in _NAMED:
         headers["X-Error-Code"] = problem.code
+    if problem.commit:
+        headers["X-Repo-Commit"] = problem.commit
     return JSONResponse({"error": problem.message}, status, headers)
 
 
 def number(text: str, default: int) -> int:
     """A whole number of a query, not below zero."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else default
+
+
+def size_of(row: Mapping[str, Any]) -> int:
+    """The ``size`` of a file that a client announces."""
+    size = row.get("size", 0)
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**53:
+        raise Problem("BadRequest", f"{size!r} is not a size in bytes.")
+    return size
 
 
 def open_request(request: Request, storage: Storage, access: Access, path: Mapping[str, str]) -> Call:
@@ -210,6 +242,11 @@ def raw_path(request: Request) -> str:
     """The path as it was sent, still quoted."""
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
     return raw.decode("latin-1").partition("?")[0]
+
+
+def _address(where: str) -> tuple[str, list[str]]:
+    method, _, address = where.partition(" ")
+    return method, address.strip("/").split("/")
 
 
 def _match(pattern: list[str], segments: list[str]) -> dict[str, str] | None:

@@ -26,7 +26,7 @@ from ml_intern.events import Event, JobChanged
 from ml_intern.jobs import metrics as reading
 from ml_intern.jobs.launch import end_marked, first_status, launch_plan, make_folder, recipes
 from ml_intern.jobs.model import FINISHED, Failure, JobSpec, JobStatus, LogPage
-from ml_intern.jobs.slots import try_lock
+from ml_intern.jobs.slots import is_locked, try_lock
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import did_you_mean
@@ -57,6 +57,7 @@ class Jobs:
         self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
         self._newest: dict[str, tuple[int, dict[str, Any]]] = {}
         self._guard = threading.RLock()
+        self._inside = False
 
     # What is asked
 
@@ -233,7 +234,7 @@ class Jobs:
         folder, spec = self.folder / job, self.spec(job)
         plan = launch_plan(folder, spec, self.sandbox, self.settings)
         (folder / "launch.json").write_text(json.dumps(plan, indent=1))
-        lock = try_lock(folder / "alive")
+        lock = _lock_soon(folder / "alive")
         if lock is None:
             return  # Its supervisor lives already.
         with (folder / "supervisor.log").open("ab") as errors:
@@ -257,9 +258,17 @@ class Jobs:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One at a time, across threads and processes: two calls with one key make one job."""
-        with self._guard, (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        with self._guard:
+            if self._inside:  # This thread holds it already.
+                yield
+                return
+            with (self.folder / ".lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._inside = True
+                try:
+                    yield
+                finally:
+                    self._inside = False
 
     def _ids(self) -> builtins.list[str]:
         return [p.parent.name for p in self.folder.glob("[!.]*/spec.json")]
@@ -284,11 +293,7 @@ class Jobs:
         fresh.replace(path)
 
     def _alive(self, job: str) -> bool:
-        lock = try_lock(self.folder / job / "alive")
-        if lock is None:
-            return True
-        os.close(lock)
-        return False
+        return is_locked(self.folder / job / "alive")
 
     def _mark_lost(self, job: str) -> dict[str, Any]:
         """The supervisor is gone without a word: a reboot, or kill -9 on it. End what it may have left."""
@@ -318,6 +323,16 @@ class Jobs:
         self.emit(
             JobChanged(status.id, status.name, status.state, status.step, status.total_steps, status.metrics)
         )
+
+
+def _lock_soon(path: Path) -> int | None:
+    """Lock a file that others may be looking at: a look lasts microseconds, a supervisor much longer."""
+    for _ in range(50):
+        lock = try_lock(path)
+        if lock is not None:
+            return lock
+        time.sleep(0.01)
+    return None
 
 
 def _whole_characters(data: bytes) -> bytes:

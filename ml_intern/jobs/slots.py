@@ -24,6 +24,18 @@ def try_lock(path: Path) -> int | None:
     return descriptor
 
 
+def is_locked(path: Path) -> bool:
+    """Does somebody hold the lock? The look itself shares the lock for a moment with other looks."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class Queue:
     """One waiting place for a slot.
 
@@ -39,7 +51,10 @@ class Queue:
         self._tickets = folder / "queue"
         self._tickets.mkdir(parents=True, exist_ok=True)
         self._ticket = self._tickets / f"{time.time_ns():020d}-{os.getpid()}"
-        self._place: int | None = try_lock(self._ticket)
+        # Locked before it has its name: whoever finds a ticket without a lock takes its owner for dead.
+        fresh = folder / f"ticket-{self._ticket.name}"
+        self._place: int | None = try_lock(fresh)
+        fresh.rename(self._ticket)
 
     def try_enter(self) -> bool:
         """Take a slot if one is free and nobody has waited longer."""

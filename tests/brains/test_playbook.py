@@ -177,7 +177,7 @@ def test_prose_is_said_and_the_reply_costs_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("observation", "line"),
     [
-        ("Traceback\n  File\nToolError: no such file x", "ToolError: no such file x"),
+        ("Traceback\n  File\nKeyError: 'x'", "KeyError: 'x'"),
         ("out\nValueError: bad\nVariables: x: int", "ValueError: bad"),
         ("something else", "something else"),
         ("", CELL_FAILED.rstrip(".")),
@@ -191,6 +191,15 @@ def test_a_cell_that_failed_ends_the_playbook(folder: Path, observation: str, li
         cell(brain, ("user", "train a.txt"), ("assistant", "x"), ("user", seen))
     assert f"Cell 1 of the playbook 'drill' failed: {line}." in caught.value.message
     assert caught.value.exit_code == 1
+
+
+def test_what_a_tool_refused_is_told_in_the_tools_own_words(folder: Path) -> None:
+    brain = brain_of(folder)
+    brain.prepare("train a.txt")
+    seen = f"Observation of step 1:\n{CELL_FAILED}\nTraceback\n  File\nToolError: no such file x."
+    with pytest.raises(PlaybookFailed) as caught:
+        cell(brain, ("user", "train a.txt"), ("assistant", "x"), ("user", seen))
+    assert caught.value.message == "no such file x." and "cell 1" in caught.value.hint
 
 
 def test_only_the_newest_observation_counts_and_only_its_beginning(folder: Path) -> None:

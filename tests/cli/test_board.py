@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ml_intern.cli.board import Board, clean, excerpt, prose, show_arguments, show_number, sparkline
-from ml_intern.events import JobChanged
+from ml_intern.events import JobChanged, ToolProgress
 
 
 def running(step: int, at: float, **metrics: float) -> JobChanged:
@@ -34,6 +34,16 @@ def test_newest_metrics_begin_with_the_loss_and_leave_bookkeeping_out() -> None:
     board = Board()
     board.take(running(1, 1.0, learning_rate=0.1, epoch=1.0, accuracy=0.51234, loss=2.0, train_runtime=3.0))
     assert board.jobs["job-1"].headline() == "loss 2 · accuracy 0.5123"
+
+
+def test_progress_that_a_job_line_tells_is_not_told_twice() -> None:
+    board = Board()
+    board.take(running(1, 1.0))
+    assert board.repeats(ToolProgress("call-1", "job-1 1/100 loss 3.2", 0.01))
+    other = ToolProgress("call-1", "writing the card", 0.5)
+    assert not board.repeats(other)
+    board.take(other)
+    assert board.repeats(ToolProgress("call-1", "writing the card", 0.6))
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_jobs(tmp_path: Path, state: Path) -> None:
     assert "has no jobs" in command(tmp_path, "jobs", "2", *where).stdout
     assert command(tmp_path, "jobs", "--log", "baseline-1", *where).stdout == "first\nlast\n"
     wrong = command(tmp_path, "jobs", "--log", "baselin-1", *where)
-    assert wrong.returncode != 0 and "did you mean 'baseline-1'" in wrong.stderr
+    assert wrong.returncode == 2 and "did you mean 'baseline-1'" in wrong.stderr
 
 
 def test_experiments(tmp_path: Path, state: Path) -> None:

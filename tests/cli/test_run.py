@@ -27,6 +27,12 @@ def test_plain_view_tells_the_whole_run(tmp_path: Path) -> None:
     assert done.stdout.rstrip().splitlines()[-1].startswith("session    20260101-120000-abcd · done")
 
 
+def test_the_end_says_how_to_reach_the_model_again(tmp_path: Path) -> None:
+    state = tmp_path / "my state"
+    done = double(tmp_path, "training", "train it", "--state", str(state))
+    assert f"ml-intern hub serve --port 8765 --state '{state}'" in done.stdout
+
+
 def test_verbose_shows_whole_cells(tmp_path: Path) -> None:
     assert "x20 = 20" in double(tmp_path, "training", "train it", "-v").stdout
 

@@ -142,7 +142,7 @@ def test_ctrl_c_twice_still_gives_one_json_object(tmp_path: Path) -> None:
 
 
 def test_one_ctrl_c_too_many_does_not_cut_the_end_off(tmp_path: Path) -> None:
-    code, out, _ = stopped(tmp_path, "interrupt", [signal.SIGINT] * 4, "--json", gap=0.0)
+    code, out, _ = stopped(tmp_path, "interrupt", [signal.SIGINT] * 20, "--json", gap=0.0)
     assert code == 130 and json.loads(out)["status"] == "interrupted"
 
 

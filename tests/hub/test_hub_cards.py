@@ -13,9 +13,9 @@ from huggingface_hub import ModelCard
 from ml_intern.hub.card import CardFacts, loose_words, model_card, tidy
 from ml_intern.hub.claims import unresolved
 from ml_intern.hub.curves import interval_chart, line_chart, tree
-from ml_intern.hub.masking import mask
 from ml_intern.hub.report import write_report
 from ml_intern.ledger import Comparison, Ledger, Measured, Scores
+from ml_intern.masking import mask
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -118,7 +118,7 @@ def test_a_card_tells_what_matters(ledger: Ledger, facts: CardFacts) -> None:
         "difference -1.356",
         "16.7 seconds",
         "torch ",
-        "python -m ml_intern.jobs.recipes.pretrain",
+        "python training/pretrain.py training/config.json",
         "## Limits",
     ):
         assert words in text, words

@@ -250,7 +250,8 @@ class TestWithAToken:
 def test_an_open_hub_stays_on_loopback(root: Path) -> None:
     with pytest.raises(UsageError, match="token"):
         serve(root, "0.0.0.0", 0)
-    assert [is_loopback(h) for h in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "10.0.0.1", "hub.example")] == [
+    hosts = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "10.0.0.1", "hub.example")
+    assert [is_loopback(h) for h in hosts] == [
         True, True, True, False, False, False,
     ]  # fmt: skip
 

@@ -15,21 +15,25 @@ TRACE = """Traceback (most recent call last):
 """
 
 
+def trace(error: str) -> str:
+    return TRACE.format(error=error)
+
+
 @pytest.mark.parametrize(
     ("log", "code", "kind"),
     [
-        (TRACE.format(error="torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"), 1, "out_of_memory"),
-        (TRACE.format(error="RuntimeError: DefaultCPUAllocator: can't allocate memory"), 1, "out_of_memory"),
+        (trace("torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB"), 1, "out_of_memory"),
+        (trace("RuntimeError: DefaultCPUAllocator: can't allocate memory"), 1, "out_of_memory"),
         ("MemoryError\n", 1, "out_of_memory"),
-        (TRACE.format(error="RuntimeError: PytorchStreamWriter failed: unexpected pos 64 vs 0"), 1, "disk_full"),
-        (TRACE.format(error="OSError: [Errno 28] No space left on device"), 1, "disk_full"),
-        (TRACE.format(error="FloatingPointError: loss is nan at step 30"), 1, "nan"),
-        (TRACE.format(error="TypeError: SFTConfig.__init__() got an unexpected keyword argument 'x'"), 1, "bad_config"),
-        (TRACE.format(error="IndexError: index out of range in self"), 1, "bad_config"),
-        (TRACE.format(error="ValueError: num_samples should be a positive integer value, but got num_samples=0"), 1, "bad_data"),
+        (trace("RuntimeError: Writer failed: unexpected pos 64 vs 0"), 1, "disk_full"),
+        (trace("OSError: [Errno 28] No space left on device"), 1, "disk_full"),
+        (trace("FloatingPointError: loss is nan at step 30"), 1, "nan"),
+        (trace("TypeError: __init__() got an unexpected keyword argument 'x'"), 1, "bad_config"),
+        (trace("IndexError: index out of range in self"), 1, "bad_config"),
+        (trace("ValueError: num_samples should be a positive integer, but got num_samples=0"), 1, "bad_data"),
         ("bad_data: data.jsonl line 3 is not JSON: oh.\n", 1, "bad_data"),
         ("bad_config: The size 'x' is not understood.\n", 1, "bad_config"),
-        (TRACE.format(error="ValueError: something of mine"), 1, "code_error"),
+        (trace("ValueError: something of mine"), 1, "code_error"),
         ("working on nan values\n", -9, "killed"),
         ("", 137, "killed"),
         ("", 3, "code_error"),
@@ -46,7 +50,7 @@ def test_numbers_and_words_in_messages_do_not_change_the_class():
 
 
 def test_the_line_is_the_users_own_where_there_is_one():
-    assert classify(TRACE.format(error="ValueError: x"), 1)["line"] == "train.py:12: trainer.train()"
+    assert classify(trace("ValueError: x"), 1)["line"] == "train.py:12: trainer.train()"
 
 
 def test_a_syntax_error_names_its_line():
@@ -67,5 +71,5 @@ def test_a_killed_job_names_the_signal_and_the_likely_cause():
 
 
 def test_the_evidence_is_bounded():
-    failure = classify("\n".join("x" * 10_000 for _ in range(1000)), 1)
+    failure = classify("\n".join("x" * 1000 for _ in range(60)), 1)
     assert len(failure["last_lines"]) == 15 and max(map(len, failure["last_lines"])) <= 400

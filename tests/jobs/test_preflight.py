@@ -108,7 +108,9 @@ def test_a_model_folder_needs_a_tokenizer_and_a_template_for_conversations(tmp_p
     (tmp_path / "config.json").write_text("{}")
     assert "no tokenizer" in refusal(preflight.check_model_folder, tmp_path, ["text"])
     (tmp_path / "tokenizer.json").write_text("{}")
-    assert preflight.check_model_folder(tmp_path, ["text"]) == ["The model has no pad token; its end token pads."]
+    assert preflight.check_model_folder(tmp_path, ["text"]) == [
+        "The model has no pad token; its end token pads."
+    ]
     assert "chat template" in refusal(preflight.check_model_folder, tmp_path, ["messages"])
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
     preflight.check_model_folder(tmp_path, ["messages"])

@@ -18,6 +18,8 @@ from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.tools import hub as tools
+from ml_intern.tools.jobs import wait_for_job
+from ml_intern.tools.training import launch_training
 
 SESSION = "20261121-001659-ab12"
 MAKE_MODEL = """
@@ -140,6 +142,41 @@ def test_a_model_is_published_once_and_loads_for_everybody(
     typed = f"PATH={Path(sys.executable).parent}:$PATH; {found.load}"
     loaded = subprocess.run(["bash", "-c", typed], env=env, capture_output=True, text=True, check=False)
     assert "LlamaForCausalLM" in loaded.stdout, loaded.stderr
+
+
+@pytest.mark.slow
+def test_what_a_card_says_can_be_done_again(services: Services, call: Callable[..., ToolContext]) -> None:
+    rows = [{"text": f"x{i} = {i} + {i % 7}"} for i in range(400)]
+    services.datasets.save("sums", rows, lineage())
+    experiment = services.ledger.start("it learns", "a first try", seed=5).id
+    size = {
+        "config": {"model_type": "llama", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    }
+    job = launch_training(
+        call("train"),
+        "pretrain",
+        {**size, "tokenizer": {"vocab_size": 280}},
+        "sums",
+        {"max_steps": 5, "learning_rate": 3e-3},
+        experiment=experiment,
+        seed=5,
+    )
+    wait_for_job(call("wait"), job.id)
+    found = tools.publish_model(call("publish"), experiment, "sums")
+    card = Path(found.card).read_text()
+    assert (
+        "| `learning_rate` | 0.003 |" in card and "sums@1" in card and "python training/pretrain.py" in card
+    )
+
+    with services.hub.reach():
+        copy = Path(services.hub.api.snapshot_download(found.repo, local_dir=services.folder / "copy"))
+    assert str(services.folder) not in (copy / "training" / "config.json").read_text()
+    (copy / "data.jsonl").write_bytes(services.datasets.path("sums").read_bytes())
+    argv = [sys.executable, "training/pretrain.py", "training/config.json"]
+    done = subprocess.run(argv, cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    again = copy / "output" / "model" / "model.safetensors"
+    assert again.read_bytes() == (copy / "model.safetensors").read_bytes()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "datasets", "peft", "numpy")
-CHECKPOINT_FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
 
 
 def wrong(kind: str, message: str) -> SystemExit:
@@ -104,21 +105,24 @@ def last_whole_checkpoint(folder: Path) -> str | None:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    if not all((checkpoint / name).exists() for name in CHECKPOINT_FILES):
+    weights = set(checkpoint.glob("*.safetensors"))
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+        for index in checkpoint.glob("*.safetensors.index.json"):
+            weights |= {checkpoint / name for name in json.loads(index.read_text())["weight_map"].values()}
+        complete = all(_has_all_tensors(file) for file in weights)
+    except (OSError, ValueError):
         return False
-    weights = checkpoint / "model.safetensors"
-    with weights.open("rb") as file:
-        # The format begins with the header's length and the header, which names where each tensor ends.
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(length))
-            json.loads((checkpoint / "trainer_state.json").read_text())
-        except ValueError:
-            return False
-    end = max(
-        (entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0
-    )
-    return weights.stat().st_size == 8 + length + end
+    return bool(weights) and complete and all((checkpoint / name).exists() for name in CHECKPOINT_FILES)
+
+
+def _has_all_tensors(file: Path) -> bool:
+    """The format begins with the header's length and the header, which names where each tensor ends."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return file.stat().st_size == 8 + length + max(ends, default=0)
 
 
 def metrics_callback(path: Path) -> Any:
@@ -207,6 +211,8 @@ def base_fields(config: dict[str, Any]) -> dict[str, Any]:
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """Save beside and rename, so that the folder is whole or not there."""
     fresh = folder.with_name(folder.name + ".new")
+    for left in (fresh, folder):  # What a run that was killed right here has left.
+        shutil.rmtree(left, ignore_errors=True)
     model.save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
     fresh.rename(folder)

@@ -286,12 +286,13 @@ def main(config: dict[str, Any]) -> None:
     model, tokenizer, start, ends = load(config["model"])
     batch = config.get("batch_size") or (256 if model.num_parameters() < 5e7 else 32)
     output = Path(config["output_dir"])
-    steps = 0
+    before = 0
 
     def tell(done: int, total: int) -> None:
-        nonlocal steps
-        steps += 1
-        row = {"step": steps, "time": round(time.time(), 3), "done": done, "of": total}
+        """One line a batch; items count as steps, those of earlier tasks too."""
+        nonlocal before
+        row = {"step": before + done, "total_steps": before + total, "time": round(time.time(), 3)}
+        before += total if done == total else 0
         with Path(config["metrics_file"]).open("a") as file:
             file.write(json.dumps(row) + "\n")
 

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _common import (  # type: ignore[import-not-found]
+from _common import (
     base_fields,
     check_finished,
     last_whole_checkpoint,

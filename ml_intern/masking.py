@@ -1,8 +1,10 @@
-"""Credentials in a text, hidden before the text leaves the machine."""
+"""Credentials in a text, hidden before the text is shown, stored or sent."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _SECRETS = (
     re.compile(r"\bhf_[A-Za-z0-9]{16,}"),
@@ -22,3 +24,14 @@ def mask(text: str) -> str:
     for pattern in _SECRETS:
         text = pattern.sub("[hidden]", text)
     return text
+
+
+def mask_all(value: Any) -> Any:
+    """The same for every text inside of lists and dicts."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {key: mask_all(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_all(item) for item in value]
+    return value
