@@ -1,7 +1,7 @@
 """What a step costs beside the language model: ours against a bare smolagents `CodeAgent`, in one run.
 
-The same scripted replies go to both. Ours runs the cells in a kernel of its own process, validates, journals and
-emits events; the bare agent runs them in its own interpreter in the same process and keeps nothing.
+The same scripted replies go to both. Ours runs the cells in a kernel of its own process, validates, journals
+and emits events; the bare agent runs them in its own interpreter in the same process and keeps nothing.
 
     python benchmarks/step_overhead.py [--steps 10 50 200 500] [--sandbox none]
 """
@@ -31,7 +31,8 @@ def characters(messages: list[Any]) -> int:
     total = 0
     for message in messages:
         content = message.content
-        total += len(content) if isinstance(content, str) else sum(len(part.get("text", "")) for part in content or [])
+        parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content or []]
+        total += sum(map(len, parts))
     return total
 
 
@@ -88,7 +89,9 @@ def run_bare(script: Any, steps: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 50, 200, 500])
     parser.add_argument("--sandbox", default="none", choices=["none", "local"])
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
@@ -105,7 +108,7 @@ def main() -> None:
 
 
 def measure(kind: str, steps: int, sandbox: str) -> dict[str, float]:
-    """A process of its own for each, so that memory is its own too; imports count in neither's steps alone."""
+    """A process of its own for each, so that memory is its own too; imports count in both."""
     command = [sys.executable, __file__, "--sandbox", sandbox, "--one", kind, str(steps)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, float] = json.loads(printed.splitlines()[-1])

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ml_intern.api import MLIntern, RunResult
+    from ml_intern.api import MLIntern
     from ml_intern.errors import ToolError
+    from ml_intern.result import RunResult
     from ml_intern.settings import Settings
     from ml_intern.tooling import tool
 
@@ -19,7 +20,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "MLIntern": "api",
-    "RunResult": "api",
+    "RunResult": "result",
     "Settings": "settings",
     "ToolError": "errors",
     "tool": "tooling",

@@ -3,97 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.events import Event
 from ml_intern.settings import Settings
 
 if TYPE_CHECKING:
-    from ml_intern.ledger import Experiment
+    from ml_intern.result import RunResult
     from ml_intern.router import Approver
-    from ml_intern.session import Session
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What came of a run.
-
-    Attributes:
-        session: Id of the session, for ``ml-intern report`` and the like.
-        status: ``done``, ``failed``, ``limit``, ``denied``, ``no_brain`` or ``interrupted``.
-        answer: The final answer.
-        exit_code: As the command line would exit.
-        steps: Cells that ran.
-        tokens: ``input`` and ``output``, as the provider counted them.
-        cost: Dollars.
-        budget: Spent and ceiling by unit.
-        experiments: The rows of the ledger.
-        best: The best experiment, or None.
-        jobs: Ids, names and states.
-        published: Repositories with their URLs.
-        errors: What went wrong, a line each.
-        folder: The session's folder.
-    """
-
-    session: str
-    status: str
-    answer: str
-    exit_code: int
-    steps: int
-    tokens: dict[str, int]
-    cost: float
-    budget: dict[str, dict[str, float | None]]
-    experiments: list[Experiment]
-    best: Experiment | None
-    jobs: list[dict[str, str]]
-    published: list[dict[str, str]]
-    errors: list[str]
-    folder: Path = field(repr=False)
-
-    @classmethod
-    def of(cls, session: Session) -> RunResult:
-        """Collect the result of a session that has run."""
-        finished, agent, services = session.finished, session.agent, session.services
-        return cls(
-            session=session.id,
-            status=finished.status if finished else "running",
-            answer=finished.answer if finished else "",
-            exit_code=finished.exit_code if finished else 1,
-            steps=agent.cells if agent else 0,
-            tokens=dict(agent.tokens) if agent else {"input": 0, "output": 0},
-            cost=session.budget.spent["usd"],
-            budget=session.budget.summary(),
-            experiments=services.ledger.list(),
-            best=services.ledger.best(),
-            jobs=[{"id": j.id, "name": j.name, "state": j.state} for j in services.jobs.list()],
-            published=session.published,
-            errors=session.errors,
-            folder=session.folder,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that ``--json`` prints."""
-        return {
-            "session": self.session,
-            "status": self.status,
-            "answer": self.answer,
-            "steps": self.steps,
-            "tokens": self.tokens,
-            "cost": self.cost,
-            "budget": self.budget,
-            "experiments": [e.model_dump(mode="json") for e in self.experiments],
-            "jobs": self.jobs,
-            "published": self.published,
-            "errors": self.errors,
-        }
-
-    def report(self) -> Path:
-        """Write the report of the session; the path of the HTML file."""
-        from ml_intern.hub.report import write_report
-
-        return write_report(self.folder)
 
 
 class MLIntern:

@@ -81,7 +81,8 @@ class KernelExecutor:
         """What the brain reads of a cell, at most `observation_chars` long but for the error's end."""
         parts = [] if result.ok or result.final else [CELL_FAILED]
         if result.output:
-            parts.append(head_and_tail(result.output.rstrip("\n"), self.observation_chars))
+            # The kernel has shortened it already, and names the file that holds the whole.
+            parts.append(result.output.rstrip("\n"))
         if result.error:
             parts.append(head_and_tail(result.error.rstrip("\n"), self.observation_chars // 2))
         if result.value:

@@ -7,14 +7,13 @@ import json
 import os
 import queue
 import secrets
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
-from ml_intern.api import RunResult
 from ml_intern.brains.base import Brain
 from ml_intern.brains.factory import build_brain
 from ml_intern.budget import Budget, parse_budget
@@ -24,9 +23,11 @@ from ml_intern.gate import Gate
 from ml_intern.journal import Journal
 from ml_intern.masking import mask_all
 from ml_intern.registry import load_tools
+from ml_intern.result import RunResult
 from ml_intern.router import Approver, Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
 from ml_intern.sandbox.choose import choose_sandbox
+from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.services import assemble, facts
 from ml_intern.settings import Settings
 
@@ -90,8 +91,7 @@ class Session:
 
     def emit(self, event: Event) -> None:
         """Put an event on the stream, without the credentials that a text in it may hold."""
-        texts = {f.name: getattr(event, f.name) for f in fields(event) if f.name not in ("session", "workspace")}
-        event = replace(event, **{name: mask_all(value) for name, value in texts.items()})
+        event = replace(event, **{f.name: mask_all(getattr(event, f.name)) for f in fields(event)})
         if isinstance(event, Published):
             self.published.append({"repo": event.repo, "url": event.url, "type": event.kind_of_repo})
         if isinstance(event, Notice) and event.level == "error":
@@ -168,6 +168,7 @@ class Session:
             lambda name, arguments: executor.call_tool(name, arguments),
             timeout_s=settings.cell_timeout_s,
             grace_s=settings.cell_grace_s,
+            output_chars=settings.observation_chars,
         )
         executor = KernelExecutor(kernel, self.router, self.journal, settings.observation_chars)
         kernel.start()
@@ -181,20 +182,9 @@ class Session:
 
             register_file(self.services.evals, Path(self.settings.eval))
 
-    def run_command(self, argv: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    def run_command(self, argv: list[str], timeout_s: float) -> CompletedProcess[str]:
         """Run a command behind the walls of this session's cells."""
-        inside = self.sandbox.command(argv, self.mounts(), self.limits())
-        return subprocess.run(
-            inside,
-            cwd=self.workspace,
-            timeout=timeout_s,
-            text=True,
-            errors="replace",
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        return run_in_sandbox(self.sandbox, self.mounts(), self.limits(), argv, timeout_s)
 
     def limits(self) -> Limits:
         """What cells and commands may use."""
@@ -202,7 +192,7 @@ class Session:
         return Limits(s.sandbox_memory_mb, s.sandbox_processes, s.sandbox_disk_mb)
 
     def mounts(self) -> Mounts:
-        """What cells see: the workspace, and read-only the session's datasets and jobs and what the prompt names.
+        """What cells see: the workspace; read-only the session's datasets, jobs, and what the prompt names.
 
         The project folder as a whole is not shown: a file such as ``.env`` may lie in it.
         """

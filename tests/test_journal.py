@@ -45,7 +45,11 @@ def test_what_was_written_survives_kill_9(tmp_path: Path) -> None:
 def test_credentials_are_not_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     token = "hf_" + "a" * 30
-    journal.append("cell", {"code": f"login('{token}')", "parts": [{"pad": "tokenizer.pad_token = tokenizer.eos_token"}]})
+    journal.append(
+        "cell", {"code": f"login('{token}')", "parts": [{"pad": "tokenizer.pad_token = tokenizer.eos_token"}]}
+    )
     (entry,) = journal.entries()
-    assert token.encode() not in (tmp_path / "j.sqlite").read_bytes() + (tmp_path / "j.sqlite-wal").read_bytes()
+    assert (
+        token.encode() not in (tmp_path / "j.sqlite").read_bytes() + (tmp_path / "j.sqlite-wal").read_bytes()
+    )
     assert entry.payload["parts"][0]["pad"] == "tokenizer.pad_token = tokenizer.eos_token"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml_intern.models import resolve_model
-
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.model import EvalInfo
 from ml_intern.jobs.model import JobStatus
 from ml_intern.ledger.model import Comparison, Scores
+from ml_intern.models import resolve_model
 from ml_intern.tooling import tool
 
 

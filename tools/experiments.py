@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ml_intern.models import resolve_model
 from pydantic import BaseModel
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.ledger.model import Experiment, Measured, Scores
+from ml_intern.models import resolve_model
 from ml_intern.tooling import tool
 
 

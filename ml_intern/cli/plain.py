@@ -83,6 +83,10 @@ class SilentView:
         """Nothing to give back."""
 
 
+QUICK_S = 1.0
+"""A call that took less and went well needs no second line."""
+
+
 class PlainView:
     """One line an event, with the time since the start.
 
@@ -156,8 +160,7 @@ class PlainView:
                     share = f" {event.fraction:.0%}" if event.fraction is not None else ""
                     self._line(f"  {event.message}{share}")
             case ToolFinished():
-                mark = "✓" if event.ok else "✗"
-                self._line(f"{mark} {event.tool} {show_duration(event.seconds)}: {self._cut(event.summary)}")
+                self._tell_call_end(event)
             case JobChanged():
                 if self._due(f"job {event.job}") or moved:
                     self._told[f"job {event.job}"] = time.monotonic()
@@ -196,6 +199,14 @@ class PlainView:
         for line in prose(event.text, 4000 if self._verbose else 400).splitlines():
             if line.strip():
                 self._line(f"  {line}")
+
+    def _tell_call_end(self, event: ToolFinished) -> None:
+        """What went wrong, and what took its time; the result itself is the cell's to print."""
+        if self._verbose or not event.ok:
+            mark = "✓" if event.ok else "✗"
+            self._line(f"{mark} {event.tool} {show_duration(event.seconds)}: {self._cut(event.summary)}")
+        elif event.seconds > QUICK_S:
+            self._line(f"✓ {event.tool} {show_duration(event.seconds)}")
 
     def _tell_cell_end(self, event: CellFinished) -> None:
         if event.ok:
@@ -239,6 +250,8 @@ class PlainView:
             with self._lock:
                 if self.board.session is None or self.board.finished is not None:
                     continue
+                if self._printed and self._printed[-1].endswith("\n"):
+                    self._flush_output()
                 if time.monotonic() - self._last_line >= self._pulse_s:
                     self._line(self._what_runs())
 

@@ -18,7 +18,7 @@ from ml_intern.cli.stopping import Stopper
 from ml_intern.errors import InternError, Interrupted
 
 if TYPE_CHECKING:
-    from ml_intern.api import RunResult
+    from ml_intern.result import RunResult
     from ml_intern.router import Approver
     from ml_intern.settings import Settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any
 
@@ -35,7 +36,7 @@ def describe(repo: Repo, commit: Commit, *, blobs: bool = False, siblings: bool 
     }
     found.update({k: card[k] for k in ("pipeline_tag", "library_name") if isinstance(card.get(k), str)})
     if config:
-        found["config"] = {k: config[k] for k in ("architectures", "model_type") if k in config}
+        found["config"] = _plain({k: config[k] for k in ("architectures", "model_type") if k in config})
     if siblings:
         found["siblings"] = [_sibling(commit, path, blobs) for path in commit.files]
     return found if repo.name.kind == "model" else {k: v for k, v in found.items() if k != "modelId"}
@@ -52,8 +53,17 @@ def front_matter(text: str, *, strict: bool = False) -> dict[str, Any]:
         if strict:
             raise
         return {}
-    # Dates and the like become text: the answer is JSON.
-    return json.loads(json.dumps(found, default=str)) if isinstance(found, dict) else {}
+    return _plain(found) if isinstance(found, dict) else {}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can carry: dates, NaN and the like become text."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    finite = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+    return value if finite or value is None else str(value)
 
 
 def moment(seconds: int) -> str:

@@ -66,7 +66,11 @@ def move(call: Call) -> Response:
 def settings(call: Call) -> Response:
     """Change who may read."""
     repo, body = call.repo(write=True), call.json()
-    changes: dict[str, Any] = {k: body[k] for k in ("gated", "private") if k in body}
+    changes: dict[str, Any] = {}
+    if "private" in body:
+        changes["private"] = bool(body["private"])
+    if body.get("gated") in ("auto", "manual", False):
+        changes["gated"] = body["gated"]
     if "visibility" in body:
         changes["private"] = body["visibility"] == "private"
     repo.update(**changes)

@@ -21,7 +21,7 @@ from ml_intern.hub.names import Problem, file_path
 from ml_intern.hub.objects import Entry
 from ml_intern.hub.repository import Add, Delete, Operation, Repo
 from ml_intern.hub.storage import Storage
-from ml_intern.hub.wire import Call, Routes, number, size_of
+from ml_intern.hub.wire import Call, Routes, number, size_of, whole
 
 routes = Routes()
 REGULAR_LIMIT = 10 * 2**20
@@ -182,6 +182,7 @@ def _item(line: bytes) -> tuple[str, dict[str, Any]]:
         raise Problem("BadRequest", "A line of the commit is not a JSON object with key and value.") from None
     if not isinstance(key, str) or not isinstance(value, dict):
         raise Problem("BadRequest", "A line of the commit is not a JSON object with key and value.")
+    whole({name: item for name, item in value.items() if name != "content"})
     return key, value
 
 

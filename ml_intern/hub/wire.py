@@ -102,7 +102,7 @@ class Call:
             raise Problem("BadRequest", "The body is not JSON.") from None
         if not isinstance(found, dict):
             raise Problem("BadRequest", "The body is not a JSON object.")
-        return found
+        return whole(found)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """A list of objects in the body."""
@@ -211,6 +211,19 @@ def problem_response(problem: Problem) -> Response:
 def number(text: str, default: int) -> int:
     """A whole number of a query, not below zero."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else default
+
+
+def whole(found: dict[str, Any]) -> dict[str, Any]:
+    """What a client sent, if it can be written and sent back: no half characters, no NaN.
+
+    Raises:
+        Problem: ``BadRequest``.
+    """
+    try:
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise Problem("BadRequest", "The body holds what UTF-8 or JSON cannot carry.") from None
+    return found
 
 
 def size_of(row: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ml_intern.api import RunResult
+from ml_intern.result import RunResult
 from ml_intern.cli.main import run
 from ml_intern.errors import NoBrain, UsageError
 from ml_intern.events import (

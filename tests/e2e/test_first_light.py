@@ -75,7 +75,11 @@ class TestFirstLight:
         environment = {**os.environ, "ML_INTERN_STATE": str(state)}
         done = subprocess.run(
             [sys.executable, str(LOAD), "docs-model", "--prompt", "The "],
-            capture_output=True, text=True, timeout=120, check=False, env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env=environment,
         )
         assert done.returncode == 0, done.stderr
         assert "parameters from http://127.0.0.1" in done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -47,7 +48,18 @@ def cell(code: str) -> str:
 
 
 def intern(url: str, *options: str, prompt: str = "do it") -> tuple[int, dict[str, Any], str]:
-    command = [COMMAND, prompt, "--model", "openai:x", "--base-url", url, "--sandbox", SANDBOX, "--json", *options]
+    command = [
+        COMMAND,
+        prompt,
+        "--model",
+        "openai:x",
+        "--base-url",
+        url,
+        "--sandbox",
+        SANDBOX,
+        "--json",
+        *options,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     lines = done.stdout.strip().splitlines()
@@ -65,7 +77,18 @@ def test_replies_become_cells_and_the_result_one_object(serve: Serve) -> None:
     assert code == 0
     assert (result["status"], result["answer"], result["steps"]) == ("done", "42 of 5", 2)
     assert result["tokens"]["input"] > 0 and result["tokens"]["output"] > 0
-    keys = {"session", "status", "answer", "steps", "tokens", "cost", "budget", "experiments", "jobs", "published"}
+    keys = {
+        "session",
+        "status",
+        "answer",
+        "steps",
+        "tokens",
+        "cost",
+        "budget",
+        "experiments",
+        "jobs",
+        "published",
+    }
     assert keys <= set(result) and result["errors"] == []
 
 
@@ -127,8 +150,33 @@ def test_an_unreachable_model_ends_in_seconds() -> None:
     assert time.monotonic() - began < 30
 
 
+def test_without_bubblewrap_a_models_cells_need_a_word_and_our_own_do_not(tmp_path: Path) -> None:
+    bare = {**os.environ, "PATH": str(Path(sys.executable).parent)}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, *words], capture_output=True, text=True, env=bare, timeout=60, check=False
+        )
+
+    ours = run("say hello to Ann")
+    assert ours.returncode == 0 and "Hello, Ann!" in ours.stdout
+    assert "NOT ISOLATED" in ours.stdout + ours.stderr
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    own = (Path(__file__).parents[2] / "prompts" / "playbooks" / "hello.md").read_text()
+    (folder / "mine.md").write_text(
+        own.replace("name: hello", "name: mine").replace("say hello to", "wave at")
+    )
+    bare["ML_INTERN_PLAYBOOKS"] = str(folder)
+    theirs = run("wave at Ann")
+    assert theirs.returncode == 4 and "--sandbox none" in theirs.stderr
+    assert run("wave at Ann", "--sandbox", "none").returncode == 0
+
+
 def test_ctrl_c_stops_the_cell_and_the_run(serve: Serve) -> None:
-    url = serve([cell("import time\nprint('sleeping', flush=True)\ntime.sleep(60)"), cell("final_answer('no')")])
+    url = serve(
+        [cell("import time\nprint('sleeping', flush=True)\ntime.sleep(60)"), cell("final_answer('no')")]
+    )
     command = [COMMAND, "do it", "--model", "openai:x", "--base-url", url, "--sandbox", SANDBOX]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert run.stdout is not None

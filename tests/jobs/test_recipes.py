@@ -172,7 +172,7 @@ def test_sft_fine_tunes_what_pretrain_made(jobs, texts, tmp_path):
         config={
             "model": str(base),
             "data": str(pairs),
-            "trainer": {"max_steps": 6, "logging_steps": 2, "max_length": 64},
+            "trainer": {"max_steps": 6, "logging_steps": 4, "max_length": 64},
         },
         inputs=[base, pairs],
     )
@@ -184,7 +184,7 @@ def test_sft_fine_tunes_what_pretrain_made(jobs, texts, tmp_path):
         == json.loads((tmp_path / "output" / "result.json").read_text())["model_sha256"]
     )
     assert result["model_sha256"] != result["base_model_sha256"]
-    assert "loss" in status.metrics
+    assert [row["step"] for row in jobs.metrics(status.id, ["loss"])] == [1, 4, 6]
 
     from transformers import AutoModelForCausalLM
 

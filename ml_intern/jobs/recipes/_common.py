@@ -140,6 +140,11 @@ def metrics_callback(path: Path) -> Any:
             """The first line tells how many steps there will be."""
             append(path, state, {})
 
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            """The last step is logged, whatever `logging_steps` says: it is the result."""
+            if state.global_step >= state.max_steps:
+                control.should_log = True
+
         def on_log(
             self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
         ) -> None:

@@ -30,8 +30,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _common import read_rows, stop, without
+from _common import quick_imports, read_rows, stop
 
+UNUSED = ("tensorflow", "jax", "torchvision", "PIL")
 LONGEST_WINDOW = 2048
 LOGITS_AT_ONCE = 2**25
 """Elements of one batch of logits: 128 MB in float32."""
@@ -268,22 +269,11 @@ def say(line: str) -> None:
 
 def main(config: dict[str, Any]) -> None:
     """Load once, do the tasks in order."""
-    without(
-        "datasets",
-        "pandas",
-        "sklearn",
-        "scipy",
-        "peft",
-        "accelerate",
-        "tensorflow",
-        "jax",
-        "torchvision",
-        "PIL",
-    )
-    import torch
-
     began = time.time()
-    model, tokenizer, start, ends = load(config["model"])
+    with quick_imports("datasets", "pandas", "sklearn", "scipy", "peft", "accelerate", *UNUSED):
+        import torch
+
+        model, tokenizer, start, ends = load(config["model"])
     batch = config.get("batch_size") or (256 if model.num_parameters() < 5e7 else 32)
     output = Path(config["output_dir"])
     before = 0
