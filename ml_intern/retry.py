@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
@@ -34,17 +35,27 @@ def status_of(error: BaseException) -> int | None:
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Seconds that the server asks to wait, from ``Retry-After`` as a number or a date."""
+    """Seconds that the server asks to wait: from its headers (a number or a date), else from its words."""
     headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
-    value = headers.get("retry-after") or headers.get("Retry-After")
-    if not value:
-        return None
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    asked = headers.get("retry-after")
+    if asked:
+        return seconds if (seconds := _number(asked)) is not None else _until(asked)
+    found = re.search(r"(?:try again|retry) in (\d+(?:\.\d+)?)\s*(ms|s|m)\b", str(error).lower())
+    return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2]] if found else None
+
+
+def _number(text: str | None) -> float | None:
     try:
-        return max(0.0, float(value))
+        return max(0.0, float(text)) if text else None
     except ValueError:
-        pass
+        return None
+
+
+def _until(date: str) -> float | None:
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
     except ValueError:
         return None
 

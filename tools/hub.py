@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from ml_intern.context import ToolContext
-from ml_intern.errors import ToolError
+from ml_intern.errors import Interrupted, ToolError
 from ml_intern.events import Notice, Published
 from ml_intern.hub.client import REPLACED
 from ml_intern.hub.results import FilePage, PublishedDataset, PublishedModel, RepoView
@@ -218,6 +218,8 @@ def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str) -> I
 
 
 def _push(ctx: ToolContext, staged: Path, intent: Intent, private: bool, title: str) -> str:
+    if ctx.cancelled():
+        raise Interrupted("Stopped before anything was published.")
     intent.save(_folder(ctx))
     replace = REPLACED if intent.kind == "model" else ()
     done = ctx.hub.publish_folder(staged, intent.repo, intent.kind, private, title, intent.mark, replace)
@@ -239,7 +241,7 @@ def _complete(ctx: ToolContext, intent: Intent) -> PublishedModel:
     row = ctx.ledger.record_published(intent.subject, intent.repo, url, intent.commit)
     ctx.emit(Published(intent.repo, url, "model"))
     ctx.progress("loading it back from the Hub in a fresh process", 0.8)
-    loaded = load_back(ctx.hub, intent.repo, intent.commit)
+    loaded = load_back(ctx.hub, intent.repo, intent.commit, cancelled=ctx.cancelled)
     if not loaded.ok:
         ctx.emit(
             Notice("warning", f"{intent.repo} was published but could not be loaded back: {loaded.problem}.")

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 import ssl
-import time
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Literal
 
 from ml_intern.errors import InternError, LimitReached, NoBrain
 
@@ -190,32 +188,6 @@ def status_of(error: BaseException | str) -> int | None:
                 return status
     found = _STATUS.search(_words(error).lower())
     return int(next(group for group in found.groups() if group)) if found else None
-
-
-def retry_after(error: BaseException) -> float | None:
-    """Seconds that the provider asks to wait: from its headers (a number or a date), else from its words."""
-    headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
-    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
-        return milliseconds / 1000
-    asked = headers.get("retry-after")
-    if asked:
-        return seconds if (seconds := _number(asked)) is not None else _until(asked)
-    found = re.search(r"(?:try again|retry) in (\d+(?:\.\d+)?)\s*(ms|s|m)\b", str(error).lower())
-    return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2]] if found else None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text else None
-    except ValueError:
-        return None
-
-
-def _until(date: str) -> float | None:
-    try:
-        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def explain(error: BaseException, label: str, hint: str = "") -> InternError:

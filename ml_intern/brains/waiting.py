@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from ml_intern.brains.errors import classify, is_unreachable, one_line, retry_after
+from ml_intern.brains.errors import classify, is_unreachable, one_line
 from ml_intern.errors import Interrupted
 from ml_intern.events import Event, Notice
+from ml_intern.retry import retry_after
 
 T = TypeVar("T")
 

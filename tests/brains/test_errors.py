@@ -8,8 +8,9 @@ import httpx
 import openai
 import pytest
 
-from ml_intern.brains.errors import ContextOverflow, GarbledReply, classify, explain, one_line, retry_after
+from ml_intern.brains.errors import ContextOverflow, GarbledReply, classify, explain, one_line
 from ml_intern.errors import NoBrain
+from ml_intern.retry import retry_after
 
 TEXTS = [
     # The window is full, in the words of many providers

@@ -12,8 +12,8 @@ import pytest
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import Lineage
-from ml_intern.errors import ToolError
-from ml_intern.events import Event, Published
+from ml_intern.errors import Interrupted, ToolError
+from ml_intern.events import Event, Notice, Published
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.services import assemble
 from ml_intern.settings import Settings
@@ -250,6 +250,22 @@ def test_a_folder_that_is_no_model_is_refused(
     with pytest.raises(ToolError, match=words):
         tools.publish_model(call(), trained(services, fill), "tiny")
     _nothing_was_published(services)
+
+
+def test_a_stopped_run_publishes_nothing(services: Services) -> None:
+    experiment = trained(services, imitation)
+    ctx = ToolContext(services, "call-1", "key-1", cancelled=lambda: True)
+    with pytest.raises(Interrupted):
+        tools.publish_model(ctx, experiment, "tiny")
+    _nothing_was_published(services)
+
+
+def test_a_model_that_does_not_load_is_told(
+    services: Services, call: Callable[..., ToolContext], events: list[Event]
+) -> None:
+    found = tools.publish_model(call(), trained(services, imitation), "broken")
+    assert not found.verified and found.problem and "\n" not in found.problem
+    assert any(isinstance(e, Notice) and e.level == "warning" for e in events)
 
 
 def test_wrong_names_are_told_before_anything_happens(
