@@ -87,7 +87,8 @@ def run_with_retry(
 
     def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        report(f"{error}; trying again in {state.upcoming_sleep:.1f}s")
+        told = str(error).partition("\n")[0] or type(error).__name__
+        report(f"{told}; trying again in {state.upcoming_sleep:.1f} s")
 
     def sleep(seconds: float) -> None:
         for pause in _slices(seconds):

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ml_intern.result import RunResult
 from ml_intern.cli.main import run
 from ml_intern.errors import NoBrain, UsageError
 from ml_intern.events import (
@@ -35,6 +34,7 @@ from ml_intern.events import (
     ToolProgress,
     ToolStarted,
 )
+from ml_intern.result import RunResult
 
 ANSWER = "The model is at me/statements; held out it needs 3.21 bits per byte."
 
