@@ -20,15 +20,13 @@ class Files:
     def __init__(self, workspace: Path, project: Path, roots: Iterable[Path] = ()) -> None:
         self.workspace = workspace.resolve()
         self.project = project.resolve()
-        self.named: list[Path] = []
         self.roots = [self.workspace, self.project, *(r.expanduser().resolve() for r in roots)]
 
     def allow_from(self, prompt: str) -> None:
-        """Add the paths that the person named in a prompt; cells see these, too."""
+        """Add the paths that the person named in a prompt."""
         for word in re.findall(r"[^\s'\"`,;()<>]+", prompt):
             path = (self.project / Path(word.rstrip(".:!?")).expanduser()).resolve()
             if path != self.project and path not in self.project.parents and path.exists():
-                self.named.append(path)
                 self.roots.append(path)
 
     def readable(self, name: str | Path) -> Path:

@@ -26,9 +26,10 @@ def system_prompt(tools: Sequence[ToolSpec], **facts: Any) -> str:
     subjects: dict[str, list[ToolSpec]] = {}
     for spec in tools:
         subjects.setdefault(spec.subject, []).append(spec)
+    results = {spec.result_type: spec.result_fields for spec in tools if spec.result_type}
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     rendered = environment.from_string(_templates()["system"]).render(
-        subjects=subjects, opening=CELL_TAGS[0], closing=CELL_TAGS[1], **facts
+        subjects=subjects, results=results, opening=CELL_TAGS[0], closing=CELL_TAGS[1], **facts
     )
     return rendered.strip()
 

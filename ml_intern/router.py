@@ -22,8 +22,10 @@ from ml_intern.errors import Denied, InternError, Interrupted, ToolError
 from ml_intern.events import ApprovalAnswered, ApprovalNeeded, ToolFinished, ToolStarted
 from ml_intern.gate import Gate
 from ml_intern.journal import Journal
-from ml_intern.retry import run_with_retry
+from ml_intern.retry import is_transient, run_with_retry
 from ml_intern.tooling import Price, ToolSpec, did_you_mean
+
+GO_ON = "What was done before the failure is kept; call it again later, or go on without it."
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,11 @@ class Router:
             )
         except Exception as error:  # noqa: BLE001 - a tool's bug must not end the run; the brain is told
             self.journal.append("tool_bug", {"call": ctx.call, "error": repr(error)})
+            if is_transient(error):
+                tries = self.services.settings.tool_retries + 1
+                told = str(error).partition("\n")[0].rstrip(".")
+                message = f"{spec.name} got no answer in {tries} tries: {told}."
+                return Outcome(False, message=message, hint=GO_ON)
             return Outcome(False, message=f"{spec.name} failed inside: {type(error).__name__}: {error}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,7 @@ def facts(services: Services) -> str:
     evals = services.evals.list()
     known = ", ".join(e.name for e in evals) or "none yet"
     lines = [
+        f"- It started at {datetime.datetime.now():%H:%M:%S}, local time.",
         f"- CPU cores: {os.cpu_count()}; jobs at one time: {services.settings.slots}.",
         f"- Budget left: {services.left()}.",
         f"- Project folder (readable): {services.files.project}.",

@@ -192,11 +192,12 @@ class Session:
         return Limits(s.sandbox_memory_mb, s.sandbox_processes, s.sandbox_disk_mb)
 
     def mounts(self) -> Mounts:
-        """What cells see: the workspace; read-only the session's datasets, jobs, and what the prompt names.
+        """What cells see: the workspace, and read-only the datasets and jobs of this session.
 
-        The project folder as a whole is not shown: a file such as ``.env`` may lie in it.
+        Nothing of the project folder: a file such as ``.env`` may lie in it, and held-out rows still stand in
+        the source that they were taken from.
         """
-        shown = [self.folder / "datasets", self.folder / "jobs", *self.services.files.named]
+        shown = [self.folder / "datasets", self.folder / "jobs"]
         return Mounts(
             self.workspace, read_only=[p for p in shown if p.exists()], hidden=[self.settings.state]
         )

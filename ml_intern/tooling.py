@@ -98,17 +98,28 @@ class ToolSpec:
         return f"{self.name}({shown})" + (f" -> {type_name(returns)}" if returns is not None else "")
 
     @cached_property
+    def result_type(self) -> str:
+        """The name of what comes back, where it has fields; else an empty string."""
+        model = self._result_model()
+        return model.__name__ if model else ""
+
+    @cached_property
     def result_fields(self) -> dict[str, str]:
         """The fields of what the tool returns, with their types; empty for plain values."""
+        model = self._result_model()
+        if model is None:
+            return {}
+        if issubclass(model, BaseModel):
+            shown = {name: f for name, f in model.model_fields.items() if not f.exclude}
+            return {name: type_name(f.annotation) for name, f in shown.items()}
+        hints = typing.get_type_hints(model)
+        return {f.name: type_name(hints[f.name]) for f in fields(typing.cast(Any, model))}
+
+    def _result_model(self) -> type | None:
+        """The model or dataclass in the return annotation: itself, or inside of a list or a union."""
         returns = typing.get_type_hints(self.function).get("return")
-        models = [m for m in (returns, *typing.get_args(returns)) if isinstance(m, type)]
-        for model in models:
-            if issubclass(model, BaseModel):
-                shown = {name: f for name, f in model.model_fields.items() if not f.exclude}
-                return {name: type_name(f.annotation) for name, f in shown.items()}
-            if is_dataclass(model):
-                return {f.name: type_name(typing.get_type_hints(model)[f.name]) for f in fields(model)}
-        return {}
+        named = [m for m in (returns, *typing.get_args(returns)) if isinstance(m, type)]
+        return next((m for m in named if issubclass(m, BaseModel) or is_dataclass(m)), None)
 
     @property
     def help(self) -> str:

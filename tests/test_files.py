@@ -46,8 +46,9 @@ def test_what_the_prompt_names_is_read(files: Files, tmp_path: Path) -> None:
 
 
 def test_a_bare_name_in_the_prompt_is_a_path_of_the_project(files: Files, tmp_path: Path) -> None:
+    known = len(files.roots)
     files.allow_from("train on it (data.txt), all of . and ..")
-    assert files.named == [tmp_path / "project" / "data.txt"]
+    assert files.roots[known:] == [tmp_path / "project" / "data.txt"]
 
 
 def test_missing_files_are_told(files: Files) -> None:

@@ -196,3 +196,9 @@ def test_a_failed_call_costs_nothing(make: Make) -> None:
     router = make(budget="5 usd", policy=[{"tool": "spend", "action": "deny"}])
     assert router.call("spend", {"usd": 1}).denied
     assert router.budget.used("usd") == 0
+
+
+def test_what_stays_away_is_told_with_what_to_do(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_intern.retry.random.uniform", lambda low, high: 0.0)
+    outcome = make(tool_retries=1).call("fail", {"how": "flaky"})
+    assert "no answer in 2 tries: refused" in outcome.message and "kept" in outcome.hint

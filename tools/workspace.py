@@ -30,7 +30,7 @@ READ_FILES = "files read"
 
 
 @dataclass(frozen=True)
-class FilePage:
+class FileLines:
     """Lines of a file. `next_start` is where to read on, None at the end."""
 
     path: str
@@ -96,7 +96,7 @@ def read_file(
     path: str,
     start: Annotated[int, Field(ge=1)] = 1,
     lines: Annotated[int, Field(ge=1, le=5000)] = 400,
-) -> FilePage:
+) -> FileLines:
     """Read a text file by lines.
 
     Args:
@@ -122,7 +122,7 @@ def read_file(
         raise ToolError(f"{path!r} has {total} lines, there is no line {start}.")
     _remember(ctx, file, digest.hexdigest())
     after = start + len(taken)
-    return FilePage(str(file), "".join(taken), start, len(taken), total, after if after <= total else None)
+    return FileLines(str(file), "".join(taken), start, len(taken), total, after if after <= total else None)
 
 
 @tool(effect="write")

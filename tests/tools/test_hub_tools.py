@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -139,7 +140,7 @@ def test_a_model_is_published_once_and_loads_for_everybody(
         tools.publish_model(call("key-2"), trained(services, copy_of(tiny_model), "run-2"), "other")
 
     env = {"PATH": os.environ["PATH"], "HOME": str(services.folder), "HF_HUB_DISABLE_XET": "1"}
-    typed = f"PATH={Path(sys.executable).parent}:$PATH; {found.load}"
+    typed = f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; {found.load}"
     loaded = subprocess.run(["bash", "-c", typed], env=env, capture_output=True, text=True, check=False)
     assert "LlamaForCausalLM" in loaded.stdout, loaded.stderr
 
