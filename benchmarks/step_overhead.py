@@ -3,6 +3,9 @@
 The same scripted replies go to both. Ours runs the cells in a kernel of its own process, validates, journals
 and emits events; the bare agent runs them in its own interpreter in the same process and keeps nothing.
 
+`start_s` is imports and start-up until the first question to the model, `ms_per_step` the mean time from one
+question to the next, `peak_mb` the agent's own process, `prompt_chars` the mean length of a prompt.
+
     python benchmarks/step_overhead.py [--steps 10 50 200 500] [--sandbox none]
 """
 
@@ -38,16 +41,19 @@ def characters(messages: list[Any]) -> int:
 
 def one(kind: str, steps: int, sandbox: str) -> dict[str, float]:
     sent: list[int] = []
+    asked: list[float] = []
 
     def script(messages: list[Any], opening: str, closing: str) -> str:
+        asked.append(time.perf_counter())
         sent.append(characters(messages))
         return reply(len(sent), steps, opening, closing)
 
     began = time.perf_counter()
     run_ours(script, steps, sandbox) if kind == "ours" else run_bare(script, steps)
-    seconds = time.perf_counter() - began
     return {
-        "ms_per_step": 1000 * seconds / steps,
+        "start_s": asked[0] - began,
+        "ms_per_step": 1000 * (asked[-1] - asked[0]) / (steps - 1),
+        "total_s": time.perf_counter() - began,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "prompt_chars": sum(sent) / steps,
     }
@@ -104,7 +110,7 @@ def main() -> None:
         found = {kind: measure(kind, steps, args.sandbox) for kind in ("ours", "bare")}
         for name in found["ours"]:
             ours, bare = found["ours"][name], found["bare"][name]
-            print(f"{steps:>5}  {name:13} {ours:>10.1f} {bare:>10.1f} {ours / bare:>10.2f}")
+            print(f"{steps:>5}  {name:13} {ours:>10.2f} {bare:>10.2f} {ours / bare:>10.2f}")
 
 
 def measure(kind: str, steps: int, sandbox: str) -> dict[str, float]:

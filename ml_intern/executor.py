@@ -54,7 +54,7 @@ class KernelExecutor:
         """
         emit = self.router.services.emit
         emit(CellStarted(self.step, code))
-        self.journal.append("cell", {"step": self.step, "code": code}, durable=True)
+        self.journal.append("cell", {"step": self.step, "code": code})
         result = self.kernel.run(code, on_output=lambda text: emit(CellOutput(self.step, text)))
         observation = "\n".join(filter(None, [self.observe(result), note]))
         self.journal.append(
@@ -66,7 +66,6 @@ class KernelExecutor:
                 "final": result.final,
                 "answer": result.answer,
             },
-            durable=True,
         )
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
         if not result.ok and not result.final:

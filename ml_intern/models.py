@@ -1,4 +1,4 @@
-"""What a model reference means: a job, an experiment, a path, or a model of the Hub."""
+"""What a reference to a model or a tokenizer means: a job, an experiment, a path, or a model of the Hub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
+from ml_intern.jobs.preflight import TOKENIZER_FILES
+from ml_intern.jobs.recipes._tokenizer import CHOICES, TYPES
 from ml_intern.tooling import did_you_mean
 
 TRAINING = ("pretrain", "sft", "script")
@@ -38,6 +40,28 @@ def resolve_model(ctx: ToolContext, ref: str) -> Path:
         f"There is no model {ref!r}{did_you_mean(ref, [*jobs, *experiments])}.",
         "Name a job, an experiment, a folder in the workspace, or a Hub id as owner/name.",
     )
+
+
+def resolve_tokenizer(ctx: ToolContext, ref: str) -> Path:
+    """The folder of a tokenizer: as for a model, but the folder need hold no model.
+
+    Raises:
+        ToolError: Names the field, and what it takes.
+    """
+    try:
+        path = ctx.files.readable(ref)
+    except ToolError:
+        try:
+            path = resolve_model(ctx, ref)
+        except ToolError as error:
+            guess = did_you_mean(ref, TYPES)
+            raise ToolError(
+                f"tokenizer = {ref!r} is not understood{guess}: {error.message}", CHOICES
+            ) from None
+    folder = path.parent if path.name == "tokenizer.json" else path
+    if not folder.is_dir() or not TOKENIZER_FILES & {file.name for file in folder.iterdir()}:
+        raise ToolError(f"tokenizer = {ref!r} holds no tokenizer: there is no tokenizer.json in it.", CHOICES)
+    return folder
 
 
 def _of_experiment(ctx: ToolContext, ref: str, jobs: list[str]) -> Path:

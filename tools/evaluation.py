@@ -26,9 +26,18 @@ def list_evals(ctx: ToolContext) -> list[EvalInfo]:
 def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = None) -> Scores:
     """Score a model on the dev split of a sealed evaluation; the ledger records it under the experiment.
 
-    The result has metrics with 95 % intervals, slices, the shape of what the model wrote and, where the eval
-    samples from nothing, some of the samples: read them, since a good score can hide bad text. Each other set
-    of weights costs one dev query; the same weights again cost none.
+    The result has metrics with 95 % intervals, slices, and the shape of what the model wrote. `samples` are
+    texts that it wrote from nothing, where the eval scores likelihoods or samples: read them, since a good
+    score can hide bad text. Each other set of weights costs one dev query; the same weights again cost none.
+
+    What the scorers count:
+        bits_per_byte: bits for all tokens of the held-out text, over its bytes in UTF-8; lower is better. The
+            start token is given and the end token is not counted. A text that the tokenizer does not give
+            back is charged 8 bits a byte.
+        python_parses: share of samples from nothing that Python's parser accepts and that are more than
+            comments; higher is better. Dev and test each draw their own.
+        exact_match: share of greedy answers that equal the target, but for white space at the ends.
+        numeric_match: share of greedy answers whose last number equals the target's last number.
 
     Args:
         model: A job, an experiment, a path in the workspace or a Hub id.

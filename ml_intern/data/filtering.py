@@ -19,6 +19,7 @@ PREDICATES: dict[str, Callable[[Sequence[str]], list[bool]]] = {
     "parses_python": parse_all,
     "parses_json": lambda texts: [parses_json(text) for text in texts],
 }
+_PYTHON_NAMES = {"len": "char_length", "startswith": "starts_with", "endswith": "ends_with"}
 _CALL = re.compile(rf"'(?:[^']|'')*'|\b({'|'.join(PREDICATES)})\(\s*\"?(\w+)\"?\s*\)")
 _HINT = 'Write a condition such as "parses_python(text)" or "char_length(text) > 20 AND label = \'good\'".'
 
@@ -40,10 +41,8 @@ def mask(rows: pl.DataFrame, where: str) -> pl.Series:
         raise ToolError(f"The condition {where!r} names a column that is not there.", _HINT) from None
     except pl.exceptions.PolarsError as error:
         function = re.search(r"unsupported function '(\w+)'", str(error))
-        guess = did_you_mean(function[1], PREDICATES) if function else ""
-        raise ToolError(
-            f"The condition {where!r} cannot be used: {_reason(error)}{guess or '.'}", _HINT
-        ) from None
+        guess = _guess(function[1]) if function else ""
+        raise ToolError(f"The condition {where!r} cannot be used: {_reason(error)}{guess}.", _HINT) from None
     if found.dtype != pl.Boolean:
         raise ToolError(f"The condition {where!r} does not say yes or no.", _HINT)
     if found.len() == 1 and rows.height > 1:
@@ -73,5 +72,11 @@ def _with_predicates(rows: pl.DataFrame, where: str) -> tuple[str, list[pl.Serie
     return expression, list(extra.values())
 
 
+def _guess(function: str) -> str:
+    """What was meant: Python's names of what SQL calls otherwise, or a slip of the pen."""
+    known = _PYTHON_NAMES.get(function.lower())
+    return f" (did you mean {known!r}?)" if known else did_you_mean(function, PREDICATES)
+
+
 def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:160]
+    return str(error).strip().splitlines()[0][:160].rstrip(".")

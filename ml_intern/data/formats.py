@@ -192,7 +192,7 @@ def _mapped(rows: pl.DataFrame, target: str, mapping: dict[str, str]) -> dict[st
     for name in mapping:
         if name not in wanted:
             raise ToolError(
-                f"{target} has no column {name!r}{did_you_mean(name, wanted) or '.'}",
+                f"{target} has no column {name!r}{did_you_mean(name, wanted)}.",
                 f"mapping gives {' and '.join(wanted)} each a column of the source or a template.",
             )
     for name in wanted:

@@ -58,9 +58,7 @@ def choose(splits: dict[str, list[Path]], asked: str | None, source: str) -> str
         raise ToolError(
             f"{source} has no split 'train'.", f"Ask for one of {shown}, as in '{source}:{names[0]}'."
         )
-    raise ToolError(
-        f"{source} has no split {asked!r}{did_you_mean(asked, names) or '.'}", f"It has: {shown}."
-    )
+    raise ToolError(f"{source} has no split {asked!r}{did_you_mean(asked, names)}.", f"It has: {shown}.")
 
 
 def _by_name(folder: Path, files: list[Path]) -> dict[str, list[Path]]:

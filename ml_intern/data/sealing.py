@@ -65,7 +65,7 @@ def prepare(
     if primary is not None and primary not in used:
         hint = f"They are {', '.join(used)}."
         raise ToolError(
-            f"primary = {primary!r} is not one of the scorers{did_you_mean(primary, used) or '.'}", hint
+            f"primary = {primary!r} is not one of the scorers{did_you_mean(primary, used)}.", hint
         )
     frame = made.items.with_columns(together["__split"].alias("split"))
     if group:

@@ -224,7 +224,7 @@ class DatasetStore:
             if versions
             else "Give a dataset's id, a path, 'python-stdlib' or a Hub id."
         )
-        return ToolError(f"There is no dataset or file {source!r}{did_you_mean(source, known) or '.'}", hint)
+        return ToolError(f"There is no dataset or file {source!r}{did_you_mean(source, known)}.", hint)
 
     def _same(self, name: str, sha256: str, lineage: Lineage) -> DatasetInfo | None:
         for version in reversed(self._versions(name)):

@@ -117,7 +117,7 @@ def need(rows: pl.DataFrame, columns: list[str]) -> None:
         if name not in rows.columns:
             known = ", ".join(rows.columns[:40]) + (" …" if rows.width > 40 else "")
             raise ToolError(
-                f"There is no column {name!r}{did_you_mean(name, rows.columns) or '.'}",
+                f"There is no column {name!r}{did_you_mean(name, rows.columns)}.",
                 f"The columns are: {known}.",
             )
 

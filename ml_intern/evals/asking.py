@@ -15,15 +15,20 @@ from ml_intern.evals.model import Asking, Item
 from ml_intern.evals.scorers import SCORERS, Outputs
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec, JobStatus
+from ml_intern.ledger.model import Split
+
+
+READ_SAMPLES, READ_TOKENS = 16, 32
+"""Samples that are drawn only to be read, where no scorer asks for any: few and short."""
 
 
 def tasks_for(
-    scorers: Sequence[str], items: Sequence[Item], asking: Asking, folder: Path
+    scorers: Sequence[str], items: Sequence[Item], split: Split, asking: Asking, folder: Path
 ) -> list[dict[str, Any]]:
     """Write the inputs into a folder and say what the job is to do with them. Targets are not among them."""
     folder.mkdir(parents=True, exist_ok=True)
-    how = {"max_new_tokens": asking.max_new_tokens, "seed": asking.seed, "stop": asking.stop}
-    kinds = {SCORERS[name].asks for name in scorers}
+    how = {"max_new_tokens": asking.max_new_tokens, "seed": asking.seed_of(split), "stop": asking.stop}
+    kinds: set[str] = {SCORERS[name].asks for name in scorers}
     tasks: list[dict[str, Any]] = []
     if "likelihood" in kinds:
         file = _write(folder / "texts.jsonl", [{"text": i.input} for i in items])
@@ -32,6 +37,11 @@ def tasks_for(
         file = _write(folder / "nothing.jsonl", [{"prompt": ""}])
         drawn = {"samples": asking.samples, "temperature": asking.temperature}
         tasks.append({"name": "samples", "kind": "generate", "file": file, **how, **drawn})
+    elif "likelihood" in kinds and split == "dev":
+        file = _write(folder / "nothing.jsonl", [{"prompt": ""}])
+        drawn = {"samples": READ_SAMPLES, "temperature": asking.temperature, "only_read": True}
+        short = {"max_new_tokens": min(READ_TOKENS, asking.max_new_tokens)}
+        tasks.append({"name": "samples", "kind": "generate", "file": file, **how, **drawn, **short})
     if "completions" in kinds:
         file = _write(folder / "prompts.jsonl", [_prompt(i, asking) for i in items])
         tasks.append({"name": "completions", "kind": "generate", "file": file, **how})
@@ -109,9 +119,7 @@ def _open_to_all(path: Path) -> bool:
     return os.geteuid() != 0 or path.stat().st_mode & needed == needed
 
 
-def read_outputs(
-    folder: Path, tasks: list[dict[str, Any]], items: Sequence[Item], asking: Asking
-) -> dict[str, Any]:
+def read_outputs(folder: Path, tasks: list[dict[str, Any]], items: Sequence[Item]) -> dict[str, Any]:
     """What each task wrote, checked for shape: `likelihood`, `samples`, `completions` as rows.
 
     Raises:
@@ -119,7 +127,7 @@ def read_outputs(
     """
     found: dict[str, Any] = {}
     for task in tasks:
-        wanted = asking.samples if task["name"] == "samples" else len(items)
+        wanted = task["samples"] if task["name"] == "samples" else len(items)
         try:
             rows = [json.loads(line) for line in (folder / f"{task['name']}.jsonl").read_text().splitlines()]
         except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -46,7 +47,7 @@ class Asking(BaseModel):
         max_new_tokens: Longest completion.
         temperature: Of samples from nothing; completions of prompts are greedy.
         samples: Samples from nothing, where a scorer asks for them.
-        seed: The host's own, the same for every model.
+        seed: The host's own, the same for every model; `seed_of` makes that of each split from it.
         stop: Completions end before these words.
         chat: Put the prompt into the model's chat template, as the user's turn.
     """
@@ -57,6 +58,15 @@ class Asking(BaseModel):
     seed: int = 0
     stop: list[str] = Field(default_factory=list)
     chat: bool = False
+
+    def seed_of(self, split: Split) -> int:
+        """The seed of a split's samples: test draws others than dev, else its score would repeat dev's.
+
+        For one split it is the same for every model, so that samples of two models can be held together.
+        """
+        if split == "dev":
+            return self.seed
+        return zlib.crc32(f"{self.seed} {split}".encode()) >> 1
 
 
 class EvalInfo(BaseModel):

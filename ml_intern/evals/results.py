@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,9 @@ def scored(
     if len(items) < 100:
         warnings.append(f"Only {len(items)} items: intervals will be wide.")
     unconditional = [r["text"] for r in rows.get("samples", ())]
-    written = rows.get("samples") or rows.get("completions") or []
+    # Samples that are only read are cut so early that their shape would mislead.
+    sampled = any(scorer(n).asks == "samples" for n in info.scorers)
+    written = rows.get("samples" if sampled else "completions", [])
     return Scores(
         eval=info.name,
         split=split,
@@ -60,8 +63,11 @@ def compared(a: str, b: str, eval: str, metric: str, left: Scores, right: Scores
     up = scorer(metric).higher_is_better
     d = compare(left.items[metric], right.items[metric], up)
     unit = "items" if left.items[metric].groups is None else "groups"
-    interval = f"[{d.low:+.4g}, {d.high:+.4g}], p={d.p:.2g}, n={d.n} {unit}"
-    values = f"{metric} {d.value_b:.4g} against {d.value_a:.4g}, difference {d.difference:+.4g} {interval}"
+    k = _decimals(d.high - d.low)
+    interval = f"[{d.low:+.{k}f}, {d.high:+.{k}f}], p={d.p:.2g}, n={d.n} {unit}"
+    values = (
+        f"{metric} {d.value_b:.{k}f} against {d.value_a:.{k}f}, difference {d.difference:+.{k}f} {interval}"
+    )
     word = {"better": "is better than", "worse": "is worse than", "inconclusive": "is not clearly apart from"}
     few = f" Fewer than {FEW} items or groups say nothing." if d.n < FEW else ""
     return Comparison(
@@ -81,6 +87,11 @@ def compared(a: str, b: str, eval: str, metric: str, left: Scores, right: Scores
         method=d.method,
         says=f"{b} {word[d.verdict]} {a}: {values} ({d.method}).{few}",
     )
+
+
+def _decimals(width: float) -> int:
+    """Decimals for all numbers of a comparison: enough to see three digits of its interval's width."""
+    return min(6, max(3, 2 - math.floor(math.log10(width)))) if width > 0 else 3
 
 
 def _by_slice(found: ItemScores, items: Sequence[Item], up: bool) -> dict[str, Measured]:

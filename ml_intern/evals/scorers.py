@@ -22,6 +22,7 @@ from ml_intern.ledger.model import ItemScores
 from ml_intern.tooling import did_you_mean
 
 Asks = Literal["likelihood", "samples", "completions"]
+ScorerName = Literal["bits_per_byte", "python_parses", "exact_match", "numeric_match"]
 
 
 @dataclass(frozen=True)

@@ -298,11 +298,11 @@ class Evals:
         try:
             key = f"{info.name}/{split}/{model}"
             folder = self.folder / "inputs" / hashlib.sha256(key.encode()).hexdigest()[:16]
-            tasks = tasks_for(info.scorers, items, info.asking, folder)
+            tasks = tasks_for(info.scorers, items, split, info.asking, folder)
             given = readable(model_path, folder / "model")
             name = f"evaluate {info.name}"
             status = ask(self.jobs, name, key, given, tasks, TIMEOUT_S, cancelled, on_progress)
-            rows = read_outputs(Path(status.output), tasks, items, info.asking)
+            rows = read_outputs(Path(status.output), tasks, items)
             return scored(info, split, model, items, rows, seconds=round(time.time() - began, 3))
         finally:
             shutil.rmtree(folder / "model", ignore_errors=True)

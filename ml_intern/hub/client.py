@@ -19,6 +19,7 @@ from urllib.parse import urlparse
 from ml_intern.errors import ToolError
 from ml_intern.hub.library import LIBRARY, bypass_proxies
 from ml_intern.hub.names import PREFIXES, Kind, repo_name_problem
+from ml_intern.hub.plain import without_links
 from ml_intern.hub.server import ServerThread, is_loopback
 
 if TYPE_CHECKING:
@@ -298,7 +299,7 @@ class Hub:
                 cache_dir=self.cache,
                 allow_patterns=list(patterns),
             )
-        return Path(folder)
+        return without_links(Path(folder))
 
     def _explain(self, error: Exception, what: str) -> ToolError | None:
         from huggingface_hub import errors

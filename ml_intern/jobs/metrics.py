@@ -15,6 +15,7 @@ from ml_intern.jobs.model import JobStatus
 from ml_intern.tooling import did_you_mean
 
 _FIXED = ("step", "total_steps", "epoch", "time")
+_NO_SLOPE = re.compile(r"^learning_rate$|^grad_norm$|runtime|_per_second|^total_flos$|^num_input_tokens_seen$")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
@@ -76,7 +77,8 @@ def summary(table: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
     Returns:
         ``first``, ``last``, ``min``, ``max``, ``count``, ``slope`` (change a step over the last
-        quarter of the steps, by least squares) and ``not_finite`` (values that were NaN or infinite).
+        quarter of the steps, by least squares) and ``not_finite`` (values that were NaN or infinite), to
+        six significant digits. What no training is steered by has no slope: see `_NO_SLOPE`.
     """
     found = {}
     for name in names_in(table):
@@ -86,8 +88,9 @@ def summary(table: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
         if good:
             values = [value for _, value in good]
             numbers |= {"first": values[0], "last": values[-1], "min": min(values), "max": max(values)}
+        if len(good) > 1 and not _NO_SLOPE.search(name):
             numbers["slope"] = slope(last_quarter(good))
-        found[name] = numbers
+        found[name] = {key: float(f"{value:.6g}") for key, value in numbers.items()}
     return found
 
 

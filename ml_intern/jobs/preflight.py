@@ -14,6 +14,7 @@ from typing import Any
 
 from ml_intern.errors import ToolError
 from ml_intern.jobs.fields import causal_types, model_fields, model_types, trainer_fields
+from ml_intern.jobs.recipes._tokenizer import CHOICES, OrderError, read_order
 from ml_intern.tooling import did_you_mean
 
 METHODS = ("pretrain", "sft")
@@ -23,9 +24,10 @@ RECIPE_FIELDS: dict[str, dict[str, str]] = {
         "max_length": "int",
         "packing": "bool",
         "text_column": "str",
-        "tokenizer": "dict | str",
+        "tokenizer": "Any",
+        "validation": "float",
     },
-    "sft": {"peft": "dict"},
+    "sft": {"peft": "dict", "validation": "float"},
 }
 """Fields of the recipes beside those of the trainer."""
 
@@ -61,14 +63,15 @@ MANAGED = {
     "data_seed": "give the argument seed",
     "logging_nan_inf_filter": "it hides NaN",
     "disable_tqdm": "the log is a file",
-    "do_eval": "measure with evaluate(); the job sees training data only",
-    "eval_strategy": "measure with evaluate(); the job sees training data only",
+    "do_eval": '{"validation": 0.02} sets training rows apart; measure with evaluate()',
+    "eval_strategy": '{"validation": 0.02} sets training rows apart; measure with evaluate()',
     "load_best_model_at_end": "measure with evaluate(); the job sees training data only",
     "push_to_hub": "publish with publish_model()",
     "trust_remote_code": "code that comes with a model is not run",
 }
 """Fields that a job sets itself, and why."""
 
+TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"})
 SHAPES = (("messages",), ("prompt", "completion"), ("text",))
 _AT_LEAST_ONE = ("per_device_train_batch_size", "gradient_accumulation_steps", "max_length", "logging_steps")
 
@@ -163,6 +166,22 @@ def check_scratch(model: str | Mapping[str, Any]) -> float:
     return _check_model_config(model["config"])
 
 
+def check_tokenizer(model: str | Mapping[str, Any], asked: Any) -> dict[str, Any] | str:
+    """What tokenizer a model from scratch gets, said in the model or in the config; a path comes back as it is.
+
+    Raises:
+        ToolError: It is said twice, or the order cannot be met.
+    """
+    inside = model.get("tokenizer") if isinstance(model, Mapping) else None
+    if inside is not None and asked is not None and inside != asked:
+        raise ToolError("tokenizer is given twice: in the model and in the config.", "Give it once.")
+    fields = model["config"] if isinstance(model, Mapping) else {}
+    try:
+        return read_order(asked if asked is not None else inside, fields.get("vocab_size"))
+    except OrderError as error:
+        raise ToolError(str(error), CHOICES) from None
+
+
 def check_model_folder(folder: Path, columns: Iterable[str]) -> list[str]:
     """Can this model be fine-tuned on such columns? Notes of what will be done about what it lacks.
 
@@ -170,7 +189,7 @@ def check_model_folder(folder: Path, columns: Iterable[str]) -> list[str]:
         ToolError: There is no tokenizer, or no chat template for conversations.
     """
     files = {p.name for p in folder.iterdir()}
-    if not files & {"tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"}:
+    if not files & TOKENIZER_FILES:
         raise ToolError(
             "The model has no tokenizer beside it.", "Save the tokenizer into the model's folder."
         )
@@ -210,6 +229,8 @@ def _field_problem(name: str, value: Any, known: Mapping[str, str], own: Mapping
         return f"{name} = {value!r} must be {annotation}"
     if name in _AT_LEAST_ONE and isinstance(value, int | float) and value <= 0:
         return f"{name} = {value!r} must be above zero"
+    if name == "validation" and not 0 < value <= 0.5:
+        return f"validation = {value!r} must be a share of the rows, above 0 and at most 0.5"
     return ""
 
 

@@ -63,7 +63,6 @@ def read_result(output: Path) -> dict[str, Any]:
 def recipe_hash(method: str) -> str:
     """One hash over a recipe and what it shares with the others."""
     digest = hashlib.sha256()
-    for name in (f"{method}.py", "_common.py"):
-        file = RECIPES / name
+    for file in (RECIPES / f"{method}.py", *sorted(RECIPES.glob("_[!_]*.py"))):
         digest.update(file.read_bytes() if file.exists() else b"")
     return digest.hexdigest()

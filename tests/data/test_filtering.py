@@ -30,6 +30,8 @@ ROWS = pl.DataFrame(
         ("n == 2", [2]),
         ("n IN (1, 4)", [1, 4]),
         ("char_length(text) > 2", [1, 2]),
+        ("starts_with(text, 'x')", [1]),
+        ("ends_with(text, ':')", [2]),
         ("text LIKE '%:'", [2]),
         ("text = 'parses_python(text)' OR n = 1", [1]),
         ("text IS NULL", [4]),
@@ -43,8 +45,10 @@ def test_conditions(where: str, kept: list[int]) -> None:
 @pytest.mark.parametrize(
     ("where", "told"),
     [
-        ("parses_python(txt)", "There is no column 'txt', did you mean 'text'?"),
-        ("parse_python(text)", "did you mean 'parses_python'?"),
+        ("parses_python(txt)", "There is no column 'txt' (did you mean 'text'?). The columns"),
+        ("parse_python(text)", "(did you mean 'parses_python'?). Write"),
+        ("len(text) > 3", "(did you mean 'char_length'?). Write"),
+        ("startswith(text, 'x')", "(did you mean 'starts_with'?). Write"),
         ("m > 1", "There is no column 'm'"),
         ("n >", "cannot be used"),
         ("", "cannot be used"),

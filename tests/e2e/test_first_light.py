@@ -84,6 +84,27 @@ class TestFirstLight:
         assert done.returncode == 0, done.stderr
         assert "parameters from http://127.0.0.1" in done.stdout
 
+    def test_it_is_fine_tuned_from_the_embedded_hub(
+        self, result: dict[str, Any], state: Path, text: Path, tmp_path: Path
+    ) -> None:
+        lines = [" ".join(line.split()[: 1 + n % 4]) for n, line in enumerate(text.read_text().splitlines())]
+        rows = {line: f" {len(line.split())}" for line in lines}
+        data = tmp_path / "words.jsonl"
+        data.write_text(
+            "".join(json.dumps({"prompt": f"{k}\n# words:", "completion": v}) + "\n" for k, v in rows.items())
+        )
+        sentence = f"fine-tune local/docs-model on {data} in 0.1 minutes and publish it as word-counter"
+        done = subprocess.run(
+            [COMMAND, sentence, "--state", str(state), "--json"],
+            capture_output=True, text=True, timeout=400, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        (published,) = [row for row in found["experiments"] if row["test"]]
+        before = found["experiments"][0]["dev"]["exact_match"]
+        assert published["dev"]["exact_match"]["low"] > before["high"]
+        assert [p["repo"] for p in found["published"]] == ["local/word-counter"]
+
     def test_held_out_text_is_in_no_file_that_cells_can_read(
         self, result: dict[str, Any], state: Path, text: Path
     ) -> None:

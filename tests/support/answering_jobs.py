@@ -73,7 +73,7 @@ class AnsweringJobs:
         text = Path(task["file"]).read_text()
         self.read.append(text)
         rows = [json.loads(line) for line in text.splitlines()]
-        draw = random.Random(f"{config['seed']} {task['name']}")
+        draw = random.Random(f"{config['seed']} {task['name']} {task.get('seed', 0)}")
         if task["kind"] == "likelihood":
             answers = [self._nats(row["text"], config, draw) for row in rows]
         else:

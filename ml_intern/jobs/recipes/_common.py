@@ -144,6 +144,7 @@ def metrics_callback(path: Path) -> Any:
             """The last step is logged, whatever `logging_steps` says: it is the result."""
             if state.global_step >= state.max_steps:
                 control.should_log = True
+                control.should_evaluate = args.eval_strategy != "no"
 
         def on_log(
             self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
@@ -175,7 +176,7 @@ def append(path: Path, state: Any, numbers: dict[str, float]) -> None:
         "step": state.global_step,
         "total_steps": state.max_steps,
         "epoch": round(state.epoch or 0.0, 6),
-        "time": round(time.time(), 3),
+        "time": round(time.time(), 6),
     }
     row.update({k: v if math.isfinite(v) else None for k, v in numbers.items()})
     with path.open("a") as file:

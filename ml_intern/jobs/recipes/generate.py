@@ -8,8 +8,9 @@ config.json:
       {"kind": "likelihood", "file": texts.jsonl}                     rows {"text": ...}
           writes {"nats", "tokens", "lossless"} a row
       {"kind": "generate", "file": prompts.jsonl, "max_new_tokens": 64, "temperature": 0, "samples": 1,
-       "seed": 0, "stop": []}                                         rows {"prompt": …} or {"messages": […]}
-          writes {"row", "sample", "text", "tokens", "finished"} a completion; an empty prompt starts at BOS
+       "seed": 0, "stop": [], "only_read": false}                     rows {"prompt": …} or {"messages": […]}
+          writes {"row", "sample", "text", "tokens", "finished"} a completion; an empty prompt starts at BOS;
+          what is only read, and not scored, is drawn from a model with broken weights as well
     batch_size        0 chooses by the size of the model
     output_dir        <name>.jsonl of each task goes here
     metrics_file      progress, one JSON line a batch
@@ -238,6 +239,9 @@ def continue_prompts(
     if temperature > 0:
         # top_k 0: the model's own distribution, not the best fifty that a default would leave.
         how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": task.get("top_p", 1.0)}
+    if task.get("only_read"):
+        # Scores that are not finite would end the job, and with it the likelihoods that tell the reason.
+        how["remove_invalid_values"] = True
     out = model.generate(
         input_ids=table.to(model.device),
         attention_mask=mask.to(model.device),

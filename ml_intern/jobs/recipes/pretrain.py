@@ -1,15 +1,18 @@
 """Pretrain a causal language model from scratch:  python pretrain.py config.json
 
-The data is a jsonl file with one document a row. Each document becomes BOS, its tokens, EOS; documents longer
+The data is a jsonl file with one document a row. The documents are shuffled by the seed: neighbours of a
+sorted file tell of each other what no held-out text will. Each becomes BOS, its tokens, EOS; documents longer
 than `max_length` are split, not dropped. Short documents share a row (`packing`), and a batch is padded to
 its own longest row only.
 
 config.json:
     model             "scratch:0.3M", a size of about so many parameters; or {"config": {...}} with a
                       `model_type` and fields of any Transformers configuration
-    tokenizer         {"vocab_size": 512} trains a byte-level BPE on the data; a path uses one that is there
+    tokenizer         "bpe", "byte" or "char"; {"type": "bpe", "vocab_size": 512}; or a folder with one
     data              the jsonl file;  text_column: "text";  packing: true
     max_length        tokens in a row; where it is not set, as many as the model is wide
+    validation        0.02 sets this share of the documents apart; their loss is logged as eval_loss
+    rows_needed       a short test reads no more documents than give so many rows
     trainer           any field of Transformers' TrainingArguments, with the library's own defaults
     output_dir, checkpoint_dir, metrics_file        where things go
 Resumes from the last whole checkpoint in checkpoint_dir.
@@ -19,9 +22,11 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,33 +43,33 @@ from _common import (
     write_result,
     wrong,
 )
+from _tokenizer import CHOICES, OrderError, make_tokenizer, read_order  # type: ignore[import-not-found]
+from _validation import set_apart, validation_fields  # type: ignore[import-not-found]
 
 STARTED = time.time()
-BOS, EOS, PAD = "<|bos|>", "<|eos|>", "<|pad|>"
-TOKENIZER_SAMPLE_CHARS = 20_000_000
-"""Enough text for a vocabulary; merges change little beyond, and training time grows with it."""
+Rows = list[dict[str, list[int]]]
 
 
-def scratch_config(size: str) -> dict[str, Any]:
+def scratch_config(size: str, vocabulary: int | None = None) -> dict[str, Any]:
     """A Llama of about `size` parameters ("0.3M", "124M", "1B"): the one dial.
 
-    Width grows with depth, about 48 to a layer; the vocabulary grows with the square root of the size, so
-    that embeddings do not eat a small model. Head and embedding are apart: tied, a small model learns less in
+    Width grows with depth, about 48 to a layer; a vocabulary that is not given grows with the square root of
+    the size, so that embeddings do not eat a small model. Head and embedding are apart: tied, a small model learns less in
     the same few steps (0.3M, 160 steps: 3.51 against 3.31 bits per byte).
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMB])", size.strip(), re.I)
     if not found:
         raise wrong("bad_config", f"The size {size!r} is not understood: write 0.3M, 10M or 1B.")
     wanted = float(found[1]) * {"K": 1e3, "M": 1e6, "B": 1e9}[found[2].upper()]
-    vocabulary = min(32_768, max(512, 1 << round(math.log2(math.sqrt(wanted)))))
+    entries = vocabulary or min(32_768, max(512, 1 << round(math.log2(math.sqrt(wanted)))))
 
     def parameters(width: int) -> int:
-        return 2 * vocabulary * width + _layers(width) * (4 * width * width + 3 * width * _inner(width))
+        return 2 * entries * width + _layers(width) * (4 * width * width + 3 * width * _inner(width))
 
     width: int = min(range(32, 8192, 32), key=lambda w: abs(parameters(w) - wanted))
     return {
         "model_type": "llama",
-        "vocab_size": vocabulary,
+        "vocab_size": entries,
         "hidden_size": width,
         "intermediate_size": _inner(width),
         "num_hidden_layers": _layers(width),
@@ -80,43 +85,6 @@ def _layers(width: int) -> int:
 
 def _inner(width: int) -> int:
     return round(width * 8 / 3 / 32) * 32
-
-
-def make_tokenizer(wanted: Any, vocabulary: int, texts: list[str]) -> Any:
-    """Load the tokenizer at a path, or train a byte-level BPE on the texts."""
-    if isinstance(wanted, str):
-        from transformers.models.auto.tokenization_auto import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(wanted)
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=wanted.get("vocab_size", vocabulary),
-        special_tokens=[PAD, BOS, EOS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(_sample(texts), trainer, length=len(texts))
-    begin = bpe.token_to_id(BOS)
-    # Who encodes a text later gets the BOS that the model was trained with.
-    bpe.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, begin)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def _sample(texts: list[str]) -> list[str]:
-    total = sum(map(len, texts))
-    every = max(1, math.ceil(total / TOKENIZER_SAMPLE_CHARS))
-    return texts[::every]
 
 
 def make_model(fields: dict[str, Any], tokenizer: Any, max_length: int) -> Any:
@@ -136,7 +104,7 @@ def make_model(fields: dict[str, Any], tokenizer: Any, max_length: int) -> Any:
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**rest, **own}))
 
 
-def tokenise(texts: list[str], tokenizer: Any, max_length: int, packed: bool) -> list[dict[str, list[int]]]:
+def tokenise(texts: list[str], tokenizer: Any, max_length: int, packed: bool) -> Rows:
     """Documents as token ids with BOS and EOS, in rows of at most `max_length`.
 
     Packed, short documents share a row, each of them whole; only what is longer than a row is split. Batches
@@ -176,22 +144,45 @@ def collate(pad: int) -> Any:
     return join
 
 
-def prepare(config: dict[str, Any]) -> tuple[Any, Any, list[dict[str, list[int]]]]:
-    """Model, tokenizer and rows of tokens."""
+def prepare(config: dict[str, Any]) -> tuple[Any, Any, Rows, Rows]:
+    """Model, tokenizer, rows of tokens to train on and, of documents set apart, to validate on."""
     texts = read_texts(config)
-    wanted = config["model"]
-    scratch = isinstance(wanted, str)
-    fields = scratch_config(wanted.removeprefix("scratch:")) if scratch else wanted["config"]
-    tokenizer_wanted = config.get("tokenizer") or ({} if scratch else wanted.get("tokenizer", {}))
+    fields, tokenizer = fields_and_tokenizer(config, texts)
     # A context as wide as the model, unless told: short rows are fast, and a small model sees little further.
     max_length = config.get("max_length") or min(1024, max(64, fields.get("hidden_size", 256)))
-    tokenizer = make_tokenizer(tokenizer_wanted, fields.get("vocab_size", 512), texts)
-    if tokenizer.eos_token_id is None:
-        raise wrong("bad_config", "The tokenizer has no EOS token, so documents would have no end.")
     model = make_model(fields, tokenizer, max_length)
-    rows = tokenise(texts, tokenizer, max_length, config.get("packing", True))
+    random.Random(config.get("seed", 0)).shuffle(texts)
+    texts, held_out = set_apart(texts, config.get("validation"))
+
+    def cut(documents: list[str]) -> Rows:
+        return tokenise(documents, tokenizer, max_length, config.get("packing", True))
+
+    rows = first_rows(texts, cut, config.get("rows_needed"))
     say(f"{len(texts)} documents in {len(rows)} rows, {model.num_parameters()} parameters")
-    return model, tokenizer, rows
+    return model, tokenizer, rows, cut(held_out[: config.get("rows_needed")]) if held_out else []
+
+
+def fields_and_tokenizer(config: dict[str, Any], texts: list[str]) -> tuple[dict[str, Any], Any]:
+    """The model's fields and its tokenizer; a model of a size is laid out for the vocabulary there is."""
+    wanted = config["model"]
+    size = wanted.removeprefix("scratch:") if isinstance(wanted, str) else ""
+    fields = scratch_config(size) if size else wanted["config"]
+    order = config.get("tokenizer") or (None if size else wanted.get("tokenizer"))
+    try:
+        tokenizer = make_tokenizer(read_order(order, fields.get("vocab_size")), texts)
+    except OrderError as error:
+        raise wrong("bad_config", f"{error} {CHOICES}") from None
+    return scratch_config(size, len(tokenizer)) if size else fields, tokenizer
+
+
+def first_rows(texts: list[str], cut: Callable[[list[str]], Rows], needed: int | None) -> Rows:
+    """The rows of all documents, or of as many documents as give the rows that are needed."""
+    taken = len(texts) if needed is None else needed
+    rows = cut(texts[:taken])
+    while needed is not None and len(rows) < needed and taken < len(texts):
+        taken *= 4
+        rows = cut(texts[:taken])
+    return rows if needed is None else rows[:needed]
 
 
 def read_texts(config: dict[str, Any]) -> list[str]:
@@ -213,13 +204,14 @@ def main(config: dict[str, Any]) -> None:
         from transformers.trainer_utils import set_seed
         from transformers.training_args import TrainingArguments
 
-    arguments = TrainingArguments(**base_fields(config))
+    arguments = TrainingArguments(**validation_fields(config), **base_fields(config))
     set_seed(arguments.seed)
-    model, tokenizer, rows = prepare(config)
+    model, tokenizer, rows, held_out = prepare(config)
     trainer = Trainer(
         model=model,
         args=arguments,
         train_dataset=rows,
+        eval_dataset=held_out or None,
         data_collator=collate(tokenizer.pad_token_id or 0),
         callbacks=[metrics_callback(Path(config["metrics_file"]))],
     )
@@ -231,7 +223,8 @@ def main(config: dict[str, Any]) -> None:
     check_finished(trainer.state)
     spent = round(time.time() - began, 3)
     save_model(trainer.model, tokenizer, Path(config["output_dir"]) / "model")
-    write_result(config, trainer, STARTED, method="pretrain", train_seconds=spent, resumed_from=resume)
+    more = {"method": "pretrain", "train_seconds": spent, "resumed_from": resume}
+    write_result(config, trainer, STARTED, vocab_size=len(tokenizer), **more)
 
 
 if __name__ == "__main__":

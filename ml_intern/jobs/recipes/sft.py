@@ -6,6 +6,7 @@ as messages; `messages`. TRL's own defaults hold, but for what a CPU cannot do.
 config.json:
     model             the folder of a model with its tokenizer
     data              the jsonl file
+    validation        0.02 sets this share of the examples apart; their loss is logged as eval_loss
     peft              fields of peft's LoraConfig; the result is merged into the model
     trainer           any field of TRL's SFTConfig
     output_dir, checkpoint_dir, metrics_file        where things go
@@ -15,6 +16,7 @@ Resumes from the last whole checkpoint in checkpoint_dir.
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
 from pathlib import Path
@@ -34,6 +36,7 @@ from _common import (
     write_result,
     wrong,
 )
+from _validation import set_apart, validation_fields  # type: ignore[import-not-found]
 
 STARTED = time.time()
 SHAPES = (("messages",), ("prompt", "completion"), ("text",))
@@ -44,11 +47,11 @@ def trainer_fields(config: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     on_cpu = {} if torch.cuda.is_available() else {"bf16": False, "gradient_checkpointing": False}
-    return {**on_cpu, **base_fields(config)}
+    return {**on_cpu, **validation_fields(config), **base_fields(config)}
 
 
-def load_data(path: Path, limit: int | None) -> Any:
-    """The rows, with the columns of their shape only."""
+def load_data(path: Path, limit: int | None, share: float | None, seed: int) -> tuple[Any, Any]:
+    """The rows to train on and those set apart, with the columns of their shape only."""
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
@@ -59,7 +62,12 @@ def load_data(path: Path, limit: int | None) -> Any:
             "bad_data",
             f"The columns {sorted(rows[0])} are none of TRL's: text, prompt and completion, messages.",
         )
-    return Dataset.from_list([{name: row[name] for name in shape} for row in rows])
+    rows = [{name: row[name] for name in shape} for row in rows]
+    if not share:
+        return Dataset.from_list(rows), None
+    random.Random(seed).shuffle(rows)
+    kept, held_out = set_apart(rows, share)
+    return Dataset.from_list(kept), Dataset.from_list(held_out)
 
 
 def load_tokenizer(folder: str) -> Any:
@@ -90,13 +98,15 @@ def main(config: dict[str, Any]) -> None:
 
     arguments = SFTConfig(**trainer_fields(config))
     set_seed(arguments.seed)
-    data = load_data(Path(config["data"]), config.get("max_rows"))
+    path, share = Path(config["data"]), config.get("validation")
+    data, held_out = load_data(path, config.get("max_rows"), share, arguments.seed)
     model = AutoModelForCausalLM.from_pretrained(config["model"])
     say(f"{len(data)} examples, {model.num_parameters()} parameters, columns {data.column_names}")
     trainer = SFTTrainer(
         model=model,
         args=arguments,
         train_dataset=data,
+        eval_dataset=held_out,
         processing_class=load_tokenizer(config["model"]),
         peft_config=lora(config),
         callbacks=[metrics_callback(Path(config["metrics_file"]))],
@@ -112,7 +122,7 @@ def main(config: dict[str, Any]) -> None:
     save_model(trained, trainer.processing_class, Path(config["output_dir"]) / "model")
     base = sha256_of(*sorted(Path(config["model"]).glob("*.safetensors")))
     more = {"method": "sft", "base_model_sha256": base, "train_seconds": spent, "resumed_from": resume}
-    write_result(config, trainer, STARTED, **more)
+    write_result(config, trainer, STARTED, vocab_size=len(trainer.processing_class), **more)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,30 @@
+"""A held-out curve of the training data: rows set apart before the first step, whose loss is logged as it trains.
+
+It tells overfitting from learning. It is no evaluation: the rows come from the training data.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from _common import wrong
+
+Row = TypeVar("Row")
+
+
+def set_apart(rows: list[Row], share: float | None) -> tuple[list[Row], list[Row]]:
+    """The rows to train on, and the last `share` of them, which the caller has shuffled: one at the least."""
+    if not share:
+        return rows, []
+    count = max(1, round(len(rows) * share))
+    if count >= len(rows):
+        raise wrong("bad_data", f"{len(rows)} rows are too few to set some apart for validation.")
+    return rows[:-count], rows[-count:]
+
+
+def validation_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """The trainer's fields for a curve of about ten points, at the last step too; none without `validation`."""
+    if not config.get("validation"):
+        return {}
+    fields = {"eval_strategy": "steps", "eval_steps": 0.1, "prediction_loss_only": True}
+    return {name: value for name, value in fields.items() if name not in config.get("trainer", {})}
