@@ -75,6 +75,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def _step_stream(self, memory_step: ActionStep) -> Generator[ToolCall | ActionOutput]:
         """One step: an answer, its cell, the observation."""
+        self._stop_if_asked()
         self.budget.check()
         reply = self._ask_brain(memory_step)
         if reply.code is None:
@@ -89,8 +90,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
     def _ask_brain(self, memory_step: ActionStep) -> Reply:
         began = time.monotonic()
         answer = self.model.generate(self.write_memory_to_messages(), stop_sequences=STOP_SEQUENCES)
-        if self.interrupt_switch:
-            raise Interrupted("Stopped by the person.")
+        self._stop_if_asked()
         text = text_of(answer)
         usage = answer.token_usage
         used = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
@@ -129,14 +129,18 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
             output = executor(reply.code or "", reply.note)
         except CellFailed as error:
             memory_step.observations = error.message
-            if self.interrupt_switch:
-                raise Interrupted("Stopped by the person.") from None
+            self._stop_if_asked()
             raise AgentExecutionError(error.message, self.logger) from None
         memory_step.observations = output.logs
         memory_step.action_output = output.output
-        if self.interrupt_switch and not output.is_final_answer:
-            raise Interrupted("Stopped by the person.")
+        if not output.is_final_answer:
+            self._stop_if_asked()
         return ActionOutput(output=output.output, is_final_answer=output.is_final_answer)
+
+    def _stop_if_asked(self) -> None:
+        # The router's word counts: smolagents takes its own switch back when a run starts.
+        if self.python_executor.router.interrupted.is_set():
+            raise Interrupted("Stopped by the person.")
 
     def _finalize_step(self, memory_step: Any) -> None:
         super()._finalize_step(memory_step)

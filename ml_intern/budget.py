@@ -50,11 +50,11 @@ def _parse_part(part: str) -> tuple[Unit, float]:
         unit: Unit = "tokens" if m[3].lower().startswith("token") else "jobs"
         return unit, float(m[1]) * _THOUSANDS[m[2].lower()]
     if re.fullmatch(r"\d+(\.\d+)?", part):
-        raise UsageError(
-            f"The budget says {part} of what?",
-            'Write "5 usd", "2 gpu-hours", "1h", "500k tokens" or "20 jobs".',
-        )
-    return "seconds", parse_duration(part, "budget")
+        raise UsageError(f"The budget says {part} of what?", _UNITS_HINT)
+    try:
+        return "seconds", parse_duration(part)
+    except UsageError:
+        raise UsageError(f"The budget's part {part!r} is not understood.", _UNITS_HINT) from None
 
 
 @dataclass
@@ -93,8 +93,15 @@ class Budget:
         with self._lock:
             short = self.shortfall(price)
             if not short:
-                self._reserved[call] = price
+                self._reserved[call] = self._known(price)
             return short
+
+    def _known(self, price: Price) -> Price:
+        """A price that is not known is not zero: somebody allowed it, so it takes all that is left."""
+        left = self.left()
+        usd = price.usd if price.usd is not None else left["usd"] or 0.0
+        gpu_hours = price.gpu_hours if price.gpu_hours is not None else left["gpu_hours"] or 0.0
+        return Price(usd, gpu_hours, price.jobs)
 
     def reconcile(self, call: str, actual: Price | None) -> None:
         """Replace a reservation by what was measured; without a measurement the estimate stands as spent."""

@@ -15,10 +15,27 @@ class Files:
     Reading is allowed under the workspace, the folder the person started from, the roots that the settings
     name, and any path that stands in the person's own prompt; never below a hidden folder such as ``.ssh``.
     Writing is allowed in the workspace.
+
+    Args:
+        workspace: The folder the intern works in.
+        project: The folder the person started from.
+        roots: Further folders to read.
+        closed: Folders and files that are never read, wherever they lie: the state folder with its sealed
+            items and other sessions, the settings with their keys.
+        open: What is read in spite of that: this session's own datasets and jobs.
     """
 
-    def __init__(self, workspace: Path, project: Path, roots: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        project: Path,
+        roots: Iterable[Path] = (),
+        closed: Iterable[Path] = (),
+        open: Iterable[Path] = (),
+    ) -> None:
         self.workspace = workspace.resolve()
+        self.closed = [c.resolve() for c in closed]
+        self.open = [self.workspace, *(o.resolve() for o in open)]
         self.project = project.resolve()
         self.roots = [self.workspace, self.project, *(r.expanduser().resolve() for r in roots)]
 
@@ -44,13 +61,27 @@ class Files:
                 f"Relative names start in {self.workspace} or {self.project}.",
             )
         path = found.resolve()
-        root = next((r for r in self.roots if path == r or r in path.parents), None)
-        if root is None or any(part.startswith(".") for part in path.relative_to(root).parts):
+        if not self.may_read(path):
             raise ToolError(
                 f"{str(name)!r} lies outside of what tools may read.",
                 "Name the path in the prompt, or add its folder to the setting data_dirs.",
             )
         return path
+
+    def close(self, path: Path) -> None:
+        """Never read this file again."""
+        self.closed.append(path.resolve())
+
+    def may_read(self, path: Path) -> bool:
+        """Whether tools may read a path; links must be resolved before."""
+        if _below(path, self.closed) and not _below(path, self.open):
+            return False
+        roots = [r for r in (*self.roots, *self.open) if _below(path, [r])]
+        return any(not _has_hidden_part(path, r) for r in roots)
+
+    def may_enter(self, folder: Path) -> bool:
+        """Whether something that tools may read can lie below a folder."""
+        return self.may_read(folder.resolve()) or any(folder.resolve() in o.parents for o in self.open)
 
     def writable(self, name: str | Path) -> Path:
         """The path to write in the workspace, absolute; its folder is made.
@@ -63,3 +94,11 @@ class Files:
             raise ToolError(f"{str(name)!r} lies outside of the workspace.", f"Write below {self.workspace}.")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def _below(path: Path, folders: Iterable[Path]) -> bool:
+    return any(path == folder or folder in path.parents for folder in folders)
+
+
+def _has_hidden_part(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)

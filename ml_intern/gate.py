@@ -73,6 +73,16 @@ class Gate:
         self.yes = _read_effects(yes)
         self.always: set[str] = set()
 
+    @staticmethod
+    def check(policy: Sequence[dict[str, Any]], yes: Sequence[str]) -> None:
+        """Refuse rules and effects that cannot be read.
+
+        Raises:
+            UsageError: Names the rule or the effect.
+        """
+        _read_policy(policy)
+        _read_effects(yes)
+
     def decide(self, spec: ToolSpec, arguments: dict[str, Any], price: Price) -> Decision:
         """Allow, ask or deny one call."""
         rule = next(r for r in self.rules if r.matches(spec, arguments, price))

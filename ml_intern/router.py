@@ -25,6 +25,10 @@ from ml_intern.journal import Journal
 from ml_intern.retry import is_transient, run_with_retry
 from ml_intern.tooling import Price, ToolSpec, did_you_mean
 
+MOST_ARGUMENT_CHARS = 4 << 20
+KEPT_OF_REFUSED = 20_000
+"""Characters of a refused call's arguments that the journal keeps."""
+
 GO_ON = "What was done before the failure is kept; call it again later, or go on without it."
 
 
@@ -86,16 +90,22 @@ class Router:
         """
         call, key = self._identify(name, given, source)
         try:
+            if self.interrupted.is_set():
+                raise Interrupted(f"{name} did not start: the run is being stopped.")
             spec = self._find(name)
+            if len(str(given)) > MOST_ARGUMENT_CHARS:
+                raise ToolError(
+                    f"The arguments of {name} are longer than {MOST_ARGUMENT_CHARS >> 20} MB.",
+                    "Write large data to a file in the workspace and pass its path.",
+                )
             arguments = spec.validate(given)
             outcome = self._pass_gate_and_run(spec, arguments, call, key)
         except InternError as error:
             outcome = Outcome(False, message=error.message, hint=error.hint, denied=isinstance(error, Denied))
             if isinstance(error, Denied):
                 self.denied.append(f"{name}: {error.message}")
-            self.journal.append(
-                "refusal", {"call": call, "tool": name, "arguments": dict(given), "message": str(error)}
-            )
+            refused = {"call": call, "tool": name[:100], "arguments": _bounded(given), "message": str(error)}
+            self.journal.append("refusal", refused)
         return outcome
 
     def _identify(self, name: str, given: Mapping[str, Any], source: str) -> tuple[str, str]:
@@ -123,7 +133,13 @@ class Router:
         if decision.action == "ask":
             arguments = self._ask(spec, arguments, price, call, decision.reason)
             price = spec.price(ctx, arguments) if spec.price else Price()
-        if short := self.budget.reserve(call, price):
+        short = self.budget.reserve(call, price)
+        if short and decision.action == "allow":
+            # Another call has taken the rest since the gate looked: a person may want a smaller one.
+            arguments = self._ask(spec, arguments, price, call, f"it {short}")
+            price = spec.price(ctx, arguments) if spec.price else Price()
+            short = self.budget.reserve(call, price)
+        if short:
             raise Denied(f"{spec.name} is over the budget: it {short}.", "Ask for less, or stop here.")
         return self._run(spec, arguments, ctx, price)
 
@@ -192,6 +208,12 @@ class Router:
                 message = f"{spec.name} got no answer in {tries} tries: {told}."
                 return Outcome(False, message=message, hint=GO_ON)
             return Outcome(False, message=f"{spec.name} failed inside: {type(error).__name__}: {error}")
+
+
+def _bounded(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as they are, or their beginning: a cell may refuse itself as often as it likes."""
+    text = json.dumps(dict(given), default=str)
+    return dict(given) if len(text) <= KEPT_OF_REFUSED else {"shortened": text[:KEPT_OF_REFUSED]}
 
 
 def show_price(price: Price) -> str:

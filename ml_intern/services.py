@@ -16,7 +16,7 @@ from ml_intern.hub.client import Hub
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Ledger
 from ml_intern.sandbox.base import Sandbox
-from ml_intern.settings import Settings
+from ml_intern.settings import FILE, Settings
 
 
 def assemble(
@@ -31,7 +31,8 @@ def assemble(
 
     Evaluation jobs live below the hidden ``evals`` folder, so that no cell can read the items they are given.
     """
-    files = Files(workspace, Path.cwd(), settings.data_dirs)
+    own = [folder / "datasets", folder / "jobs"]
+    files = Files(workspace, Path.cwd(), settings.data_dirs, [settings.state, Path.cwd() / FILE], own)
     hub = Hub(settings, settings.state)
     ledger = Ledger(folder / "ledger.sqlite", emit)
     for name in ("datasets", "jobs", "evals"):

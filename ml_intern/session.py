@@ -17,11 +17,13 @@ from typing import Any
 from ml_intern.brains.base import Brain
 from ml_intern.brains.factory import build_brain
 from ml_intern.budget import Budget, parse_budget
-from ml_intern.errors import Denied, InternError
+from ml_intern.checks import check_price, check_settings, eval_file
+from ml_intern.durations import show_duration
+from ml_intern.errors import Denied, InternError, Interrupted, LimitReached
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate
 from ml_intern.journal import Journal
-from ml_intern.masking import mask_all
+from ml_intern.masking import mask, mask_all
 from ml_intern.registry import load_tools
 from ml_intern.result import RunResult
 from ml_intern.router import Approver, Router
@@ -30,6 +32,9 @@ from ml_intern.sandbox.choose import choose_sandbox
 from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.services import assemble, facts
 from ml_intern.settings import Settings
+
+CLOSE_S = 30.0
+"""How long the end of a session waits for calls that still run: a publication is told, not lost."""
 
 STATUS = {0: "done", 1: "failed", 2: "usage", 3: "limit", 4: "denied", 5: "no_brain", 130: "interrupted"}
 
@@ -56,6 +61,7 @@ class Session:
         self.published: list[dict[str, str]] = []
         self.errors: list[str] = []
         self.finished: SessionFinished | None = None
+        self.late = False
         self.budget = Budget(parse_budget(settings.budget))
         gate = Gate(settings.policy, self.budget, settings.yes)
         tools = load_tools(settings)
@@ -67,7 +73,9 @@ class Session:
         self.services.files.allow_from(prompt)
         self._register_eval()
         self.router = Router(tools, self.services, gate, self.budget, self.journal, approver)
+        self.kernel: Any = None
         self.agent: Any = None
+        self._worker = threading.Thread(target=self._work, name="ml-intern-session", daemon=True)
         self._write_card("running", None)
 
     @classmethod
@@ -79,10 +87,11 @@ class Session:
             NoBrain: The brain cannot be reached.
             Denied: There is no sandbox for the brain's cells.
         """
-        parse_budget(settings.budget)
+        check_settings(settings)
         early: list[Event] = []
         brain = build_brain(settings, early.append)
         brain.prepare(prompt)
+        check_price(settings, brain)
         sandbox = choose_sandbox(settings.sandbox, trusted=brain.trusted)
         session = cls(settings, prompt, brain, sandbox, approver)
         for event in early:
@@ -100,7 +109,6 @@ class Session:
 
     def run(self) -> Iterator[Event]:
         """Run to the end; the events as they come, the last one a `SessionFinished`."""
-        worker = threading.Thread(target=self._work, name="ml-intern-session", daemon=True)
         self.emit(
             SessionStarted(
                 self.id,
@@ -111,26 +119,30 @@ class Session:
                 str(self.workspace),
             )
         )
-        worker.start()
+        self._worker.start()
         while (event := self.queue.get()) is not None:
-            self.journal.append("event", event.to_json()) if not _chatty(event) else None
+            if not _chatty(event):
+                self.journal.append("event", event.to_json())
             yield event
-        worker.join()
+        self._worker.join()
 
     def interrupt(self) -> None:
         """Stop: the running cell is interrupted, waiting tools give up, no further step begins."""
         self.router.interrupted.set()
         self.brain.interrupt()
-        if self.agent is not None:
-            self.agent.interrupt_switch = True
-            self.agent.python_executor.kernel.interrupt()
+        if self.kernel is not None:
+            self.kernel.interrupt()
 
     def close(self) -> None:
-        """End the kernel and the services. Jobs that run go on; they are processes of their own."""
-        if self.agent is not None:
-            self.agent.cleanup()
+        """End the run and the services. Jobs that run go on; they are processes of their own."""
+        if self._worker.is_alive():
+            self.interrupt()
+            self._worker.join(CLOSE_S)
+        if self.kernel is not None:
+            self.kernel.close()
         self.services.hub.close()
         self.sandbox.stop()
+        self.services.ledger.close()
         self.journal.close()
 
     def result(self) -> RunResult:
@@ -139,16 +151,48 @@ class Session:
 
     def _work(self) -> None:
         answer, error = "", None
+        clock = self._start_clock()
         try:
             answer = self._drive()
         except InternError as failure:
             error = failure
-        except Exception as failure:  # noqa: BLE001 - the top of the session's thread: told in one line, kept in the journal
-            error = InternError(
-                f"The intern failed inside: {type(failure).__name__}: {failure}.", "Please report this."
-            )
+        except Exception as failure:  # noqa: BLE001 - the top of the session's thread: one line, and the journal
+            told = f"The intern failed inside: {type(failure).__name__}: {failure}."
+            error = InternError(told, "Please report this.")
             self.journal.append("bug", {"error": repr(failure)})
-        self._finish(answer, error)
+        finally:
+            if clock:
+                clock.cancel()
+            try:
+                self._finish(answer, self._why(error))
+            finally:
+                self.queue.put(None)
+
+    def _start_clock(self) -> threading.Timer | None:
+        """Interrupt at the end of the wall time, also in the middle of a cell or of a call that waits."""
+        left = self.budget.left()["seconds"]
+        if left is None:
+            return None
+
+        def ring() -> None:
+            self.late = True
+            self.interrupt()
+
+        clock = threading.Timer(left, ring)
+        clock.daemon = True
+        clock.start()
+        return clock
+
+    def _why(self, error: InternError | None) -> InternError | None:
+        """Why the run ended: of several reasons the one that was first."""
+        if not self.router.interrupted.is_set() or error is None:
+            return error
+        if self.kernel is not None and not self.kernel.wait_for_calls(CLOSE_S):
+            self.emit(Notice("error", "A call still runs; the Hub and the jobs tell what came of it."))
+        if self.late:
+            cap = show_duration(self.budget.caps["seconds"])
+            return LimitReached(f"The budget of {cap} is used up.", "Raise --budget to go on.")
+        return Interrupted("Stopped by the person.")
 
     def _drive(self) -> str:
         from ml_intern.agent import InternAgent
@@ -160,7 +204,7 @@ class Session:
         told = facts(self.services)
         system = system_prompt(specs, isolation=self.sandbox.describe(), workspace=self.workspace, facts=told)
         settings = self.settings
-        kernel = KernelHost(
+        self.kernel = KernelHost(
             self.sandbox,
             self.mounts(),
             self.limits(),
@@ -170,21 +214,24 @@ class Session:
             grace_s=settings.cell_grace_s,
             output_chars=settings.observation_chars,
         )
-        executor = KernelExecutor(kernel, self.router, self.journal, settings.observation_chars)
-        kernel.start()
+        executor = KernelExecutor(self.kernel, self.router, self.journal, settings.observation_chars)
+        self.kernel.start()
         self.agent = InternAgent(self.brain, executor, system, settings, self.budget, self.journal)
         return str(self.agent.run(self.prompt))
 
     def _register_eval(self) -> None:
-        """Seal the file of ``--eval``; a bare name is one that the brain will make or find."""
-        if self.settings.eval and Path(self.settings.eval).suffix in (".jsonl", ".csv"):
+        """Seal the file of ``--eval``; from then on no tool reads it. A bare name is for the brain to make."""
+        if path := eval_file(self.settings):
             from ml_intern.evals.files import register_file
 
-            register_file(self.services.evals, Path(self.settings.eval))
+            register_file(self.services.evals, path)
+            self.services.files.close(path)
 
     def run_command(self, argv: list[str], timeout_s: float) -> CompletedProcess[str]:
         """Run a command behind the walls of this session's cells."""
-        return run_in_sandbox(self.sandbox, self.mounts(), self.limits(), argv, timeout_s)
+        return run_in_sandbox(
+            self.sandbox, self.mounts(), self.limits(), argv, timeout_s, self.router.interrupted.is_set
+        )
 
     def limits(self) -> Limits:
         """What cells and commands may use."""
@@ -208,11 +255,10 @@ class Session:
         code = error.exit_code if error else 0
         if error is not None:
             self.emit(Notice("error", str(error)))
-        self.finished = SessionFinished(self.id, STATUS.get(code, "failed"), code, answer)
+        self.finished = SessionFinished(self.id, STATUS.get(code, "failed"), code, mask(answer))
         self._write_card(self.finished.status, code)
         self.journal.append("finished", self.finished.to_json(), durable=True)
         self.queue.put(self.finished)
-        self.queue.put(None)
 
     def _write_card(self, status: str, code: int | None) -> None:
         card = {
@@ -229,7 +275,7 @@ class Session:
         if path.exists():
             card["created"] = json.loads(path.read_text())["created"]
         fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(card, indent=2))
+        fresh.write_text(json.dumps(mask_all(card), indent=2))
         fresh.replace(path)
 
 

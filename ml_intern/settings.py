@@ -18,6 +18,7 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -141,7 +142,12 @@ class Settings(BaseSettings):
             name = ".".join(str(p) for p in first["loc"])
             if first["type"] == "extra_forbidden":
                 raise UsageError(f"Unknown setting {name!r}{did_you_mean(name, cls.model_fields)}.") from None
-            raise UsageError(f"Setting {name} = {first['input']!r}: {first['msg'].lower()}.") from None
+            shown = "" if name == "api_key" else f" = {first['input']!r}"
+            raise UsageError(f"Setting {name}{shown}: {first['msg'].lower()}.") from None
+        except SettingsError as error:
+            found = re.search(r'field "(\w+)"', str(error))
+            name = f"ML_INTERN_{found[1].upper()}" if found else "A variable ML_INTERN_…"
+            raise UsageError(f"{name} cannot be read: it is not JSON.") from None
         except ValueError as error:
             raise UsageError(f"{FILE} cannot be read: {error}.") from None
         settings.state = settings.state.expanduser().absolute()

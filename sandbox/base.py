@@ -10,11 +10,24 @@ from typing import IO, Protocol
 
 @dataclass(frozen=True)
 class Limits:
-    """What a sandbox may use. Sizes in MB (2**20 bytes)."""
+    """What a sandbox may use. Sizes in MB (2**20 bytes).
+
+    Attributes:
+        memory_mb: Memory of all its processes.
+        processes: How many at a time.
+        disk_mb: Each private folder (/tmp, home).
+        file_mb: Each file that it writes, also in the workspace; by default as `disk_mb`.
+    """
 
     memory_mb: int = 4096
     processes: int = 256
     disk_mb: int = 2048
+    file_mb: int | None = None
+
+    @property
+    def file_bytes(self) -> int:
+        """The largest file."""
+        return (self.disk_mb if self.file_mb is None else self.file_mb) << 20
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml_intern.sandbox.base import Limits
@@ -15,17 +17,24 @@ PREFIX = "ml-intern-"
 STALE_S = 60.0
 """An empty group is somebody's only for the moment between its making and its first process."""
 
+# No name comes twice: threads of one process, and containers that share this tree and count pids alike.
+_mark = secrets.token_hex(3)
 _numbers = itertools.count(1)
 
 # Makes the groups, enters them and becomes the command: arguments are triples of folder, file and value up to
 # a lone "--". It runs in the process that is limited: a supervisor can start it when this host is gone.
+# Between making and entering, a group is empty and somebody may sweep it away: then all is done once more.
 ENTER = """
-while [ "$1" != -- ]; do
-  mkdir -p "$1" || exit 125
-  case "$3" in self) value=$$ ;; *) value=$3 ;; esac
-  echo "$value" > "$1/$2" || exit 125
-  shift 3
-done
+attempt() {
+  while [ "$1" != -- ]; do
+    mkdir -p "$1" || return 1
+    case "$3" in self) value=$$ ;; *) value=$3 ;; esac
+    echo "$value" > "$1/$2" || return 1
+    shift 3
+  done
+}
+attempt "$@" 2> /dev/null || attempt "$@" 2> /dev/null || attempt "$@" || exit 125
+while [ "$1" != -- ]; do shift 3; done
 shift
 exec "$@"
 """
@@ -33,15 +42,17 @@ exec "$@"
 
 @dataclass(frozen=True)
 class Groups:
-    """Where groups can be made: one folder (version 2) or one a controller (version 1)."""
+    """Where groups can be made: one folder (version 2) or one a controller (version 1); and those made."""
 
     version: int
     memory: Path
     pids: Path
+    made: list[str] = field(default_factory=list, compare=False)
 
     def enter(self, limits: Limits) -> list[str]:
         """The start of an argv that runs the rest of it in a new group."""
-        name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
+        name = _fresh_name()
+        self.made.append(name)
         steps = self._steps(self.memory / name, self.pids / name, limits)
         return ["/bin/sh", "-c", ENTER, "ml-intern", *(str(part) for step in steps for part in step), "--"]
 
@@ -64,17 +75,25 @@ class Groups:
             (pids, "cgroup.procs", "self"),
         ]
 
+    def remove(self) -> None:
+        """Remove the groups that `enter` named; one in use stays, for a later sweep."""
+        for name in self.made:
+            for folder in {self.memory, self.pids}:
+                with suppress(OSError):
+                    (folder / name).rmdir()
+        self.made.clear()
+
     def sweep(self) -> None:
         """Remove the empty groups of sandboxes that ended; one in use cannot be removed."""
         for folder in {self.memory, self.pids}:
             for group in folder.glob(f"{PREFIX}*"):
-                try:
-                    if time.time() - group.stat().st_mtime > STALE_S or f"{PREFIX}{os.getpid()}-" in str(
-                        group
-                    ):
+                with suppress(OSError):
+                    if time.time() - group.stat().st_mtime > STALE_S:
                         group.rmdir()
-                except OSError:
-                    continue
+
+
+def _fresh_name(word: str = "") -> str:
+    return f"{PREFIX}{word}{os.getpid()}-{_mark}-{next(_numbers)}"
 
 
 def find_groups() -> Groups | None:
@@ -107,7 +126,7 @@ def _own_groups() -> dict[str, str]:
 
 
 def _works(groups: Groups) -> bool:
-    name = f"{PREFIX}{os.getpid()}-probe"
+    name = _fresh_name("probe-")
     made: list[Path] = []
     try:
         for folder in dict.fromkeys((groups.memory, groups.pids)):
@@ -124,4 +143,5 @@ def _works(groups: Groups) -> bool:
         return False
     finally:
         for folder in made:
-            folder.rmdir()
+            with suppress(OSError):
+                folder.rmdir()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ml_intern.errors import InternError
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
+from ml_intern.sandbox.calls import Calls
 from ml_intern.sandbox.cell import CallReply, Cell, CellResult
 from ml_intern.sandbox.frames import FRAME_LIMIT, encode, text, texts
 from ml_intern.sandbox.link import Link
@@ -24,6 +25,8 @@ START_S = 60.0
 
 CALLS_AT_ONCE = 32
 CALLS_WAITING = 1000
+
+REFUSED = CallReply(False, message="The cell was interrupted.")
 
 
 class KernelHost:
@@ -56,7 +59,7 @@ class KernelHost:
         self.dropped = 0
         self._tools = list(tools)
         self._on_call = on_call
-        self._pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="tool")
+        self._calls = Calls(CALLS_AT_ONCE)
         self._running = threading.Lock()
         self._cells = 0
         self._cell: Cell | None = None
@@ -93,15 +96,17 @@ class KernelHost:
         return self._link is not None and not self._link.ended.is_set()
 
     def close(self) -> None:
-        """End the kernel; a cell that runs ends with it."""
+        """End the kernel; a cell that runs ends with it. Calls that run have `grace_s` to end."""
         self._closed = True
+        self._calls.refuse_waiting()
         link = self._link
         if link is not None and not link.ended.is_set():
             link.send({"type": "exit"})
             link.ended.wait(0.5)
             link.end()
-        self._pool.shutdown(wait=False, cancel_futures=True)
         self._files.close()
+        self._calls.wait(self.grace_s)
+        self._calls.close()
 
     def set_tools(self, tools: Sequence[dict[str, Any]]) -> None:
         """Change what the next cells can call."""
@@ -116,7 +121,7 @@ class KernelHost:
             "workspace": str(self.mounts.workspace),
             "output_file": str(self._files.output),
             "output_chars": self.output_chars,
-            "file_mb": self.limits.disk_mb,
+            "file_mb": self.limits.file_bytes >> 20,
         }
 
     # Cells
@@ -153,11 +158,24 @@ class KernelHost:
             return self._lost(cell, why)
 
     def interrupt(self) -> None:
-        """Ask the running cell to stop; where it does not within the grace, its kernel is killed."""
+        """Ask the running cell to stop; where it does not within the grace, its kernel is killed.
+
+        Calls that run go on, see `wait_for_calls`; those that wait or come now are refused.
+        """
         cell, link = self._cell, self._link
         if cell is not None and link is not None:
+            cell.ask_to_stop()  # first: a call that comes now is refused
             link.send({"type": "interrupt", "id": cell.number})
-            cell.ask_to_stop()
+            self._calls.refuse_waiting()
+
+    @property
+    def calls_running(self) -> int:
+        """How many calls the host still works for, also where their cell is gone."""
+        return self._calls.running
+
+    def wait_for_calls(self, seconds: float) -> bool:
+        """Wait for the calls that still run after an interrupt; whether all ended in time."""
+        return self._calls.wait(seconds)
 
     def _wait(self, cell: Cell) -> str:
         """Wait for the end of a cell; why it was stopped, or nothing."""
@@ -269,6 +287,7 @@ class KernelHost:
         """Send a frame that is answered by `done` under a number of its own."""
         self._cells += 1
         outer, cell = self._cell, Cell(self._cells, None)
+        cell.ask_to_stop()  # no cell of the brain's runs: calls are refused
         self._cell = cell
         link.send({**frame, "id": cell.number})
         with cell.changed:
@@ -302,36 +321,39 @@ class KernelHost:
         if not isinstance(tool, str) or not isinstance(arguments, dict) or (link, call) in self._waiting:
             self.dropped += 1
         elif cell is None:
-            self._reply(
-                link,
-                call,
-                CallReply(
-                    False, message=f"{tool} was called while no cell runs.", hint="Call it from a cell."
-                ),
+            told = CallReply(
+                False, message=f"{tool} was called while no cell runs.", hint="Call it from a cell."
             )
+            self._reply(link, call, told)
+        elif cell.stop_asked is not None:
+            self._reply(link, call, REFUSED)
         elif len(self._waiting) >= CALLS_WAITING:
-            self._reply(
-                link,
-                call,
-                CallReply(
-                    False, message=f"{CALLS_WAITING} calls wait already.", hint="Call fewer at a time."
-                ),
+            told = CallReply(
+                False, message=f"{CALLS_WAITING} calls wait already.", hint="Call fewer at a time."
             )
+            self._reply(link, call, told)
         else:
             self._waiting.add((link, call))
             cell.clock.enter()
-            self._pool.submit(self._answer, link, cell, call, tool, arguments)
+            self._calls.submit(partial(self._answer, link, cell, call, tool, arguments))
 
-    def _answer(self, link: Link, cell: Cell, call: int, tool: str, arguments: dict[str, Any]) -> None:
-        try:
-            reply = self._on_call(tool, arguments)
-        except InternError as error:
-            reply = CallReply(False, message=error.message, hint=error.hint)
-        except Exception as error:  # noqa: BLE001 - top of a thread: a tool's bug must not hang the cell
-            reply = CallReply(False, message=f"{tool} failed inside: {type(error).__name__}: {error}")
+    def _answer(
+        self, link: Link, cell: Cell, call: int, tool: str, arguments: dict[str, Any], go: bool
+    ) -> None:
+        # Asked again on the call's own thread: after an interrupt, what is not counted as running never begins.
+        wanted = go and cell.stop_asked is None and not cell.died and not self._closed
+        reply = self._reply_of(tool, arguments) if wanted else REFUSED
         self._waiting.discard((link, call))
         cell.clock.leave()
         self._reply(link, call, reply)
+
+    def _reply_of(self, tool: str, arguments: dict[str, Any]) -> CallReply:
+        try:
+            return self._on_call(tool, arguments)
+        except InternError as error:
+            return CallReply(False, message=error.message, hint=error.hint)
+        except Exception as error:  # noqa: BLE001 - top of a thread: a tool's bug must not hang the cell
+            return CallReply(False, message=f"{tool} failed inside: {type(error).__name__}: {error}")
 
     @staticmethod
     def _reply(link: Link, call: int, reply: CallReply) -> None:

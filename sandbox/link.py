@@ -64,13 +64,19 @@ class Link:
                     self._on_frame(self, frame)
         except (OSError, ValueError):  # closed under our hands
             pass
-        # A cell can close the descriptors of the protocol: such a kernel is of no use any more.
-        self.process.kill()
-        self.process.wait()
-        self._outbox.put(None)
-        self.ended.set()
-        self.ready.set()
-        self._on_end(self)
+        finally:
+            self._ended()
+
+    def _ended(self) -> None:
+        """A cell can close the descriptors of the protocol: such a kernel is of no use any more."""
+        try:
+            self.process.kill()
+            self.process.wait()
+        finally:
+            self._outbox.put(None)
+            self.ended.set()
+            self.ready.set()
+            self._on_end(self)
 
     def _watch(self) -> None:
         """Where the kernel forked, its child holds the stream open after the kernel itself is gone."""

@@ -94,15 +94,15 @@ class LocalSandbox:
         """End the kernels and remove their groups."""
         self._spawner.stop()
         if self._groups:
-            self._groups.sweep()
+            self._groups.remove()
 
     def _bounds(self, limits: Limits) -> list[str]:
-        """Limits of each process: no core files; and where there is no group, memory and processes too."""
+        """Limits of each process: no core files, no huge files; without a group memory and processes."""
         prlimit = shutil.which("prlimit")
         if prlimit is None:
             return []
         each = [] if self._groups else [f"--data={limits.memory_mb << 20}", f"--nproc={limits.processes}"]
-        return [prlimit, "--core=0", *each, "--"]
+        return [prlimit, "--core=0", f"--fsize={limits.file_bytes}", *each, "--"]
 
     def _drop(self, mounts: Mounts) -> list[str]:
         """Where the host is root: become a user without rights, who owns what is writable."""

@@ -156,3 +156,10 @@ def test_yes_with_an_unknown_effect_is_refused() -> None:
 def test_a_wrong_rule_is_named() -> None:
     with pytest.raises(UsageError, match="Policy rule 1"):
         Gate([{"action": "perhaps"}], Budget())
+
+
+def test_an_unknown_price_that_was_allowed_takes_what_is_left() -> None:
+    budget = Budget({"usd": 5})
+    budget.spent["usd"] = 1
+    assert budget.reserve("a", Price(usd=None)) == ""
+    assert budget.left()["usd"] == 0

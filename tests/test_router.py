@@ -202,3 +202,36 @@ def test_what_stays_away_is_told_with_what_to_do(make: Make, monkeypatch: pytest
     monkeypatch.setattr("ml_intern.retry.random.uniform", lambda low, high: 0.0)
     outcome = make(tool_retries=1).call("fail", {"how": "flaky"})
     assert "no answer in 2 tries: refused" in outcome.message and "kept" in outcome.hint
+
+
+def test_who_loses_a_race_for_the_rest_is_asked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ApprovalNeeded] = []
+
+    def approver(question: ApprovalNeeded) -> Answer:
+        asked.append(question)
+        return Answer(True, arguments={"usd": 1.5})
+
+    router = make(budget="5 usd", approver=approver)
+    decide = router.gate.decide
+
+    def decide_then_lose(*given: Any) -> Any:
+        decision = decide(*given)
+        router.budget.reserve("another call", Price(usd=3))
+        return decision
+
+    monkeypatch.setattr(router.gate, "decide", decide_then_lose)
+    assert router.call("spend", {"usd": 3}).ok
+    assert "2 of 5 left" in asked[0].reason and router.budget.used("usd") == 4.5
+
+
+def test_nothing_starts_once_the_run_is_being_stopped(make: Make) -> None:
+    router = make()
+    router.interrupted.set()
+    assert "did not start" in router.call("echo", {"text": "a"}).message and CALLS == []
+
+
+def test_a_refused_call_does_not_fill_the_journal(make: Make) -> None:
+    router = make()
+    assert not router.call("echo", {"txt": "x" * 1_000_000}).ok
+    assert "longer than" in router.call("echo", {"text": "x" * 5_000_000}).message
+    assert (router.journal.path.stat().st_size) < 500_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.context import ToolContext
@@ -14,6 +16,7 @@ from ml_intern.data.store import DatasetInfo, Lineage, check_name
 from ml_intern.data.table import Table, columns_of, group_column, name_of, sample_of
 from ml_intern.data.units import CHUNK_CHARS, UNITS, Unit
 from ml_intern.errors import ToolError
+from ml_intern.evals.scorers import ScorerName
 from ml_intern.tooling import tool
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ def inspect_dataset(
 ) -> DatasetView:
     """Show what a dataset holds: rows, columns, splits, TRL format, and a few rows.
 
+    What a sealed evaluation holds out is left out, here and where a dataset is made; notes say how many rows.
+
     Args:
         source: A dataset of this session ("name@2"), a file (jsonl, json, csv, parquet, text), a folder of
             data or source files, "python-stdlib" (code lines of Python's own library), or a Hub id
@@ -43,7 +48,7 @@ def inspect_dataset(
         offset: First row to show.
         chars: Longest text to show; longer ones are shortened and say so.
     """
-    table = ctx.datasets.open(source, split)
+    table = sealing.openly(ctx.evals, ctx.datasets.open(source, split))
     found = formats.detect(table.rows)
     offset = max(0, offset)
     sample = sample_of(table.rows, offset, max(0, min(rows, SHOWN_ROWS)), max(1, chars))
@@ -107,11 +112,14 @@ def reformat_dataset(
     if size < 1:
         raise ToolError(f"size = {size} is not a number of characters.", "Give 1 or more.")
     unit: Unit | None = target if target in UNITS else None
-    table = ctx.datasets.open(source, unit=unit, size=size)
+    table = _open(ctx, source, unit, size)
     if table.unit and target in (table.unit, "auto", "language_modeling"):
         rows, notes = table.rows, list[str]()
     else:
         rows, notes = formats.reformat(table.rows, target, mapping, size)
+        # Cut into smaller units, a row may turn out to hold an item that was too short to count before.
+        rows, held = sealing.without_held_out(ctx.evals, rows)
+        notes = [*notes, *sealing.left_out(held)]
     told = {"target": target, "mapping": mapping, **({"size": size} if target == "chunks" else {})}
     return _made(
         ctx,
@@ -134,7 +142,7 @@ def filter_dataset(ctx: ToolContext, source: str, where: str, name: str | None =
             "char_length(text) > 20 AND label = 'good'".
         name: Name of the new dataset.
     """
-    table = ctx.datasets.open(source)
+    table = _open(ctx, source)
     kept = table.rows.filter(filtering.mask(table.rows, where))
     if kept.is_empty():
         raise ToolError(
@@ -161,7 +169,7 @@ def deduplicate_dataset(
         near: Whether texts that differ only in case, digits and signs are the same.
         name: Name of the new dataset.
     """
-    table = ctx.datasets.open(source)
+    table = _open(ctx, source)
     kept = auditing.first_of_each(table.rows, columns, near)
     told = {"columns": columns, "near": near}
     return _made(ctx, name or f"{name_of(source)}-deduplicated", kept, table, "deduplicate_dataset", told, [])
@@ -175,16 +183,17 @@ def split_dataset(
     seed: int = 0,
     group: str | None = None,
     seal: str | bool | None = None,
-    scorers: list[str] | None = None,
+    scorers: list[ScorerName] | None = None,
     name: str | None = None,
     max_rows: dict[str, int] | None = None,
     seal_where: str | None = None,
-    primary: str | None = None,
+    primary: ScorerName | None = None,
     own_splits: bool = False,
 ) -> SplitResult:
     """Divide a dataset into a training set and a sealed evaluation that no cell and no training can read.
 
-    Groups (files, say) stay whole, and a training row that repeats a held-out one is left out.
+    Groups (files, say) stay whole, and a training row that repeats a held-out one is left out. Once rows are
+    sealed, no tool shows them, and cells can no longer read the datasets of this session that hold them.
 
     Args:
         source: As for inspect_dataset.
@@ -192,7 +201,9 @@ def split_dataset(
         seed: The same seed gives the same split.
         group: Column whose groups stay whole; nothing means the file, where rows come from several.
         seal: Name of the evaluation; nothing means the source's name; False makes datasets of held-out rows.
-        scorers: Metrics of the evaluation; nothing means what suits the data.
+        scorers: Metrics of the evaluation; nothing means what suits the data. bits_per_byte reads held-out
+            text, python_parses samples from nothing (the only one that does), exact_match and numeric_match
+            compare greedy answers with what is right. help(evaluate) says what each counts.
         name: Name of the training set; nothing means the source's name and "-train".
         max_rows: Most rows of each split: {"train": 20000, "dev": 400, "test": 400}.
         seal_where: Condition for held-out rows, as in filter_dataset; training rows need not meet it.
@@ -200,12 +211,14 @@ def split_dataset(
         own_splits: Hold out the dev and test that the source has, and make only what it lacks.
     """
     called = check_name(name or f"{name_of(source)}-train")
-    table = ctx.datasets.open(source)
+    # What is sealed anew may be sealed already; what is not sealed is shown to everybody.
+    table = _open(ctx, source) if seal is False else ctx.datasets.open(source)
     given = _own(ctx, source, table) if own_splits else {}
     ctx.progress(f"splitting {table.rows.height} rows")
     parts = splitting.split(table.rows, fractions, seed, group, seal_where, max_rows, given)
     result = SplitResult(
         train="",
+        path=Path(),
         eval=None,
         rows={},
         dropped_duplicates=parts.dropped,
@@ -230,6 +243,7 @@ def split_dataset(
                 ctx, called, rows, table, "split_dataset", {**told, "eval": result.eval, "split": split}
             )
             result.datasets[split] = made.id
+            result.path = made.path if split == "train" else result.path
     result.train = result.datasets.pop("train")
     return result
 
@@ -247,10 +261,10 @@ def _seal(
     name: str,
     parts: splitting.Parts,
     result: SplitResult,
-    scorers: list[str] | None,
+    scorers: Sequence[str] | None,
     primary: str | None,
 ) -> None:
-    """Register what is held out before anything is written; leave out what the guard would refuse."""
+    """Register what is held out before anything is written, and take it out of what can be read."""
     held = {split: rows for split, rows in parts.rows.items() if split != "train"}
     eval_ = sealing.prepare(name, held, parts.group, scorers, primary)
     sealing.register(ctx.evals, eval_)
@@ -258,6 +272,10 @@ def _seal(
     result.eval, result.scorers, result.primary = eval_.name, eval_.scorers, eval_.primary
     result.dropped_duplicates += again
     result.notes += eval_.notes
+    if closed := sealing.withdraw(ctx.evals, ctx.datasets):
+        result.notes.append(
+            f"Cells cannot read {', '.join(closed)} any more: held-out rows are among the rows."
+        )
 
 
 @tool(effect="write")
@@ -269,23 +287,25 @@ def mix_datasets(
     seed: int = 0,
     name: str | None = None,
 ) -> MadeDataset:
-    """Put datasets of one format together by weight, in random order.
+    """Put datasets of one format together by weight, in random order; of one, so many rows.
 
     Args:
         parts: Source → weight: {"code-train": 3, "prose-train": 1} takes three rows of four from the first.
+            A single part is shuffled, and cut or repeated to `rows`.
         rows: Rows of the mixture; nothing means as many as the parts have together.
         upsample: Whether rows of a part that is too small are repeated.
         seed: The same seed gives the same mixture.
         name: Name of the new dataset.
     """
-    if len(parts) < 2:
-        raise ToolError("A mixture needs two parts or more.", 'Such as {"a": 3, "b": 1}.')
-    tables = {source: ctx.datasets.open(source) for source in parts}
+    if not parts:
+        raise ToolError("A mixture needs a part.", 'Such as {"a": 3, "b": 1}.')
+    tables = {source: _open(ctx, source) for source in parts}
     frames = {source: table.rows for source, table in tables.items()}
     wanted = mixing.shares({source: f.height for source, f in frames.items()}, parts, rows, upsample)
     mixed = mixing.mix(frames, wanted, seed)
     told = {"parts": parts, "rows": rows, "upsample": upsample, "seed": seed}
-    notes = [f"{source}: {count} of {frames[source].height} rows" for source, count in wanted.items()]
+    notes = [note for table in tables.values() for note in table.notes]
+    notes += [f"{source}: {count} of {frames[source].height} rows" for source, count in wanted.items()]
     lineage = Lineage(
         source=" + ".join(t.source for t in tables.values()),
         operation="mix_datasets",
@@ -296,6 +316,14 @@ def mix_datasets(
     )
     info = ctx.datasets.save(name or "-".join(["mix", *map(name_of, parts)])[:60], mixed, lineage)
     return _result(info, mixed, notes)
+
+
+def _open(ctx: ToolContext, source: str, unit: Unit | None = None, size: int = CHUNK_CHARS) -> Table:
+    """A source to make something of, without the rows that are held out."""
+    table = sealing.openly(ctx.evals, ctx.datasets.open(source, unit=unit, size=size))
+    if table.rows.is_empty() and table.notes:
+        raise ToolError(f"Nothing is left of {source!r}: {table.notes[-1]}", "Take another source.")
+    return table
 
 
 def _made(

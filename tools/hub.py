@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from ml_intern.context import ToolContext
-from ml_intern.errors import Interrupted, ToolError
+from ml_intern.errors import Denied, Interrupted, InternError, ToolError
 from ml_intern.events import Notice, Published
 from ml_intern.hub.client import REPLACED
 from ml_intern.hub.results import FilePage, PublishedDataset, PublishedModel, RepoView
+from ml_intern.retry import run_with_retry
 from ml_intern.tooling import tool
 
 if TYPE_CHECKING:
@@ -50,23 +53,25 @@ def publish_model(ctx: ToolContext, experiment: str, repo: str, private: bool = 
 
     if before := _published_before(ctx, ctx.key):
         return before
-    repo = ctx.hub.full_name(repo)
+    if problem := repo_name_problem(repo.strip()):
+        raise ToolError(problem)
     model = publishing.trained_model(ctx.ledger.get(experiment), ctx.jobs)
+    # What can be refused is refused before the test split is opened, which cannot be undone.
+    repo = ctx.hub.check_target(repo, "model", private)
     staged = _fresh(ctx, experiment)
     try:
-        # What can be refused is refused before the test split is opened, which cannot be undone.
         _stage(ctx, experiment, model, staged)
         ctx.progress(f"scoring {experiment} on the sealed test split", 0.1)
         ctx.evals.score_test(experiment, model, cancelled=ctx.cancelled)
-        ctx.progress("writing the card from the ledger", 0.5)
-        intent = _write_card(ctx, experiment, staged, repo)
-        ctx.progress(f"uploading to {ctx.hub.label}", 0.6)
-        commit = _push(
-            ctx, staged, intent, private, f"Publish {experiment} of session {ctx.services.session}"
-        )
+        with _frozen(ctx, experiment, model):
+            ctx.progress("writing the card from the ledger", 0.5)
+            intent = _write_card(ctx, experiment, staged, repo)
+            ctx.progress(f"uploading to {ctx.hub.label}", 0.6)
+            title = f"Publish {experiment} of session {ctx.services.session}"
+            intent = _push(ctx, staged, intent, private, title)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return _complete(ctx, intent.model_copy(update={"commit": commit}))
+    return _complete(ctx, intent)
 
 
 def _dataset_before(ctx: ToolContext, key: str) -> PublishedDataset | None:
@@ -93,7 +98,8 @@ def publish_dataset(ctx: ToolContext, dataset: str, repo: str, private: bool = T
 
     if before := _dataset_before(ctx, ctx.key):
         return before
-    repo, info = ctx.hub.full_name(repo), ctx.datasets.info(dataset)
+    info = ctx.datasets.info(dataset)
+    repo = ctx.hub.check_target(repo, "dataset", private)
     staged = _fresh(ctx, f"dataset-{info.id}")
     (staged / "data").mkdir()
     shutil.copyfile(ctx.datasets.path(info.id), staged / "data" / "train.jsonl")
@@ -102,10 +108,10 @@ def publish_dataset(ctx: ToolContext, dataset: str, repo: str, private: bool = T
     path = _keep_card(ctx, repo, card)
     intent = Intent(key=ctx.key, kind="dataset", repo=repo, subject=info.id, card=str(path))
     try:
-        commit = _push(ctx, staged, intent, private, f"Publish {info.id} of session {ctx.services.session}")
+        intent = _push(ctx, staged, intent, private, f"Publish {info.id} of session {ctx.services.session}")
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return _complete_dataset(ctx, intent.model_copy(update={"commit": commit}))
+    return _complete_dataset(ctx, intent)
 
 
 @tool(effect="read", needs=["hub:read"])
@@ -217,16 +223,53 @@ def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str) -> I
     return publishing.Intent(key=ctx.key, kind="model", repo=repo, subject=experiment, card=str(path))
 
 
-def _push(ctx: ToolContext, staged: Path, intent: Intent, private: bool, title: str) -> str:
+def _push(ctx: ToolContext, staged: Path, intent: Intent, private: bool, title: str) -> Intent:
+    """Upload a staged folder once, again after errors that pass; the intent with its commit."""
     if ctx.cancelled():
         raise Interrupted("Stopped before anything was published.")
     intent.save(_folder(ctx))
+    commit = run_with_retry(
+        # An answer may have been lost on its way back: what arrived is not sent again.
+        lambda: (
+            ctx.hub.find_commit(intent.repo, intent.kind, intent.mark)
+            or _upload(ctx, staged, intent, private, title)
+        ),
+        tries=ctx.services.settings.tool_retries,
+        report=lambda text: ctx.progress(text),
+        stop=ctx.cancelled,
+    )
+    intent = intent.model_copy(update={"commit": commit})
+    intent.save(_folder(ctx))
+    return intent
+
+
+def _upload(ctx: ToolContext, staged: Path, intent: Intent, private: bool, title: str) -> str:
     replace = REPLACED if intent.kind == "model" else ()
     done = ctx.hub.publish_folder(staged, intent.repo, intent.kind, private, title, intent.mark, replace)
-    intent.model_copy(update={"commit": done.commit}).save(_folder(ctx))
     if done.private and not private:
         ctx.emit(Notice("warning", f"{done.repo} existed and is private; it stays so."))
     return done.commit
+
+
+@contextmanager
+def _frozen(ctx: ToolContext, experiment: str, model: Path) -> Iterator[None]:
+    """Once the test split was opened, an error says what stands and how to go on."""
+    import httpx
+
+    from ml_intern.hub.errors import reason
+
+    try:
+        yield
+    except (Interrupted, Denied):
+        raise
+    except (InternError, httpx.HTTPError, OSError, ValueError) as error:
+        told = error.message if isinstance(error, InternError) else f"The upload failed: {reason(error)}."
+        hint = f"{error.hint} " if isinstance(error, InternError) and error.hint else ""
+        score = " with its test score" if ctx.ledger.get(experiment).test else ""
+        stands = f"{experiment} is frozen{score}, and its model is in {model}"
+        raise ToolError(
+            told, f"{hint}{stands}: call publish_model again for {experiment}, and it goes on from there."
+        ) from error
 
 
 def _complete(ctx: ToolContext, intent: Intent) -> PublishedModel:

@@ -26,13 +26,14 @@ class Metrics(BaseModel):
 
     Attributes:
         rows: One dict a logged step.
-        summary: By metric: first, last, min, max, count, slope (a step, over the last quarter), not_finite.
+        summary: By metric: first, last, min, max, count, slope (a step, over the last quarter), not_finite;
+            six significant digits.
         names: All metrics that the job has written.
     """
 
     job: str
     rows: list[dict[str, Any]]
-    summary: dict[str, dict[str, float]]
+    summary: dict[str, dict[str, int | float]]
     names: list[str]
 
 
@@ -97,7 +98,8 @@ def wait_for_job(
 ) -> JobStatus | list[JobStatus]:
     """Wait for one job or several; a list of ids gives a list of statuses in its order.
 
-    A failed job is returned as failed, with its `failure`. When the time is over the jobs run on, and their
+    A training that succeeded has its model in the folder result.output + "/model", which a cell may read. A
+    failed job is returned as failed, with its `failure`. When the time is over the jobs run on, and their
     statuses come back as they are; waiting again goes on.
 
     Args:
@@ -129,7 +131,9 @@ def cancel_job(ctx: ToolContext, job: str) -> JobStatus:
 
 @tool(effect="read")
 def diagnose_job(ctx: ToolContext, job: str) -> Diagnosis:
-    """Read a job's curves for trouble: NaN, divergence, a plateau, a loss that still falls.
+    """Read a job's curves for trouble: NaN, divergence, a plateau, a loss that still falls, overfitting.
+
+    Overfitting is seen where the training's config has validation: 0.02, which logs eval_loss.
 
     Args:
         job: Its id.

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ml_intern.context import ToolContext
-from ml_intern.errors import ToolError
+from ml_intern.errors import Interrupted, ToolError
 from ml_intern.jobs import preflight
-from ml_intern.jobs.model import JobSpec, JobStatus
+from ml_intern.jobs.asking import Training, training_spec
+from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
 from ml_intern.jobs.record import record_start
+from ml_intern.jobs.smoke import SmokeTest, smoke_result, smoke_spec
 from ml_intern.models import resolve_model
 from ml_intern.tooling import Price, tool
 from ml_intern.tools.jobs import gpu_name, progress_line, seconds_of, share_done
 
-if TYPE_CHECKING:
-    from ml_intern.data.store import DatasetInfo
-
-SMOKE_STEPS = 2
-SMOKE_ROWS = 64
 SMOKE_TIMEOUT_S = 600
 
 
@@ -46,6 +43,25 @@ def _found_again(ctx: ToolContext, key: str) -> JobStatus | None:
     return status
 
 
+def _tested_again(ctx: ToolContext, key: str) -> SmokeTest | None:
+    """The smoke test of an unfinished call, waited for."""
+    found = _found_again(ctx, key)
+    return _watched(ctx, found.id) if found else None
+
+
+def _watched(ctx: ToolContext, job: str) -> SmokeTest:
+    """Wait for a smoke test and tell how it goes."""
+
+    def show(status: JobStatus) -> None:
+        ctx.progress(progress_line(status), share_done([status]))
+
+    [status] = ctx.jobs.wait([job], None, None, ctx.cancelled, show)
+    if status.state not in FINISHED:
+        ctx.jobs.cancel(job)
+        raise Interrupted("The smoke test was interrupted.")
+    return smoke_result(ctx.jobs, status)
+
+
 @tool(effect="compute", price=_training_price, reconcile=_found_again)
 def launch_training(
     ctx: ToolContext,
@@ -61,34 +77,37 @@ def launch_training(
 ) -> JobStatus:
     """Start a training as a job and return at once; wait_for_job(result.id) waits for it.
 
-    Checked before it starts: the config's fields, the dataset's columns, the model, and that no row holds an
-    item of a sealed evaluation.
+    The trained model is the folder result.output + "/model", there once the job has succeeded: a cell may
+    read it, and tools take the job's id for it. Checked before it starts: the config's fields, the dataset's
+    columns, the model, the tokenizer, and that no row holds an item of a sealed evaluation.
 
     Args:
         method: "pretrain" makes a model from nothing; "sft" fine-tunes one.
         model: pretrain: a size, "scratch:0.3M", or {"config": {"model_type": "llama", "hidden_size": 96},
-            "tokenizer": {"vocab_size": 512}}. sft: a job, an experiment, a path or a Hub id.
+            "tokenizer": {"type": "bpe", "vocab_size": 512}}; a tokenizer is "bpe", "byte", "char", such a
+            dict, or a folder with a tokenizer.json. sft: a job, an experiment, a path or a Hub id.
         dataset: A dataset id, a path or a Hub id. pretrain takes a column text; sft takes text, prompt and
             completion, or messages.
         config: Fields of Transformers' TrainingArguments (pretrain) or TRL's SFTConfig (sft), such as
             {"learning_rate": 3e-3, "batch_size": 8, "max_steps": 160}; pretrain also max_length, packing,
-            tokenizer; sft also peft={"r": 16}.
+            tokenizer; sft also peft={"r": 16}; both also validation: 0.02 sets this share of the rows apart
+            and logs their eval_loss.
         hardware: "auto" takes a GPU where there is one.
         name: Words for the job; its id is made from them.
         experiment: The ledger's row that this belongs to.
         seed: Of the weights, the order of the data and all else that is drawn.
         timeout: Wall time after which the job is stopped, "30m"; nothing: the setting job_timeout.
     """
-    spec = _training_spec(
-        ctx, method, model, dataset, config or {}, hardware, name, experiment, seed, timeout
-    )
-    status = ctx.jobs.submit(spec)
+    _check_hardware(hardware)
+    seconds = _timeout(ctx, timeout)
+    asked = Training(method, model, dataset, config or {}, hardware, name, experiment, seed, seconds)
+    status = ctx.jobs.submit(training_spec(ctx, asked, _threads(ctx)))
     # The job's own words, not this call's: the key may have found one that was asked for before.
     record_start(ctx.ledger, ctx.jobs.spec(status.id), status.id)
     return status
 
 
-@tool(effect="compute", price=_training_price, reconcile=_found_again)
+@tool(effect="compute", price=_training_price, reconcile=_tested_again)
 def smoke_test(
     ctx: ToolContext,
     method: Literal["pretrain", "sft"],
@@ -98,31 +117,28 @@ def smoke_test(
     hardware: Literal["auto", "local", "cpu", "gpu"] = "auto",
     seed: int = 0,
     timeout: str | float | None = None,
-) -> JobStatus:
-    """Run two steps of a training on a few rows and wait: does it run at all? Do it before a sweep.
+) -> SmokeTest:
+    """Run two steps of a training and wait: does it run, and how long will it take? Do it before a sweep.
 
-    Takes what launch_training takes. The status says succeeded or failed; a failure has its class and line.
+    Takes what launch_training takes. The result has job, state, parameters, vocab_size, tokens_per_step,
+    seconds_per_step, startup_seconds, and estimated_seconds for the max_steps that the config asks for (None
+    where it asks for none), as long as no other job runs beside it. A failure raises an error that says what
+    failed and which field of the config it is about.
 
     Args:
         method: As for launch_training.
         model: As for launch_training.
         dataset: As for launch_training.
-        config: As for launch_training; the number of steps is replaced.
+        config: As for launch_training; the number of steps is replaced, and there is no warmup.
         hardware: As for launch_training.
         seed: As for launch_training.
         timeout: How long it may take; nothing: ten minutes.
     """
-    config = {**(config or {}), "max_steps": SMOKE_STEPS, "logging_steps": 1, "save_strategy": "no"}
-    config.pop("steps", None)
-    limit = timeout if timeout is not None else SMOKE_TIMEOUT_S
-    spec = _training_spec(ctx, method, model, dataset, config, hardware, "smoke test", None, seed, limit)
-    spec.config["max_rows"] = SMOKE_ROWS
-    job = ctx.jobs.submit(spec).id
-
-    def show(status: JobStatus) -> None:
-        ctx.progress(progress_line(status), share_done([status]))
-
-    return ctx.jobs.wait([job], None, None, ctx.cancelled, show)[0]
+    _check_hardware(hardware)
+    seconds = _timeout(ctx, SMOKE_TIMEOUT_S if timeout is None else timeout)
+    asked = Training(method, model, dataset, config or {}, hardware, seed=seed, timeout_s=seconds)
+    status = ctx.jobs.submit(smoke_spec(ctx, asked, _threads(ctx)))
+    return _watched(ctx, status.id)
 
 
 @tool(effect="compute", price=_one_job, reconcile=_found_again)
@@ -169,84 +185,6 @@ def launch_script(
     if experiment is not None:
         ctx.ledger.attach(experiment, job=status.id)
     return status
-
-
-def _training_spec(
-    ctx: ToolContext,
-    method: str,
-    model: str | dict[str, Any],
-    dataset: str,
-    config: dict[str, Any],
-    hardware: str,
-    name: str | None,
-    experiment: str | None,
-    seed: int,
-    timeout: str | float | None,
-) -> JobSpec:
-    """Check everything that can be checked, cheapest first, and say what the job is to do."""
-    _check_hardware(hardware)
-    plan = preflight.check_config(method, config)
-    if experiment is not None:
-        ctx.ledger.get(experiment)
-    if method == "pretrain":
-        parameters = preflight.check_scratch(model)
-        preflight.check_memory(parameters, ctx.settings.job_memory_mb)
-    data = _checked_data(ctx, method, dataset, plan.recipe.get("text_column", "text"))
-    inputs = [data.path]
-    place: str | dict[str, Any] = model
-    if method == "sft":
-        folder = _base_model(ctx, model)
-        preflight.check_model_folder(folder, data.columns)
-        inputs.append(folder)
-        place = str(folder)
-    if isinstance(plan.recipe.get("tokenizer"), str):
-        tokenizer = resolve_model(ctx, plan.recipe["tokenizer"])
-        inputs.append(tokenizer)
-        plan.recipe["tokenizer"] = str(tokenizer)
-    return JobSpec(
-        name=name or experiment or method,
-        method=method,
-        config={
-            "model": place,
-            "model_ref": model,
-            "data": str(data.path),
-            "dataset": data.id,
-            "data_sha256": data.sha256,
-            "rows": data.rows,
-            "seed": seed,
-            "asked": config,
-            **plan.recipe,
-            "trainer": plan.trainer if hardware != "cpu" else {**plan.trainer, "use_cpu": True},
-        },
-        inputs=inputs,
-        timeout_s=_timeout(ctx, timeout),
-        threads=_threads(ctx),
-        experiment=experiment,
-        key=ctx.key,
-    )
-
-
-def _checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) -> DatasetInfo:
-    """The dataset, kept as a version of its own, after its columns and the guard against contamination."""
-    from ml_intern.data.store import Lineage
-
-    table = ctx.datasets.open(dataset)
-    preflight.check_columns(method, table.rows.columns, table.rows.height, text_column)
-    ctx.evals.guard(table.rows.to_dicts()).demand_clean()
-    known = {info.id: info for info in ctx.datasets.list()}
-    if dataset in known or any(id.startswith(f"{dataset}@") for id in known):
-        return ctx.datasets.info(dataset)
-    lineage = Lineage(source=dataset, operation="launch_training", rows_before=table.rows.height)
-    name = "".join(c if c.isalnum() else "-" for c in Path(dataset).stem).strip("-") or "data"
-    return ctx.datasets.save(name, table, lineage)
-
-
-def _base_model(ctx: ToolContext, model: str | dict[str, Any]) -> Path:
-    if not isinstance(model, str):
-        raise ToolError(
-            "sft starts from a model that is there.", "Name a job, an experiment, a path or a Hub id."
-        )
-    return resolve_model(ctx, model)
 
 
 def _input(ctx: ToolContext, ref: str) -> Path:

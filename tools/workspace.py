@@ -19,6 +19,7 @@ from ml_intern import safe_files
 from ml_intern.context import ToolContext
 from ml_intern.editing import How, edit
 from ml_intern.errors import ToolError
+from ml_intern.files import Files
 from ml_intern.tooling import tool
 
 PAGE_CHARS = 16_000
@@ -182,7 +183,7 @@ def list_files(
     folder = ctx.files.readable(path)
     if not folder.is_dir():
         raise ToolError(f"{path!r} is not a folder.", "read_file reads a file.")
-    found = sorted(entry for entry in _files_below(folder) if fnmatch.fnmatch(entry[0], pattern))
+    found = sorted(entry for entry in _files_below(ctx.files, folder) if fnmatch.fnmatch(entry[0], pattern))
     page = [FileEntry(name, size) for name, size in found[offset : offset + limit]]
     after = offset + len(page)
     return FileList(str(folder), page, len(found), after if after < len(found) else None)
@@ -258,12 +259,13 @@ def _diff(before: str, after: str) -> str:
     return "\n".join(line[:300] for line in lines[:60]) + more
 
 
-def _files_below(folder: Path) -> Iterator[tuple[str, int]]:
+def _files_below(allowed: Files, folder: Path) -> Iterator[tuple[str, int]]:
     for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [n for n in folders if not n.startswith(".") and allowed.may_enter(Path(parent, n))]
         for name in files:
             file = Path(parent, name)
-            if not name.startswith(".") and file.is_file() and not file.is_symlink():
+            plain = file.is_file() and not file.is_symlink()
+            if not name.startswith(".") and plain and allowed.may_read(file.resolve()):
                 yield str(file.relative_to(folder)), file.stat().st_size
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_intern.brains.hosts import (
@@ -19,6 +18,7 @@ from ml_intern.brains.prices import FREE, Facts, lookup, table
 from ml_intern.errors import NoBrain, UsageError
 from ml_intern.events import Event, Notice
 from ml_intern.settings import Settings
+from ml_intern.tokens import hub_token as hub_token  # the doctor asks here
 from ml_intern.tooling import did_you_mean
 
 if TYPE_CHECKING:
@@ -62,27 +62,6 @@ def build_brain(
 def schemes() -> list[str]:
     """Every scheme that `--model` takes."""
     return ["hf", "openai", "transformers", "playbook", *table()["keys"], *table()["keyless"]["names"]]
-
-
-def hub_token(env: Mapping[str, str]) -> str:
-    """The person's Hugging Face token, from the environment or saved by ``hf auth login``; else empty."""
-    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        if token := env.get(variable, "").strip():
-            return token
-    home = (
-        env.get("HF_HOME")
-        or Path(env.get("XDG_CACHE_HOME") or Path(env.get("HOME") or "~").expanduser() / ".cache")
-        / "huggingface"
-    )
-    try:
-        return (
-            Path(env.get("HF_TOKEN_PATH") or Path(home) / "token")
-            .expanduser()
-            .read_text(encoding="utf-8")
-            .strip()
-        )
-    except (OSError, ValueError):
-        return ""
 
 
 def _choose(settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str]) -> str:

@@ -36,7 +36,10 @@ class DatasetView(BaseModel):
 
 
 class MadeDataset(BaseModel):
-    """A new dataset of the session. `id` is what other tools take; `path` is its file of JSON lines."""
+    """A new dataset of the session. `id` is what other tools take; `path` is its file of JSON lines.
+
+    Cells may read the file, until a split holds out some of its rows.
+    """
 
     id: str
     rows_before: int
@@ -53,6 +56,7 @@ class SplitResult(BaseModel):
 
     Attributes:
         train: Id of the dataset to train on.
+        path: Its file of JSON lines, which cells may read.
         eval: Name of the sealed evaluation, for `evaluate`; None where nothing was sealed.
         rows: Rows of each split.
         datasets: Ids of held-out splits that were not sealed.
@@ -63,6 +67,7 @@ class SplitResult(BaseModel):
     """
 
     train: str
+    path: Path
     eval: str | None
     rows: dict[str, int]
     datasets: dict[str, str] = Field(default_factory=dict)

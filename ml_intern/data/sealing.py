@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.data.audit import looks_like_python
 from ml_intern.data.formats import detect, is_messages, reformat
-from ml_intern.data.table import text_column, text_of
+from ml_intern.data.table import Table, text_column, text_of
 from ml_intern.errors import ToolError
 from ml_intern.tooling import did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from ml_intern.data.store import DatasetStore
     from ml_intern.evals.store import Evals
 
 
@@ -49,7 +50,7 @@ def prepare(
     name: str,
     held: Mapping[str, pl.DataFrame],
     group: str | None,
-    scorers: list[str] | None,
+    scorers: Sequence[str] | None,
     primary: str | None,
 ) -> SealedEval:
     """Bring held-out rows into the form of an evaluation and choose its scorers.
@@ -61,7 +62,7 @@ def prepare(
 
     together = pl.concat([rows.with_columns(pl.lit(split).alias("__split")) for split, rows in held.items()])
     made = _items(together.drop("__split"))
-    used = scorers or made.scorers
+    used = list(scorers or made.scorers)
     if primary is not None and primary not in used:
         hint = f"They are {', '.join(used)}."
         raise ToolError(
@@ -142,12 +143,45 @@ def register(evals: Evals, sealed: SealedEval) -> None:
 
 
 def sweep(evals: Evals, train: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Leave out what the guard would refuse at launch: rows that hold items of this or of another evaluation.
+    """Leave out the training rows that hold items of this or of another evaluation, and say how many.
 
     Raises:
         ToolError: Nothing would be left.
     """
-    bad = set(evals.guard(train.to_dicts()).row_numbers)
-    if len(bad) == train.height:
+    left, held = without_held_out(evals, train)
+    if left.is_empty():
         raise ToolError("No training row is left: every one holds a held-out item.", "Split the data anew.")
-    return (train[[i for i in range(train.height) if i not in bad]], len(bad)) if bad else (train, 0)
+    return left, len(held)
+
+
+def without_held_out(evals: Evals, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
+    """The rows that may be shown, and the ones that may not: their positions, each with its evaluation."""
+    import polars as pl
+
+    held = evals.held_out(rows.iter_rows(named=True))
+    return (rows.filter(pl.Series([i not in held for i in range(rows.height)])) if held else rows), held
+
+
+def openly(evals: Evals, table: Table) -> Table:
+    """A table as tools may show it and hand it on; a note says how many rows were left out."""
+    rows, held = without_held_out(evals, table.rows)
+    return replace(table, rows=rows, notes=(*table.notes, *left_out(held))) if held else table
+
+
+def left_out(held: Mapping[int, str]) -> list[str]:
+    """The note about rows that were left out; none where there are none."""
+    evals = ", ".join(sorted(set(held.values())))
+    return [f"{len(held)} rows that are held out in {evals} are left out."] if held else []
+
+
+def withdraw(evals: Evals, datasets: DatasetStore) -> list[str]:
+    """Take the datasets that hold held-out rows out of what cells read, for good; their ids.
+
+    A source that was stored before it was split holds them all. What a cell read before the split, it knows.
+    """
+    found = []
+    for info in datasets.list():
+        if evals.held_out(datasets.open(info.id).rows.iter_rows(named=True)):
+            datasets.withdraw(info.id, evals.folder / "withdrawn")
+            found.append(info.id)
+    return found

@@ -3,11 +3,15 @@
 A dataset is a folder ``<name>/<version>`` with ``data.jsonl`` and ``lineage.json``. It is written beside its
 place and moved there whole, so a dataset that can be seen is complete. Saving the same content by the same
 operation again gives the version that is there: a call that is repeated after a crash makes nothing twice.
+
+Cells see the folder and read it, as another user where the host is root. A dataset that was withdrawn has a
+link in place of its rows, to where no cell can follow it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -154,8 +158,31 @@ class DatasetStore:
             raise ToolError(f"The dataset {ref!r} is damaged: {str(error).splitlines()[0]}.") from None
 
     def path(self, ref: str) -> Path:
-        """The rows of a dataset as a file of JSON lines."""
-        return self.info(ref).path
+        """The rows of a dataset as a file of JSON lines, to be handed to code or to the world.
+
+        Raises:
+            ToolError: There is no such dataset, or held-out rows are among its rows.
+        """
+        path = self.info(ref).path
+        if path.is_symlink():
+            raise ToolError(
+                f"The dataset {ref!r} holds held-out rows, so its file is closed.",
+                "Use the training set that split_dataset returned.",
+            )
+        return path
+
+    def withdraw(self, ref: str, folder: Path) -> None:
+        """Move the rows of a dataset to a folder that no cell sees; the host goes on reading them."""
+        info = self.info(ref)
+        if info.path.is_symlink():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        kept, link = folder / f"{info.id}.jsonl", info.path.with_name(".data.jsonl")
+        for old in (kept, link):
+            old.unlink(missing_ok=True)
+        os.link(info.path, kept)
+        link.symlink_to(kept)
+        link.replace(info.path)
 
     def list(self) -> list[DatasetInfo]:
         """Every dataset, by name and version."""
@@ -235,10 +262,13 @@ class DatasetStore:
 
     def _write(self, name: str, data: bytes, rows: pl.DataFrame, lineage: Lineage) -> DatasetInfo:
         home = self.folder / name
-        home.mkdir(parents=True, exist_ok=True)
+        for folder in (self.folder, home):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o755)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home))
         try:
             (draft / "data.jsonl").write_bytes(data)
+            (draft / "data.jsonl").chmod(0o644)
             while True:
                 version = max(self._versions(name), default=0) + 1
                 info = DatasetInfo(
@@ -251,6 +281,8 @@ class DatasetStore:
                     created=time.time(),
                 )
                 (draft / "lineage.json").write_text(info.model_dump_json(indent=1, exclude={"path"}), "utf-8")
+                (draft / "lineage.json").chmod(0o644)
+                draft.chmod(0o755)
                 try:
                     draft.rename(home / str(version))
                 except OSError:

@@ -17,7 +17,6 @@ from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec, JobStatus
 from ml_intern.ledger.model import Split
 
-
 READ_SAMPLES, READ_TOKENS = 16, 32
 """Samples that are drawn only to be read, where no scorer asks for any: few and short."""
 

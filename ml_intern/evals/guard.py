@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.items import TARGETS
 
 SHORT = 20
 MANY = 10
@@ -84,6 +85,9 @@ class Guard:
         self._where: dict[str, tuple[str, int]] = {}
         self._items: dict[str, int] = {}
 
+    def __len__(self) -> int:
+        return sum(self._items.values())
+
     def add(self, eval: str, items: Iterable[Sequence[str]]) -> None:
         """Add an eval's items, dev and test alike; each is given as the texts in which it may be met."""
         number = 0
@@ -94,39 +98,57 @@ class Guard:
 
     def check(self, rows: Sequence[Row]) -> Contamination:
         """Compare training rows, as strings or as rows with any columns of text, with every item."""
-        bad: dict[int, str] = {}
-        short: dict[str, dict[int, int]] = {}
-        for i, row in enumerate(rows):
-            for text in self._found(row):
-                eval, item = self._where[text]
-                if len(text) >= SHORT:
-                    bad.setdefault(i, eval)
-                else:
-                    short.setdefault(eval, {}).setdefault(i, item)
-        for eval, met in short.items():
-            if self._too_many(eval, set(met.values())):
-                bad = {**dict.fromkeys(met, eval), **bad}
+        bad, short, _ = self._look(rows)
         return Contamination(
             clean=not bad,
             rows=len(rows),
-            items=sum(self._items.values()),
+            items=len(self),
             contaminated=len(bad),
             matches=[Match(row=i, eval=bad[i], text=_short(rows[i])) for i in sorted(bad)[:SHOWN]],
             row_numbers=sorted(bad),
             short_matches=sum(len(set(met.values())) for met in short.values()),
         )
 
+    def held_out(self, rows: Iterable[Row]) -> dict[int, str]:
+        """The rows that nobody is to be shown, by position, each with its eval.
+
+        They are the ones that `check` refuses, and those that are an item, however short. Answers do not
+        count for that: one item that reads "yes" would take half of a dataset with it.
+        """
+        bad, _, equal = self._look(rows)
+        return dict(sorted({**equal, **bad}.items()))
+
+    def _look(self, rows: Iterable[Row]) -> tuple[dict[int, str], dict[str, dict[int, int]], dict[int, str]]:
+        """Rows to refuse, the short items that were met by eval and row, and the rows that equal an item."""
+        bad: dict[int, str] = {}
+        short: dict[str, dict[int, int]] = {}
+        equal: dict[int, str] = {}
+        for i, row in enumerate(rows):
+            for text, whole in self._found(row):
+                eval, item = self._where[text]
+                if len(text) >= SHORT:
+                    bad.setdefault(i, eval)
+                else:
+                    short.setdefault(eval, {}).setdefault(i, item)
+                if whole:
+                    equal.setdefault(i, eval)
+        for eval, met in short.items():
+            if self._too_many(eval, set(met.values())):
+                bad = {**dict.fromkeys(met, eval), **bad}
+        return bad, short, equal
+
     def _too_many(self, eval: str, met: set[int]) -> bool:
         known = {n for text, (e, n) in self._where.items() if e == eval and len(text) < SHORT}
         return len(met) >= MANY and 2 * len(met) >= len(known)
 
-    def _found(self, row: Row) -> Iterator[str]:
-        for text in _texts(row):
+    def _found(self, row: Row) -> Iterator[tuple[str, bool]]:
+        """Items in a row, folded, and whether one is the whole of a text or a line of it."""
+        for text, answer in _texts(row):
             folded = fold(text)
             if folded in self._where:
-                yield folded
+                yield folded, not answer
             if "\n" in text:
-                yield from (f for line in text.splitlines() if (f := fold(line)) in self._where)
+                yield from ((f, False) for line in text.splitlines() if (f := fold(line)) in self._where)
 
 
 def fold(text: str) -> str:
@@ -136,18 +158,20 @@ def fold(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _texts(row: Any) -> Iterator[str]:
-    """Every string of a row: columns, and the contents of messages in them."""
+def _texts(row: Any, answer: bool = False) -> Iterator[tuple[str, bool]]:
+    """Every string of a row, columns and the contents of messages in them, and whether it is an answer."""
     if isinstance(row, str):
-        yield row
+        yield row, answer
     elif isinstance(row, Mapping):
-        for value in row.values():
-            yield from _texts(value) if isinstance(value, str | Mapping | list) else ()
+        answer = answer or row.get("role") == "assistant"
+        for name, value in row.items():
+            if isinstance(value, str | Mapping | list):
+                yield from _texts(value, answer or name in TARGETS)
     elif isinstance(row, list):
         for value in row:
-            yield from _texts(value)
+            yield from _texts(value, answer)
 
 
 def _short(row: Row, limit: int = 120) -> str:
-    text = row if isinstance(row, str) else " | ".join(_texts(row))
+    text = row if isinstance(row, str) else " | ".join(text for text, _ in _texts(row))
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -14,7 +14,8 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,16 @@ class Evals:
 
     def guard(self, rows: Iterable[Row]) -> Contamination:
         """Look for held-out items among training rows: strings, or rows with any columns of text."""
+        return self._ready().check(rows if isinstance(rows, Sequence) else [*rows])
+
+    def held_out(self, rows: Iterable[Row]) -> dict[int, str]:
+        """The rows that no tool shows or hands on, by position, each with the eval that holds it."""
+        ready = self._ready()
+        return ready.held_out(rows) if ready else {}
+
+    # Below
+
+    def _ready(self) -> Guard:
         names = tuple(sorted(p.name for p in (self.folder / "items").glob("[!.]*")))
         with self._lock:
             if self._guard is None or self._guard[0] != names:
@@ -228,10 +239,7 @@ class Evals:
                 for name in names:
                     made.add(name, (readings(item) for item in self._items(name)))
                 self._guard = names, made
-            ready = self._guard[1]
-        return ready.check(rows if isinstance(rows, Sequence) else [*rows])
-
-    # Below
+            return self._guard[1]
 
     def _keep(self, info: EvalInfo, lines: Sequence[str]) -> None:
         """Written beside and renamed: an eval is whole or not there."""
@@ -269,9 +277,14 @@ class Evals:
         model = fingerprint(model_path)
         with self._one_at_a_time(f"{name}/{split}/{model}"):
             known = self.ledger.scores(eval=name, split=split, model=model, items=True)
-            scores = known[-1] if known else self._ask(info, split, model_path, model, cancelled, on_progress)
-            if not any(k.experiment == experiment for k in known):
-                self.ledger.record(experiment, name, split, scores)
+            if known:
+                scores = known[-1]
+                if not any(k.experiment == experiment for k in known):
+                    self.ledger.record(experiment, name, split, scores)
+            else:
+                with self._query(name, split) as record:
+                    scores = self._ask(info, split, model_path, model, cancelled, on_progress)
+                    record(experiment, scores)
         left = self.get(name).queries_left if split == "dev" else None
         return scores.model_copy(update={"experiment": experiment, "queries_left": left})
 
@@ -289,11 +302,10 @@ class Evals:
         cancelled: Callable[[], bool],
         on_progress: Callable[[JobStatus], None],
     ) -> Scores:
-        """One job, one query; threads that ask at the same time share what is left of the cap."""
+        """One job, which is given inputs."""
         items = self._items(info.name, split)
         if not items:
             raise ToolError(f"The eval {info.name!r} has no {split} items.")
-        self._take_query(info.name, split)
         began = time.time()
         try:
             key = f"{info.name}/{split}/{model}"
@@ -306,8 +318,26 @@ class Evals:
             return scored(info, split, model, items, rows, seconds=round(time.time() - began, 3))
         finally:
             shutil.rmtree(folder / "model", ignore_errors=True)
+
+    @contextmanager
+    def _query(self, name: str, split: Split) -> Iterator[Callable[[str | None, Scores], None]]:
+        """One query of the cap, which threads share that ask at one time; gives what records its scores."""
+        open_ = True
+
+        def record(experiment: str | None, scores: Scores) -> None:
+            # In one step: in between, another thread would count this query twice or not at all.
+            nonlocal open_
             with self._lock:
-                self._asking[info.name] -= split == "dev"
+                self.ledger.record(experiment, name, split, scores)
+                self._asking[name] -= split == "dev"
+                open_ = False
+
+        self._take_query(name, split)
+        try:
+            yield record
+        finally:
+            with self._lock:
+                self._asking[name] -= open_ and split == "dev"
 
     def _take_query(self, name: str, split: Split) -> None:
         with self._lock:

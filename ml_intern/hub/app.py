@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +17,7 @@ from ml_intern.hub.server import is_loopback
 from ml_intern.hub.storage import Storage
 from ml_intern.hub.wire import Access, Entrance, open_request, problem_response, raw_path
 
+_LOG = logging.getLogger(__name__)
 BODY_LIMIT = 32 * 2**20
 TABLES = (repos.routes, transfer.routes, discussions.routes, pages.routes)
 
@@ -39,10 +41,9 @@ class _Door:
             return await self._dispatch(request)
         except Problem as problem:
             return problem_response(problem)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            return problem_response(Problem("NoSpace", "The disk of this Hub is full."))
+        except Exception as error:  # noqa: BLE001 - the client is told; a server has no one else to tell
+            _LOG.debug("%s %s failed", request.method, request.url.path, exc_info=True)
+            return problem_response(_failure(error))
 
     async def _dispatch(self, request: Request) -> Response:
         entrance, names = _find(request.method, raw_path(request))
@@ -62,6 +63,14 @@ class _Door:
         origin = request.headers.get("origin")
         if not is_loopback(name) or (origin and origin.partition("://")[2] != host):
             raise Problem("Forbidden", "This Hub answers on its loopback address only.")
+
+
+def _failure(error: Exception) -> Problem:
+    """What a client is told of an error that is not its own: the kind, no paths of this machine."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Problem("NoSpace", "The disk of this Hub is full.")
+    why = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0][:200]
+    return Problem("Failed", f"This Hub failed: {type(error).__name__}{f' ({why})' if why else ''}.")
 
 
 def _find(method: str, path: str) -> tuple[Entrance, dict[str, str]]:

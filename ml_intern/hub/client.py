@@ -17,10 +17,14 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlparse
 
 from ml_intern.errors import ToolError
+from ml_intern.hub.errors import explain, missing_token
 from ml_intern.hub.library import LIBRARY, bypass_proxies
 from ml_intern.hub.names import PREFIXES, Kind, repo_name_problem
 from ml_intern.hub.plain import without_links
 from ml_intern.hub.server import ServerThread, is_loopback
+from ml_intern.hub.target import check_account, check_visibility
+from ml_intern.masking import add_secret
+from ml_intern.tokens import hub_token
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -68,17 +72,19 @@ class Hub:
     Args:
         settings: Says which Hub and which port.
         state: Folder of the intern's state; the embedded Hub's storage is ``hub`` in it.
-        env: Where ``HF_ENDPOINT`` and ``HF_TOKEN`` are read from.
+        env: Where ``HF_ENDPOINT`` and ``HF_TOKEN`` are read from, and where a saved token is.
     """
 
     def __init__(self, settings: Settings, state: Path, env: Mapping[str, str] = os.environ) -> None:
-        wanted = bool(env.get("HF_ENDPOINT") or env.get("HF_TOKEN"))
+        wanted = bool(env.get("HF_ENDPOINT") or hub_token(env))
         self.embedded = settings.hub == "embedded" or (settings.hub == "auto" and not wanted)
         self.storage = state / "hub"
         self._state = state
         self._port = settings.hub_port
         self._remote = (env.get("HF_ENDPOINT") or OFFICIAL).rstrip("/")
-        self._given = env.get("HF_TOKEN") or None
+        self._env = env
+        # Only this one may belong to another Hub than huggingface.co: it stands beside HF_ENDPOINT.
+        self._given = env.get("HF_TOKEN", "").strip() or None
         self._server: ServerThread | None = None
         self._lock = threading.RLock()
 
@@ -109,11 +115,9 @@ class Hub:
         host = urlparse(self._remote).hostname or ""
         if self.embedded or (is_loopback(host) and not self._given):
             return NOBODY
-        if self._given or self._remote != OFFICIAL:
-            return self._given
-        from huggingface_hub import get_token
-
-        return get_token()
+        found = self._given or (hub_token(self._env) if self.official else "")
+        add_secret(found)
+        return found or None
 
     @property
     def cache(self) -> Path:
@@ -140,10 +144,8 @@ class Hub:
         if self.embedded:
             return NOBODY
         if self.token is None:
-            raise ToolError(
-                f"There is no token for {self._remote}.", "Set HF_TOKEN, or HF_ENDPOINT to another Hub."
-            )
-        with self.reach("whoami"):
+            raise missing_token(self._remote)
+        with self.reach("the token"):
             return str(self.api.whoami()["name"])
 
     def full_name(self, repo: str) -> str:
@@ -167,6 +169,24 @@ class Hub:
         if not self.official:
             found["HF_HUB_DISABLE_XET"] = "1"
         return {**found, "HF_TOKEN": self.token} if self.token else found
+
+    def check_target(self, repo: str, repo_type: Kind, private: bool) -> str:
+        """Whether an upload would be taken, as far as reading can tell; nothing is changed. The full name.
+
+        Raises:
+            ToolError: The name, the rights or the repository's visibility stand in the way.
+        """
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        repo = self.full_name(repo)
+        if not self.embedded:
+            self._check_rights(repo)
+        with self.reach(repo):
+            try:
+                check_visibility(repo, self.api.repo_info(repo, repo_type=repo_type), private)
+            except RepositoryNotFoundError:
+                pass  # a new one
+        return repo
 
     def publish_folder(
         self,
@@ -250,7 +270,7 @@ class Hub:
             except ToolError:
                 raise
             except Exception as error:
-                told = self._explain(error, what)
+                told = explain(error, what, self.label, self.embedded)
                 if told is None:
                     raise
                 raise told from error
@@ -269,12 +289,22 @@ class Hub:
                     raise
                 return self._make(repo, kind, private)  # made by another process in between
             return True
-        if private and not found.private:
-            raise ToolError(
-                f"{repo} exists and is public, but the upload was asked to be private.",
-                "Pass private=False, or choose another name.",
-            )
+        check_visibility(repo, found, private)
         return False
+
+    def _check_rights(self, repo: str) -> None:
+        from huggingface_hub.errors import HfHubHTTPError
+
+        if self.token is None:
+            raise missing_token(self._remote)
+        with self.reach("the token"):
+            try:
+                account = self.api.whoami()
+            except HfHubHTTPError as error:
+                if error.response.status_code != 404:
+                    raise
+                return  # a Hub that cannot say who we are
+        check_account(repo, account, official=self.official)
 
     def _drop_empty(self, repo: str, kind: Kind) -> None:
         """An upload failed: a repository that was made for it and holds nothing goes as well."""
@@ -300,28 +330,3 @@ class Hub:
                 allow_patterns=list(patterns),
             )
         return without_links(Path(folder))
-
-    def _explain(self, error: Exception, what: str) -> ToolError | None:
-        from huggingface_hub import errors
-
-        if isinstance(error, errors.RevisionNotFoundError):
-            return ToolError(f"{what} has no such revision.", "inspect_repo lists its branches and tags.")
-        if isinstance(error, errors.EntryNotFoundError):
-            return ToolError(f"{what}: there is no such file.", "inspect_repo lists its files.")
-        if isinstance(error, errors.RepositoryNotFoundError):
-            hint = (
-                "HF_TOKEN or HF_ENDPOINT lead to another Hub."
-                if self.embedded
-                else "Is it private? Set HF_TOKEN."
-            )
-            return ToolError(f"There is no {what} on {self.label}.", hint)
-        if isinstance(error, errors.HFValidationError):
-            return ToolError(" ".join(str(error).split()))
-        if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
-            status = error.response.status_code
-            if 400 <= status < 500 and status not in (408, 425, 429):
-                said = (
-                    error.response.headers.get("X-Error-Message") or error.server_message or "no reason given"
-                )
-                return ToolError(f"{self.label} refused {what} ({status}): {said}.".replace("..", "."))
-        return None

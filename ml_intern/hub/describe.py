@@ -48,12 +48,12 @@ def front_matter(text: str, *, strict: bool = False) -> dict[str, Any]:
         return {}
     head = text.split("\n---", 1)[0].removeprefix("---")
     try:
-        found = yaml.safe_load(head)
-    except yaml.YAMLError:
+        found = _plain(yaml.safe_load(head))
+    except (yaml.YAMLError, RecursionError) as error:
         if strict:
-            raise
+            raise yaml.YAMLError(str(error) or "nested too deeply") from None
         return {}
-    return _plain(found) if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _plain(value: Any) -> Any:
@@ -121,7 +121,7 @@ def _read_card(repo: Repo, commit: Commit) -> dict[str, Any]:
 def _read_config(repo: Repo, commit: Commit) -> dict[str, Any]:
     try:
         found = json.loads(_read_text(repo, commit, "config.json") or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

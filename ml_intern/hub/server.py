@@ -30,12 +30,15 @@ def build_app(root: Path, *, token: str | None = None, user: str = "local") -> S
         token: What writers and readers of private repositories must send; None trusts everyone who connects
             to a loopback address.
         user: The name of the one user.
+
+    Raises:
+        UsageError: The token is empty.
     """
     from ml_intern.hub.app import make_app
     from ml_intern.hub.storage import Storage
     from ml_intern.hub.wire import Access
 
-    return make_app(Storage(root), Access(user, token))
+    return make_app(Storage(root), Access(user, _real(token)))
 
 
 def serve(
@@ -44,8 +47,9 @@ def serve(
     """Serve a storage folder until interrupted.
 
     Raises:
-        UsageError: Another host than loopback without a token, or the port is taken.
+        UsageError: Another host than loopback without a token, an empty token, or the port is taken.
     """
+    token = _real(token)
     if token is None and not is_loopback(host):
         raise UsageError(
             f"The Hub would be open to everyone who reaches {host}.",
@@ -109,6 +113,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _real(token: str | None) -> str | None:
+    """A token as it was meant: an empty one is most likely a variable that nobody set."""
+    if token is None or token.strip():
+        return token and token.strip()
+    raise UsageError("The token of the Hub is empty.", "Set it, or leave it away and serve on 127.0.0.1.")
+
+
 def _preferred() -> socket.socket:
     """The usual port when it is free: an address that a session printed is then right for the next server."""
     try:
@@ -120,7 +131,13 @@ def _preferred() -> socket.socket:
 def _server(app: Starlette) -> uvicorn.Server:
     import uvicorn
 
+    # A session shares its terminal with this server: what goes wrong is told in the answer, never printed.
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3
+        app,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=3,
     )
     return uvicorn.Server(config)

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import time
 from collections.abc import AsyncIterator
 from fnmatch import fnmatch
@@ -21,7 +20,7 @@ from ml_intern.hub.names import Problem, file_path
 from ml_intern.hub.objects import Entry
 from ml_intern.hub.repository import Add, Delete, Operation, Repo
 from ml_intern.hub.storage import Storage
-from ml_intern.hub.wire import Call, Routes, number, size_of, whole
+from ml_intern.hub.wire import Call, Routes, number, read_json, size_of, whole
 
 routes = Routes()
 REGULAR_LIMIT = 10 * 2**20
@@ -175,10 +174,10 @@ def _content(value: dict[str, Any]) -> bytes:
 
 
 def _item(line: bytes) -> tuple[str, dict[str, Any]]:
+    item = read_json(line, "A line of the commit is not a JSON object with key and value.")
     try:
-        item = json.loads(line)
         key, value = item["key"], item["value"]
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         raise Problem("BadRequest", "A line of the commit is not a JSON object with key and value.") from None
     if not isinstance(key, str) or not isinstance(value, dict):
         raise Problem("BadRequest", "A line of the commit is not a JSON object with key and value.")

@@ -31,6 +31,7 @@ STATUS = {
     "Conflict": 409,
     "StaleParent": 412,
     "TooLarge": 413,
+    "Failed": 500,
     "NoSpace": 507,
 }
 _NAMED = {"RepoNotFound", "RevisionNotFound", "EntryNotFound"}
@@ -58,10 +59,11 @@ class Access:
         """
         if self.token is None:
             return self.user
-        scheme, _, given = authorization.partition(" ")
-        if not authorization:
+        scheme, _, given = authorization.strip().partition(" ")
+        given = given.strip()
+        if not given and scheme.lower() in ("", "bearer"):
             return None
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.token.encode()):
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self.token.encode()):
             return self.user
         raise Problem("Unauthorized", "Invalid credentials in Authorization header")
 
@@ -96,10 +98,7 @@ class Call:
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object."""
-        try:
-            found = json.loads(self.body or b"{}")
-        except ValueError:
-            raise Problem("BadRequest", "The body is not JSON.") from None
+        found = read_json(self.body or b"{}", "The body is not JSON.")
         if not isinstance(found, dict):
             raise Problem("BadRequest", "The body is not a JSON object.")
         return whole(found)
@@ -211,6 +210,20 @@ def problem_response(problem: Problem) -> Response:
 def number(text: str, default: int) -> int:
     """A whole number of a query, not below zero."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else default
+
+
+def read_json(data: bytes, otherwise: str) -> Any:
+    """What a client sent as JSON.
+
+    Raises:
+        Problem: ``BadRequest`` with the words in `otherwise`, or because it is nested too deeply.
+    """
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise Problem("BadRequest", otherwise) from None
+    except RecursionError:
+        raise Problem("BadRequest", "The JSON is nested too deeply.") from None
 
 
 def whole(found: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ FALLING = 0.02
 """Share of the loss that a further quarter of the steps would take off, above which it is still falling."""
 FLAT = 0.005
 """The same share below which a curve is flat."""
+OVERFIT = 1.02
+"""A validation loss this many times above its own minimum, while the training loss still falls, overfits."""
 LITTLE = 0.05
 """Share of its first value that a loss must lose for the training to have learned anything to speak of."""
 FEW = 4
@@ -25,7 +27,15 @@ class Finding(BaseModel):
     """One thing seen in a curve."""
 
     kind: Literal[
-        "failed", "nan", "divergence", "plateau", "still_falling", "learned_little", "spikes", "too_short"
+        "failed",
+        "nan",
+        "divergence",
+        "overfitting",
+        "plateau",
+        "still_falling",
+        "learned_little",
+        "spikes",
+        "too_short",
     ]
     message: str
     value: float | None = None
@@ -54,7 +64,9 @@ def diagnose(status: JobStatus, rows: list[dict[str, Any]]) -> Diagnosis:
         )
         findings += [few] if not findings else []
     else:
-        findings += _shape(loss, over=status.state in FINISHED) + _spikes(rows)
+        over = status.state in FINISHED
+        findings += _overfitting(rows, loss) or _shape(loss, over)
+        findings += _spikes(rows)
     healthy = all(f.kind in ("still_falling", "too_short") for f in findings)
     return Diagnosis(job=status.id, state=status.state, healthy=healthy, findings=findings)
 
@@ -79,6 +91,27 @@ def _not_finite(rows: list[dict[str, Any]]) -> list[Finding]:
                     )
                 ]
     return []
+
+
+def _overfitting(rows: list[dict[str, Any]], loss: list[tuple[float, float]]) -> list[Finding]:
+    """The loss of rows that were set apart has turned, and that of the training rows has not."""
+    held = [(float(r["step"]), float(r["eval_loss"])) for r in rows if _finite(r.get("eval_loss"))]
+    if len(held) < FEW:
+        return []
+    turned, least = min(held, key=lambda point: point[1])
+    before = [point for point in loss if point[0] <= turned]
+    last = held[-1][1]
+    if last <= OVERFIT * least or not before or _smooth(loss) >= _smooth(before):
+        return []
+    return [
+        Finding(
+            kind="overfitting",
+            message=f"eval_loss rose from {least:.3f} at step {turned:.0f} to {last:.3f}, "
+            f"while the training loss fell to {_smooth(loss):.3f}.",
+            value=turned,
+            suggestion=f"Stop at about step {turned:.0f}, or use more data, a smaller model or weight_decay.",
+        )
+    ]
 
 
 def _shape(loss: list[tuple[float, float]], over: bool) -> list[Finding]:

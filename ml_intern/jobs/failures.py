@@ -26,7 +26,7 @@ _RULES: list[tuple[str, str, str]] = [
     (
         "disk_full",
         r"No space left on device|unexpected pos \d+|Disk quota exceeded|ENOSPC",
-        "Free disk space, or save less often (save_steps, save_total_limit), and resume.",
+        "Save less often (save_steps, save_total_limit), or free disk space; then launch again.",
     ),
     (
         "nan",
@@ -39,12 +39,12 @@ _RULES: list[tuple[str, str, str]] = [
     (
         "bad_config",
         r"TypeError: .*unexpected keyword argument",
-        "This version of the library does not know the field; preflight names its successor.",
+        "The installed version of the library does not know the field: leave it out.",
     ),
     (
         "bad_config",
         r"index out of range in self|device-side assert|IndexError: index .* is out of bounds for dimension",
-        "A token id is beyond the model's vocabulary: tokenizer and model do not belong together.",
+        "A token id may be beyond the model's vocabulary: tokenizer and model do not belong together.",
     ),
     (
         "bad_config",
@@ -74,13 +74,26 @@ _TITLES = {
 }
 
 
-def classify(log: str, exit_code: int | None, *, timeout_s: float | None = None) -> dict[str, Any]:
+_OWN_CODE = "Correct the line and launch again."
+_A_RECIPE = "The code is a recipe and stays as it is: change the config, the model or the data."
+_EVALUATING = {
+    "out_of_memory": "Use a smaller model, or evaluate fewer or shorter items.",
+    "nan": "The model's weights hold NaN: evaluate another.",
+}
+_LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python3|^<")
+_RECIPE = re.compile(r"/jobs/recipes/\w+\.py$")
+
+
+def classify(
+    log: str, exit_code: int | None, *, timeout_s: float | None = None, method: str = "script"
+) -> dict[str, Any]:
     """Name what went wrong.
 
     Args:
         log: The end of the job's log.
         exit_code: As subprocess gives it: negative for a signal.
         timeout_s: The limit, if the supervisor ended the job because of it.
+        method: What ran; whoever reads the hint can edit a script, and can only set the fields of a recipe.
 
     Returns:
         The fields of `ml_intern.jobs.model.Failure`.
@@ -98,17 +111,34 @@ def classify(log: str, exit_code: int | None, *, timeout_s: float | None = None)
         found = re.search(pattern, log, re.M)
         if found:
             message = f"{_TITLES[kind]}: {said or _line_around(log, found.start())}"
-            return failure | {"kind": kind, "message": message, "hint": hint}
+            return failure | {"kind": kind, "message": message, "hint": _hints(method).get(kind, hint)}
     sent = _signal_of(exit_code)
     if sent is not None:
         return failure | _killed(sent)
     message = said or f"The job ended with exit code {exit_code}."
-    return failure | {"kind": "code_error", "message": message, "hint": "Correct the line and launch again."}
+    hint = _OWN_CODE if method == "script" else _A_RECIPE
+    return failure | {"kind": "code_error", "message": message, "hint": hint}
 
 
 def last_lines(log: str, count: int = _LAST_LINES) -> list[str]:
-    """The last lines that say something, each at most 400 characters."""
-    lines = [line.rstrip()[:400] for line in log.splitlines() if line.strip()]
+    """The last lines that say something, each at most 400 characters.
+
+    Frames of libraries and recipes are left out: nobody who reads this can change them. So are the rows of
+    ``^^^^`` below a line of code.
+    """
+    lines: list[str] = []
+    foreign = False
+    for line in filter(str.strip, log.splitlines()):
+        frame = re.match(r'\s*File "([^"]+)", line \d+', line)
+        if frame:
+            foreign = _is_foreign(frame[1])
+        elif not line.startswith("    "):
+            foreign = False
+        if foreign or re.fullmatch(r"[\s^~]*", line):
+            continue
+        if lines and lines[-1].startswith("Traceback (") and not frame:
+            lines.pop()  # No frame of it is left.
+        lines.append(line.rstrip()[:400])
     return lines[-count:]
 
 
@@ -130,11 +160,19 @@ def error_line(log: str) -> str | None:
         found = re.search(r'^  File "([^"]+)", line (\d+)\n +(.*)\n.*\nSyntaxError', log, re.M)
         return f"{_base(found[1])}:{found[2]}: {found[3].strip()}" if found else None
     frames = re.findall(r'^  File "([^"]+)", line (\d+)(?:, in .*)?\n(?:    (.+))?', log[start:], re.M)
-    own = [f for f in frames if not re.search(r"site-packages|dist-packages|/lib/python3|^<frozen", f[0])]
+    own = [f for f in frames if _RECIPE.search(f[0]) or not _LIBRARY.search(f[0])]
     if not frames:
         return None
     file, number, code = (own or frames)[-1]
     return f"{_base(file)}:{number}: {code.strip()}".rstrip(": ")
+
+
+def _is_foreign(path: str) -> bool:
+    return bool(_LIBRARY.search(path) or _RECIPE.search(path))
+
+
+def _hints(method: str) -> dict[str, str]:
+    return _EVALUATING if method == "generate" else {}
 
 
 def _base(path: str) -> str:
@@ -161,7 +199,7 @@ def _killed(number: int) -> dict[str, Any]:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
-    hint = "Launch again; it resumes from its last checkpoint."
+    hint = "Launch it again."
     if number == signal.SIGKILL:
-        hint = "Often the system's memory ran out: use smaller batches. " + hint
+        hint = "Often the system's memory ran out: use smaller batches, and launch it again."
     return {"kind": "killed", "message": f"Something ended the job with {name}.", "hint": hint}

@@ -28,6 +28,11 @@ def recipes() -> list[str]:
     return sorted(p.stem for p in RECIPES.glob("[!_]*.py"))
 
 
+def recipe_files(method: str) -> list[Path]:
+    """A recipe and the neighbours that recipes share: all that it needs to run elsewhere."""
+    return [RECIPES / f"{method}.py", *sorted(RECIPES.glob("_[!_]*.py"))]
+
+
 def make_folder(folder: Path, spec: JobSpec) -> None:
     """Make a job's folder beside its place and rename it: it is whole or not there."""
     fresh = folder.with_name(f".{folder.name}.new")
@@ -77,6 +82,7 @@ def launch_plan(folder: Path, spec: JobSpec, sandbox: Sandbox | None, settings: 
         argv = sandbox.command(argv, mounts, Limits(memory_mb=settings.job_memory_mb), env)
     return {
         "argv": argv,
+        "method": spec.method,
         "env": {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",

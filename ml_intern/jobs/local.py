@@ -24,6 +24,7 @@ import ml_intern
 from ml_intern.errors import ToolError
 from ml_intern.events import Event, JobChanged
 from ml_intern.jobs import metrics as reading
+from ml_intern.jobs.failures import last_lines
 from ml_intern.jobs.launch import end_marked, first_status, launch_plan, make_folder, recipes
 from ml_intern.jobs.model import FINISHED, Failure, JobSpec, JobStatus, LogPage
 from ml_intern.jobs.slots import is_locked, try_lock
@@ -306,8 +307,8 @@ class Jobs:
             failure = Failure(
                 kind="lost",
                 message="The job's supervisor is gone: the machine restarted, or something killed it.",
-                last_lines=[line for line in text.splitlines() if line.strip()][-10:],
-                hint="Launch again, or resume the job; it goes on from its last whole checkpoint.",
+                last_lines=last_lines(text),
+                hint="Launch it again.",
             )
             raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
             self._write_status(job, raw)

@@ -15,7 +15,9 @@ from ml_intern.jobs.model import JobStatus
 from ml_intern.tooling import did_you_mean
 
 _FIXED = ("step", "total_steps", "epoch", "time")
-_NO_SLOPE = re.compile(r"^learning_rate$|^grad_norm$|runtime|_per_second|^total_flos$|^num_input_tokens_seen$")
+_NO_SLOPE = re.compile(
+    r"^learning_rate$|^grad_norm$|runtime|_per_second|^total_flos$|^num_input_tokens_seen$"
+)
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
@@ -72,7 +74,7 @@ def select(table: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]
     return [{k: row[k] for k in kept if k in row} for row in table if any(n in row for n in names)]
 
 
-def summary(table: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def summary(table: list[dict[str, Any]]) -> dict[str, dict[str, int | float]]:
     """Each metric in a few numbers.
 
     Returns:
@@ -84,13 +86,13 @@ def summary(table: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     for name in names_in(table):
         points = [(row["step"], row[name]) for row in table if name in row]
         good = [(float(step), float(value)) for step, value in points if _is_number(value)]
-        numbers: dict[str, float] = {"count": len(points), "not_finite": len(points) - len(good)}
+        numbers: dict[str, int | float] = {"count": len(points), "not_finite": len(points) - len(good)}
         if good:
             values = [value for _, value in good]
             numbers |= {"first": values[0], "last": values[-1], "min": min(values), "max": max(values)}
         if len(good) > 1 and not _NO_SLOPE.search(name):
             numbers["slope"] = slope(last_quarter(good))
-        found[name] = {key: float(f"{value:.6g}") for key, value in numbers.items()}
+        found[name] = {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in numbers.items()}
     return found
 
 

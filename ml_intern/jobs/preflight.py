@@ -167,7 +167,7 @@ def check_scratch(model: str | Mapping[str, Any]) -> float:
 
 
 def check_tokenizer(model: str | Mapping[str, Any], asked: Any) -> dict[str, Any] | str:
-    """What tokenizer a model from scratch gets, said in the model or in the config; a path comes back as it is.
+    """What tokenizer a model from scratch gets, said in the model or the config; a path stays as it is.
 
     Raises:
         ToolError: It is said twice, or the order cannot be met.
@@ -249,7 +249,10 @@ def _fits(value: Any, annotation: str) -> bool:
 
 def _check_model_config(config: Any) -> float:
     if not isinstance(config, Mapping):
-        raise ToolError("The model's config must be a dict of Transformers' fields.")
+        raise ToolError(
+            f"The model's config must be a dict of Transformers' fields, not {config!r}.",
+            'With a size, write model="scratch:0.3M" and config={"tokenizer": "byte"}.',
+        )
     kind = str(config.get("model_type", "llama"))
     if kind not in causal_types():
         known = causal_types() if kind not in model_types() else {}
@@ -270,6 +273,9 @@ def _check_model_config(config: Any) -> float:
     heads, width = config.get("num_attention_heads"), config.get("hidden_size")
     if isinstance(heads, int) and isinstance(width, int) and "head_dim" not in config and width % heads:
         raise ToolError(f"hidden_size {width} is not a multiple of num_attention_heads {heads}.")
+    groups = config.get("num_key_value_heads")
+    if isinstance(heads, int) and isinstance(groups, int) and (groups < 1 or heads % groups):
+        raise ToolError(f"num_attention_heads {heads} is not a multiple of num_key_value_heads {groups}.")
     return 0.0
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.jobs.launch import RECIPES
+from ml_intern.jobs.launch import recipe_files
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
 
 if TYPE_CHECKING:
@@ -63,6 +63,6 @@ def read_result(output: Path) -> dict[str, Any]:
 def recipe_hash(method: str) -> str:
     """One hash over a recipe and what it shares with the others."""
     digest = hashlib.sha256()
-    for file in (RECIPES / f"{method}.py", *sorted(RECIPES.glob("_[!_]*.py"))):
+    for file in recipe_files(method):
         digest.update(file.read_bytes() if file.exists() else b"")
     return digest.hexdigest()

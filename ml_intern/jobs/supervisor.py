@@ -165,7 +165,8 @@ def _finish(
     changes: dict[str, Any] = {"state": state, "exit_code": code, "ended": time.time()}
     if state == "failed" and plan is not None:
         timeout = plan["timeout_s"] if timed_out else None
-        changes["failure"] = classify(_tail(folder / "log.txt"), code, timeout_s=timeout)
+        log = _tail(folder / "log.txt")
+        changes["failure"] = classify(log, code, timeout_s=timeout, method=plan["method"])
     update_status(folder, **changes)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from support.openai_server import ScriptedServer
 
-from ml_intern.brains.factory import build_brain, endpoint_of, hub_token
+from ml_intern.brains.factory import build_brain, endpoint_of
 from ml_intern.brains.prices import lookup, table
 from ml_intern.errors import NoBrain, UsageError
 from ml_intern.events import Event, Notice
 from ml_intern.settings import Settings
+from ml_intern.tokens import hub_token
 
 
 def silent(event: Event) -> None:
@@ -52,6 +53,11 @@ def test_without_model_but_with_a_token_inference_providers_answer(tmp_path: Pat
     assert brain.language_model and not brain.trusted
 
 
+def test_a_saved_token_chooses_inference_providers_too(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hf_saved")
+    assert build_brain(Settings(), silent, {"HF_HOME": str(tmp_path)}).label.startswith("hf:")
+
+
 def test_a_saved_token_is_found(tmp_path: Path) -> None:
     folder = tmp_path / ".cache" / "huggingface"
     folder.mkdir(parents=True)
@@ -59,7 +65,11 @@ def test_a_saved_token_is_found(tmp_path: Path) -> None:
     assert hub_token({"HOME": str(tmp_path)}) == "hf_saved"
     assert hub_token({"HF_HOME": str(folder)}) == "hf_saved"
     assert hub_token({"HF_TOKEN_PATH": str(folder / "token")}) == "hf_saved"
+    assert hub_token({"XDG_CACHE_HOME": str(tmp_path / ".cache"), "HOME": "/nowhere"}) == "hf_saved"
+    assert hub_token({"HF_TOKEN": " hf_given ", "HOME": str(tmp_path)}) == "hf_given"
+    assert hub_token({"HF_TOKEN": " ", "HUGGING_FACE_HUB_TOKEN": "hf_old"}) == "hf_old"
     assert hub_token({"HOME": str(tmp_path / "nobody")}) == ""
+    assert hub_token({"HF_HOME": "~nobody-of-this-name/x"}) == ""
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,46 @@ def test_samples_from_nothing_may_be_read(evals: Evals, tmp_path: Path) -> None:
     assert scores.metrics["bits_per_byte"].value == pytest.approx(4, rel=0.05)
 
 
+def test_a_likelihood_gives_a_few_samples_to_read(
+    evals: Evals, jobs: AnsweringJobs, ledger: Ledger, tmp_path: Path
+) -> None:
+    evals.register("prose", texts(), ["bits_per_byte"])
+    e = ledger.start("h", "c")
+    scores = evals.evaluate(make_model(tmp_path / "m", 0.5), "prose", experiment=e.id)
+    assert len(scores.samples) == 8
+    assert list(scores.metrics) == ["bits_per_byte"]
+    assert scores.outputs == {}
+    evals.score_test(e.id, tmp_path / "m")
+    dev, test = (spec.config["tasks"] for spec in jobs.specs)
+    assert [(t["name"], t.get("samples"), t.get("max_new_tokens")) for t in dev] == [
+        ("likelihood", None, None),
+        ("samples", 16, 32),
+    ]
+    assert [t["name"] for t in test] == ["likelihood"]
+
+
+def test_dev_and_test_draw_other_samples_and_models_of_one_split_the_same(
+    evals: Evals, jobs: AnsweringJobs, ledger: Ledger, tmp_path: Path
+) -> None:
+    evals.register("code", texts(), ["bits_per_byte", "python_parses"], asking={"samples": 400})
+    ids = [ledger.start("h", f"change {k}").id for k in range(2)]
+    for k, id in enumerate(ids):
+        evals.evaluate(make_model(tmp_path / f"m{k}", 0.5 + 0.2 * k, seed=k), "code", experiment=id)
+    [test] = evals.score_test(ids[1], tmp_path / "m1")
+    seeds = [spec.config["tasks"][1]["seed"] for spec in jobs.specs]
+    assert seeds[0] == seeds[1] == evals.get("code").asking.seed
+    assert seeds[2] != seeds[1]
+    assert evals.get("code").asking.seed_of("test") == seeds[2]
+    [dev] = ledger.scores(experiment=ids[1], split="dev", items=True)
+    [kept] = ledger.scores(experiment=ids[1], split="test", items=True)
+    drawn = [scores.items["python_parses"].numerator.tolist() for scores in (dev, kept)]
+    assert drawn[0] != drawn[1]
+    assert test.samples == []
+    # The draws of one split are one set of items: the comparison pairs them.
+    found = evals.compare(*ids, "python_parses")
+    assert (found.n, found.method) == (400, "McNemar, exact")
+
+
 def test_the_same_weights_cost_one_query_and_the_cap_holds(
     evals: Evals, jobs: AnsweringJobs, ledger: Ledger, tmp_path: Path
 ) -> None:
@@ -137,7 +179,16 @@ def test_the_same_weights_cost_one_query_and_the_cap_holds(
     assert evals.evaluate(first, "code").queries_left == 0
 
 
-def test_threads_share_the_cap(evals: Evals, jobs: AnsweringJobs, tmp_path: Path) -> None:
+def test_threads_share_the_cap(
+    evals: Evals, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_record(*told: Any) -> None:
+        """Long enough for the other threads to ask between a query's end and its place in the ledger."""
+        time.sleep(0.02)
+        record(*told)
+
+    record = ledger.record
+    monkeypatch.setattr(ledger, "record", slow_record)
     evals.register("code", texts(), ["bits_per_byte"])
     models = [make_model(tmp_path / f"m{k}", 0.5, seed=k) for k in range(8)]
 
@@ -214,7 +265,11 @@ def test_comparisons_are_paired_and_recorded(evals: Evals, ledger: Ledger, tmp_p
     better = evals.compare("exp-1", "exp-2")
     assert (better.verdict, better.metric, better.n) == ("better", "bits_per_byte", 100)
     assert better.high < 0
-    assert better.says.startswith("exp-2 is better than exp-1")
+    assert re.fullmatch(
+        r"exp-2 is better than exp-1: bits_per_byte 3\.\d{3} against 5\.\d{3}, difference -2\.\d{3} "
+        r"\[-2\.\d{3}, -2\.\d{3}\], p=\S+, n=100 items \(paired bootstrap\)\.",
+        better.says,
+    ), better.says
     assert evals.compare("exp-2", "exp-1").verdict == "worse"
     assert evals.compare("exp-2", "exp-3").verdict == "inconclusive"
     assert evals.compare("exp-1", "exp-2", "python_parses").method == "McNemar, exact"

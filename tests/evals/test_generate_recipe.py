@@ -207,6 +207,23 @@ def test_a_whole_evaluation_in_a_real_job(jobs: Jobs, model: Path, tmp_path: Pat
     assert set(ledger.get(e.id).dev) == {"exact_match", "bits_per_byte", "python_parses"}
 
 
+def test_a_real_likelihood_comes_with_samples_and_broken_weights_are_told(
+    jobs: Jobs, model: Path, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    evals = Evals(tmp_path / "evals", jobs, Ledger(tmp_path / "ledger.sqlite"), Settings())
+    evals.register("texts", [{"text": line, "split": "dev"} for line in LINES], ["bits_per_byte"])
+    assert len(set(evals.evaluate(model, "texts").samples)) > 4
+    broken = shutil.copytree(model, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    nans = {name: torch.full_like(tensor, float("nan")) for name, tensor in weights.items()}
+    save_file(nans, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ToolError, match="60 of 60 texts no finite likelihood"):
+        evals.evaluate(broken, "texts")
+
+
 def test_walls_and_private_files_do_not_stop_an_evaluation(model: Path, tmp_path: Path) -> None:
     from ml_intern.sandbox.local import LocalSandbox
 

@@ -62,8 +62,25 @@ def test_an_eval_of_short_items_is_guarded_as_a_whole() -> None:
     assert found.row_numbers == list(range(1, 21))
 
 
+def test_what_equals_an_item_is_shown_to_nobody_however_short(guard: Guard) -> None:
+    rows = ["harmless", "x =  1", "def f():\n    pass", {"n": 3, "text": "PASS"}, f"A text.\n{LONG}"]
+    assert guard.held_out(rows) == {1: "foxes", 3: "foxes", 4: "foxes"}
+    assert guard.check(rows).row_numbers == [4]
+    assert guard.held_out([]) == {}
+    answers = [
+        {"prompt": "Did she?", "completion": "pass"},
+        {"messages": [{"role": "user", "content": "Did she?"}, {"role": "assistant", "content": "pass"}]},
+    ]
+    assert guard.held_out(answers) == {}
+    assert guard.held_out([{"messages": [{"role": "user", "content": "Pass"}]}, {"answer": LONG}]) == {
+        0: "foxes",
+        1: "foxes",
+    }
+
+
 def test_nothing_registered_nothing_found() -> None:
     assert Guard().check([LONG]).clean
+    assert Guard().held_out([LONG]) == {}
 
 
 def test_fold_keeps_what_makes_a_difference() -> None:

@@ -39,6 +39,16 @@ def test_spikes_of_the_gradient_are_told():
     assert "spikes" in kinds([6 - 0.2 * n for n in range(16)], norms=[1.0] * 15 + [50.0])
 
 
+def test_a_validation_loss_that_turns_is_overfitting():
+    status = JobStatus(id="j-1", name="j", method="pretrain", state="succeeded")
+    held = [5.0, 4.0, 3.5, 3.4, 3.6, 3.9]
+    rows = [{"step": n, "loss": 6 - 0.03 * n, "eval_loss": held[n // 10]} for n in range(0, 60, 10)]
+    [found] = diagnose(status, rows).findings
+    assert found.kind == "overfitting" and found.value == 30 and not diagnose(status, rows).healthy
+    rows[-1]["eval_loss"] = rows[-2]["eval_loss"] = 3.42
+    assert [f.kind for f in diagnose(status, rows).findings] == ["still_falling"]
+
+
 def test_a_failure_is_part_of_the_diagnosis():
     failure = Failure(kind="out_of_memory", message="no memory", hint="smaller")
     assert kinds([6, 5.5, 5, 4.5], state="failed", failure=failure)[0] == "failed"

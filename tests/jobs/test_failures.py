@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ml_intern.jobs.failures import classify
+from ml_intern.jobs.failures import classify, last_lines
 from ml_intern.jobs.model import Failure
 
 TRACE = """Traceback (most recent call last):
@@ -68,6 +68,61 @@ def test_a_killed_job_names_the_signal_and_the_likely_cause():
     failure = classify("", -9)
     assert "SIGKILL" in failure["message"] and "memory" in failure["hint"]
     assert "SIGTERM" in classify("", 143)["message"]
+
+
+def test_the_last_lines_say_something_and_come_from_no_library():
+    log = """step 1/2 loss 5.1
+Traceback (most recent call last):
+  File "/opt/ml_intern/jobs/recipes/pretrain.py", line 12, in main
+    trainer.train()
+    ~~~~~~~~~~~~~^^
+  File "/work/job/train.py", line 7, in <module>
+    go(
+    ^^^
+  File "/usr/lib/python3.11/site-packages/transformers/trainer.py", line 2000, in train
+    return inner(
+           ^^^^^^
+
+        args
+    )
+  File "<frozen runpy>", line 88, in _run_code
+ValueError: two lines
+    of message
+"""
+    assert last_lines(log) == [
+        "step 1/2 loss 5.1",
+        "Traceback (most recent call last):",
+        '  File "/work/job/train.py", line 7, in <module>',
+        "    go(",
+        "ValueError: two lines",
+        "    of message",
+    ]
+    assert last_lines(log.replace("/work/job", "/site-packages"))[1] == "ValueError: two lines"
+    assert last_lines(log, 2) == ["ValueError: two lines", "    of message"]
+
+
+def test_the_line_of_an_installed_recipe_is_told_before_that_of_a_library():
+    log = """Traceback (most recent call last):
+  File "/usr/lib/python3/site-packages/ml_intern/jobs/recipes/sft.py", line 9, in main
+    arguments = SFTConfig(**fields)
+  File "/usr/lib/python3/site-packages/trl/config.py", line 4, in __init__
+    raise ValueError("no")
+ValueError: no
+"""
+    assert classify(log, 1, method="sft")["line"] == "sft.py:9: arguments = SFTConfig(**fields)"
+
+
+@pytest.mark.parametrize(
+    ("error", "method", "words"),
+    [
+        ("ValueError: x", "script", "Correct the line"),
+        ("ValueError: x", "pretrain", "change the config"),
+        ("RuntimeError: CUDA out of memory.", "sft", "per_device_train_batch_size"),
+        ("RuntimeError: CUDA out of memory.", "generate", "fewer or shorter items"),
+    ],
+)
+def test_the_hint_is_something_that_its_reader_can_do(error, method, words):
+    assert words in classify(trace(error), 1, method=method)["hint"]
 
 
 def test_the_evidence_is_bounded():

@@ -40,6 +40,17 @@ def test_the_summary_has_the_slope_of_the_last_quarter():
     assert found["slope"] == pytest.approx(-2.0)
 
 
+def test_the_summary_is_short_numbers_and_slopes_only_of_what_is_steered_by():
+    rows = [
+        {"step": n, "loss": 10 / (n + 3), "learning_rate": 1e-3 / 7, "grad_norm": 2 / 3, "train_runtime": 1.5}
+        for n in range(8)
+    ]
+    found = metrics.summary(rows)
+    assert found["loss"]["first"] == 3.33333 and found["loss"]["count"] == 8
+    assert found["learning_rate"]["last"] == 0.000142857
+    assert [name for name in found if "slope" in found[name]] == ["loss"]
+
+
 def test_names_are_filtered_with_a_guess():
     rows = [{"step": 1, "loss": 2.0, "grad_norm": 1.0}, {"step": 2, "grad_norm": 1.0}]
     assert metrics.select(rows, ["loss"]) == [{"step": 1, "loss": 2.0}]

@@ -50,6 +50,8 @@ def test_short_names_and_recipe_fields_are_sorted():
         ("pretrain", {"batch_size": 0}, "above zero"),
         ("pretrain", {"batch_size": 8, "per_device_train_batch_size": 4}, "the same field"),
         ("pretrain", {"peft": {"r": 8}}, "unknown field 'peft'"),
+        ("pretrain", {"validation": 1.5}, "share of the rows"),
+        ("pretrain", {"eval_strategy": "steps"}, '{"validation": 0.02}'),
     ],
 )
 def test_a_wrong_field_is_refused_with_what_is_right(method, config, words):
@@ -89,6 +91,8 @@ def test_the_shapes_of_trl_fit_sft(columns):
         ({"config": {"model_type": "vit"}}, "no causal language model"),
         ({"config": {"model_type": "llama", "hiden_size": 96}}, "did you mean 'hidden_size'"),
         ({"config": {"hidden_size": 100, "num_attention_heads": 3}}, "not a multiple"),
+        ({"config": {"num_attention_heads": 2, "num_key_value_heads": 3}}, "num_key_value_heads 3"),
+        ({"config": "scratch:0.3M", "tokenizer": "byte"}, 'model="scratch:0.3M"'),
     ],
 )
 def test_a_model_that_cannot_be_made_is_refused(model, words):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,20 @@ class AnsweringJobs:
         self.specs: list[JobSpec] = []
         self.read: list[str] = []
         self._states: dict[str, JobStatus] = {}
+        self._lock = threading.Lock()
 
     def submit(self, spec: JobSpec) -> JobStatus:
-        known = next((s for s in self._states.values() if s.name == spec.key), None)
+        known = next((s for s in list(self._states.values()) if s.name == spec.key), None)
         if known:
             return known
-        self.specs.append(spec)
-        output = self.folder / f"job-{len(self.specs)}" / "output"
+        with self._lock:
+            self.specs.append(spec)
+            id = f"job-{len(self.specs)}"
+        output = self.folder / id / "output"
         output.mkdir(parents=True)
         config = json.loads((Path(spec.config["model"]) / "config.json").read_text())
         status = JobStatus(
-            id=f"job-{len(self.specs)}",
+            id=id,
             name=spec.key or "",
             method=spec.method,
             state="succeeded",

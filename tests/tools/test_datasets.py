@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 import pytest
@@ -13,15 +15,20 @@ import pytest
 from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
+from ml_intern.evals.scorers import SCORERS, ScorerName
 from ml_intern.evals.store import Evals
 from ml_intern.files import Files
 from ml_intern.ledger import Ledger
+from ml_intern.sandbox.base import Limits, Mounts
+from ml_intern.sandbox.local import LocalSandbox
+from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in
 from ml_intern.tools import datasets
 
 TOOLS = {spec.name: spec for spec in specs_in(datasets)}
 Call = Callable[..., dict[str, Any]]
+_BOTH = {"prompt": "text", "completion": "text"}
 
 
 @pytest.fixture
@@ -174,6 +181,99 @@ def test_a_second_evaluation_keeps_training_data_clean_of_the_first(
     assert services.evals.guard(train.to_dicts()).clean
 
 
+def test_cells_read_the_training_set_and_nothing_that_is_held_out(
+    call: Call, services: Services, work: Path
+) -> None:
+    """In the real sandbox, as another user where the host is root, and with a umask that closes files."""
+    if problem := LocalSandbox.problem():
+        pytest.skip(problem)
+    texts = [f"sentence {n}" for n in range(200)]
+    (work / "a.txt").write_text("\n".join(texts))
+    before = os.umask(0o077)
+    try:
+        stored = call("reformat_dataset", source="a.txt", target="lines", name="all")
+        sandbox, limits = LocalSandbox(), Limits()
+        mounts = Mounts(work, read_only=[services.datasets.folder], hidden=[services.folder])
+
+        def cell(path: str) -> str:
+            code = f"import sys; sys.stdout.write(open({path!r}).read())"
+            return run_in_sandbox(sandbox, mounts, limits, [sys.executable, "-I", "-c", code], 60).stdout
+
+        assert cell(stored["path"]).count("sentence") == 200
+        split = call("split_dataset", source=stored["id"], seal="held")
+        assert cell(split["path"]).count("sentence") == split["rows"]["train"] == 180
+        assert "FileNotFoundError" in cell(stored["path"])
+    finally:
+        os.umask(before)
+        sandbox.stop()
+    assert split["path"] == str(services.datasets.path(split["train"]))
+    assert "Cells cannot read all@1 any more" in split["notes"][-1]
+
+
+@pytest.mark.parametrize("source", ["a.txt", "all@1"])
+def test_what_is_sealed_is_shown_by_no_tool(call: Call, services: Services, work: Path, source: str) -> None:
+    """Short texts on purpose: each for itself is too short to refuse a training row."""
+    (work / "a.txt").write_text("\n".join(f"text {n}" for n in range(60)))
+    call("reformat_dataset", source="a.txt", target="lines", name="all")
+    split = call("split_dataset", source="all", seal="held")
+    sealed = {item["input"] for item in _sealed(services, "held")}
+    assert len(sealed) == 6
+
+    view = call("inspect_dataset", source=source, rows=50)
+    assert view["rows"] == 54
+    assert "6 rows that are held out in held are left out." in view["notes"]
+    rest = call("inspect_dataset", source=source, rows=50, offset=50)["sample"]
+    assert sealed.isdisjoint(row["text"] for row in view["sample"] + rest)
+    made = [
+        call("reformat_dataset", source=source, target="lines", name="reformatted"),
+        call("reformat_dataset", source=source, target="prompt_completion", mapping=_BOTH, name="asked"),
+        call("filter_dataset", source=source, where="1 = 1", name="filtered"),
+        call("deduplicate_dataset", source=source, name="deduplicated"),
+        call("mix_datasets", parts={source: 1, split["train"]: 1}, name="mixed"),
+        call("split_dataset", source=source, seal=False, name="again"),
+    ]
+    for answer in made:
+        assert any("are left out" in note for note in answer["notes"]), answer
+    for info in services.datasets.list():
+        found = sealed & set(info.path.read_text().replace('"', "\n").splitlines())
+        assert bool(found) == info.path.is_symlink() == (info.id == "all@1")
+    with pytest.raises(ToolError, match="'all@1' holds held-out rows"):
+        services.datasets.path("all@1")
+
+
+def test_the_training_set_is_shown_whole_and_the_same_split_again_is_the_same(call: Call, work: Path) -> None:
+    _package(work / "src")
+    call("reformat_dataset", source="src", target="statements", name="all")
+    split = call("split_dataset", source="all", seal="held", seal_where="parses_python(text)", name="train")
+    view = call("inspect_dataset", source=split["train"])
+    assert (view["rows"], view["notes"]) == (split["rows"]["train"], [])
+    again = call("split_dataset", source="all", seal="held", seal_where="parses_python(text)", name="train")
+    assert {**again, "notes": []} == {**split, "notes": []}
+    cleaned = call("filter_dataset", source=split["train"], where="parses_python(text)")
+    assert cleaned["rows_before"] == split["rows"]["train"]
+
+
+def test_a_source_of_which_every_row_is_held_out(call: Call, services: Services, work: Path) -> None:
+    _write_lines(work / "test.jsonl", [{"question": f"q{n}", "answer": f"{n}"} for n in range(30)])
+    rows = [{"question": f"q{n}", "answer": f"{n}"} for n in range(30)]
+    services.evals.register("bench", rows, ["exact_match"])
+    view = call("inspect_dataset", source="test.jsonl")
+    assert (view["rows"], view["sample"]) == (0, [])
+    with pytest.raises(
+        ToolError, match=r"Nothing is left of 'test.jsonl': 30 rows that are held out in bench"
+    ):
+        call("filter_dataset", source="test.jsonl", where="1 = 1")
+
+
+def test_the_help_of_a_split_names_the_scorers() -> None:
+    spec = TOOLS["split_dataset"]
+    for name in SCORERS:
+        assert repr(name) in spec.signature
+        assert name in spec.doc
+    assert get_args(ScorerName) == tuple(SCORERS)
+    assert spec.result_fields["path"] == "Path"
+
+
 def test_at_most_so_many_rows(call: Call, work: Path) -> None:
     _package(work / "src")
     most = {"train": 50, "dev": 10, "test": 12}
@@ -306,6 +406,10 @@ def test_mixing_by_weight(call: Call, services: Services, work: Path) -> None:
     assert {b.count(t) for t in set(b)} == {2, 3}
     assert b != sorted(b)
     assert call("mix_datasets", parts={"a.jsonl": 3, "b.jsonl": 1}, rows=100) == mixed
+    one = call("mix_datasets", parts={"b.jsonl": 1}, rows=25, name="more")
+    assert (one["rows"], one["rows_before"]) == (25, 10)
+    shuffled = services.datasets.open(call("mix_datasets", parts={"a.jsonl": 2})["id"]).rows["text"].to_list()
+    assert shuffled != sorted(shuffled, key=lambda t: int(t[2:])) == [f"a {n}" for n in range(100)]
     fair = call("mix_datasets", parts={"a.jsonl": 3, "b.jsonl": 1}, upsample=False)
     assert fair["rows"] == 40
     with pytest.raises(ToolError, match="has 10 rows, 25 are wanted"):
@@ -342,7 +446,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("split_dataset", {"source": "ab.jsonl"}, "what an evaluation asks"),
     ("split_dataset", {"source": "qa.jsonl", "seal": "no/name"}, "'no/name'"),
     ("split_dataset", {"source": "qa.jsonl", "name": "../up"}, "no name for a dataset"),
-    ("mix_datasets", {"parts": {"qa.jsonl": 1}}, "needs two parts"),
+    ("mix_datasets", {"parts": {}}, "needs a part"),
+    ("split_dataset", {"source": "qa.jsonl", "scorers": ["numeric_macth"]}, "did you mean 'numeric_match'"),
+    ("split_dataset", {"source": "qa.jsonl", "primary": "bits_per_bite"}, "did you mean 'bits_per_byte'"),
     ("mix_datasets", {"parts": {"qa.jsonl": 1, "ab.jsonl": 0}}, "The weight of 'ab.jsonl' is 0"),
     ("mix_datasets", {"parts": {"qa.jsonl": 1, "ab.jsonl": 1}}, "have different columns"),
     ("mix_datasets", {"parts": {"qa.jsonl": 1, "notes.txt": 1e9}, "rows": 5}, "would get no row"),

@@ -8,6 +8,7 @@ from support.answering_jobs import AnsweringJobs, make_model
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
+from ml_intern.evals.scorers import SCORERS
 from ml_intern.evals.store import Evals
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
@@ -70,6 +71,15 @@ def test_evaluate_finds_the_experiment_from_the_job(ctx: ToolContext) -> None:
     other = ctx.ledger.start("h", "c").id
     with pytest.raises(ToolError, match="belongs to exp-1"):
         evaluation.evaluate(ctx, model="base-1", eval="sums", experiment=other)
+
+
+def test_the_help_of_evaluate_says_what_each_scorer_counts() -> None:
+    [spec] = [s for s in specs_in(evaluation) if s.name == "evaluate"]
+    for name in SCORERS:
+        assert f"    {name}: " in spec.doc
+    assert "bytes in UTF-8" in spec.doc
+    assert "the end token is not counted" in spec.doc
+    assert set(spec.arguments.model_fields) == {"model", "eval", "experiment"}
 
 
 def test_no_tool_shows_an_item(ctx: ToolContext) -> None:

@@ -150,7 +150,9 @@ def test_a_training_from_launch_to_model(ctx, services, events):
     assert any("12/12" in message for message, _ in shown) and shown[-1][1] == 1.0
     read = job_tools.read_metrics(ctx(), job.id, ["loss"])
     assert [r["step"] for r in read.rows] == [1, 4, 8, 12]
-    assert to_json(read)["summary"]["loss"]["last"] == read.rows[-1]["loss"] == read.summary["loss"]["min"]
+    assert to_json(read)["summary"]["loss"]["last"] == read.summary["loss"]["min"]
+    assert isinstance(read.summary["loss"]["count"], int)
+    assert read.summary["loss"]["last"] == pytest.approx(read.rows[-1]["loss"], rel=1e-5)
     assert "did you mean 'loss'" in refusal(job_tools.read_metrics, ctx(), job.id, ["los"])
     assert job_tools.diagnose_job(ctx(), job.id).job == job.id
 
@@ -171,10 +173,85 @@ def test_a_training_from_launch_to_model(ctx, services, events):
     rows = [{"prompt": f"{n}+{n}=", "completion": str(2 * n)} for n in range(16)]
     services.datasets.save("pairs", rows, Lineage(source="t", operation="t"))
     tried = training.smoke_test(ctx("k3"), "sft", row.id, "pairs", {"max_steps": 500, "max_length": 32})
-    assert tried.state == "succeeded" and tried.step == 2, tried.failure
+    assert (tried.state, tried.steps, tried.max_steps) == ("succeeded", 2, 500)
+    assert tried.vocab_size == 300 and tried.tokens_per_step > 8
     chat = [{"messages": [{"role": "user", "content": "a"}]}]
     services.datasets.save("chat", chat, Lineage(source="t", operation="t"))
     assert "chat template" in refusal(training.smoke_test, ctx("k4"), "sft", row.id, "chat")
+
+
+@pytest.mark.slow
+def test_a_smoke_test_tells_size_and_time_of_the_whole(ctx, services):
+    config = {**FEW, "max_steps": 1000, "warmup_steps": 100, "validation": 0.1, "tokenizer": "byte"}
+    tried = training.smoke_test(ctx(), "pretrain", {"config": TINY["config"]}, "train", config)
+    assert (tried.steps, tried.max_steps, tried.vocab_size) == (2, 1000, 259)
+    weights = 300 * 32 * 2 + 32 * 4 * 32 + 32 * 3 * 64 + 32 * 3
+    assert tried.parameters == weights, "embedding and head, attention, the inner layer, three norms"
+    assert 100 < tried.tokens_per_step <= 8 * 64
+    assert tried.estimated_seconds == pytest.approx(
+        tried.startup_seconds + 1000 * tried.seconds_per_step, abs=0.2
+    )
+    rows = services.jobs.metrics(tried.job, ["learning_rate", "loss"])
+    assert rows[0]["learning_rate"] == 1e-2, "no warmup: the first step moves the weights"
+    assert to_json(training.smoke_test(ctx(), "pretrain", TINY, "train", config)) == to_json(tried)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "kind", "about"),
+    [
+        ({"learning_rate": 1e30}, "nan", 'It is about config["learning_rate"] = 1e+30.'),
+        ({"optim": "adamm"}, "code_error", "It is about config[\"optim\"] = 'adamm'."),
+    ],
+)
+def test_a_smoke_test_that_fails_raises_one_line_with_the_field(ctx, change, kind, about):
+    with pytest.raises(ToolError) as caught:
+        training.smoke_test(ctx(), "pretrain", TINY, "train", {**FEW, **change})
+    assert f"({kind})" in caught.value.message and about in caught.value.message
+    assert "\n" not in caught.value.message and "the line" not in caught.value.hint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["model", "config"])
+def test_a_tokenizer_of_the_workspace_needs_no_model_beside_it(ctx, services, place):
+    from transformers import AutoTokenizer
+
+    from ml_intern.jobs.recipes._tokenizer import make_tokenizer, read_order
+
+    folder = services.files.workspace / "words"
+    make_tokenizer(read_order({"type": "bpe", "vocab_size": 265}), ["x_1 = 1", "x_2 = 2"]).save_pretrained(
+        folder
+    )
+    there = {"tokenizer": "words" if place == "model" else str(folder / "tokenizer.json")}
+    model = {"config": SMALL, **(there if place == "model" else {})}
+    config = {**FEW, "max_steps": 2, **(there if place == "config" else {})}
+    job = training.launch_training(ctx(), "pretrain", model, "train", config)
+    status = job_tools.wait_for_job(ctx("w"), job.id, timeout="4m")
+    assert status.state == "succeeded", status.failure
+    made = Path(status.output) / "model"
+    asked, found = (AutoTokenizer.from_pretrained(f) for f in (folder, made))
+    assert found.get_vocab() == asked.get_vocab() and (made / "tokenizer.json").exists()
+    assert json.loads((made / "config.json").read_text())["vocab_size"] == len(asked)
+
+
+@pytest.mark.parametrize("place", ["model", "config"])
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ("bites", "did you mean 'byte'"),
+        ("empty", "holds no tokenizer"),
+        ("/etc", "outside"),
+        ({"kind": "bpe"}, "tokenizer has no key 'kind'"),
+        ({"type": "bpe", "vocab_size": 128}, "smallest is 259"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_is_refused_in_both_places(ctx, services, place, order, words):
+    (services.files.workspace / "empty").mkdir()
+    model = {"config": SMALL} | ({"tokenizer": order} if place == "model" else {})
+    config = FEW | ({"tokenizer": order} if place == "config" else {})
+    told = refusal(training.launch_training, ctx(), "pretrain", model, "train", config)
+    assert words in told and '"bpe", "byte", "char"' in told
+    assert services.jobs.list() == []
 
 
 def test_a_call_cut_off_by_a_crash_is_found_again(ctx, services):

@@ -54,8 +54,8 @@ def scratch_config(size: str, vocabulary: int | None = None) -> dict[str, Any]:
     """A Llama of about `size` parameters ("0.3M", "124M", "1B"): the one dial.
 
     Width grows with depth, about 48 to a layer; a vocabulary that is not given grows with the square root of
-    the size, so that embeddings do not eat a small model. Head and embedding are apart: tied, a small model learns less in
-    the same few steps (0.3M, 160 steps: 3.51 against 3.31 bits per byte).
+    the size, so that embeddings do not eat a small model. Head and embedding are apart: tied, a small model
+    learns less in the same few steps (0.3M, 160 steps: 3.51 against 3.31 bits per byte).
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMB])", size.strip(), re.I)
     if not found:

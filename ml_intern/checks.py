@@ -1,0 +1,88 @@
+"""What can be refused before a session makes anything: each in one line, with what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_intern.budget import parse_budget
+from ml_intern.durations import parse_duration
+from ml_intern.errors import UsageError
+from ml_intern.gate import Gate
+from ml_intern.settings import Settings
+
+if TYPE_CHECKING:
+    from ml_intern.brains.base import Brain
+
+COMPUTE_THERE_IS = ("auto", "local")
+EVAL_FILES = (".jsonl", ".csv")
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that cannot work together or at all.
+
+    Raises:
+        UsageError: Names the setting.
+    """
+    parse_budget(settings.budget)
+    parse_duration(settings.job_timeout, "job_timeout")
+    Gate.check(settings.policy, settings.yes)
+    if settings.compute not in COMPUTE_THERE_IS:
+        raise UsageError(f"Compute {settings.compute!r} is not there yet.", "Use auto or local.")
+    _check_folders(settings)
+    if eval_file(settings):
+        from ml_intern.evals.files import read_rows
+
+        read_rows(Path(str(settings.eval)))
+
+
+def _check_folders(settings: Settings) -> None:
+    if settings.workspace:
+        home = Path.home().resolve()
+        chosen = settings.workspace.resolve()
+        if chosen == home or chosen in home.parents:
+            raise UsageError(
+                f"The workspace {str(chosen)!r} would show your whole home folder to the cells.",
+                "Name a folder of its own.",
+            )
+    for name, folder in (("state", settings.state), ("workspace", settings.workspace)):
+        if folder is None:
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            told = error.strerror or error
+            raise UsageError(f"The folder of --{name}, {str(folder)!r}, cannot be made: {told}.") from None
+
+
+def eval_file(settings: Settings) -> Path | None:
+    """The file that ``--eval`` names, or None where it is the name of an eval or nothing.
+
+    Raises:
+        UsageError: It looks like a file of a kind that cannot be read.
+    """
+    if not settings.eval:
+        return None
+    path = Path(settings.eval).expanduser()
+    if path.suffix in EVAL_FILES:
+        return path
+    if path.exists() or len(path.parts) > 1:
+        raise UsageError(
+            f"The eval {settings.eval!r} is no file of a known kind.",
+            "Give a .jsonl or .csv with input and target.",
+        )
+    return None
+
+
+def check_price(settings: Settings, brain: Brain) -> None:
+    """A ceiling in dollars holds only over prices that are known.
+
+    Raises:
+        UsageError: The brain has no known price and the budget names dollars.
+    """
+    caps = parse_budget(settings.budget)
+    if "usd" in caps and brain.language_model and brain.price(1000, 1000) is None:
+        raise UsageError(
+            f"The price of {brain.label} is not known, so a budget in dollars cannot hold.",
+            'Give a ceiling in tokens in place of it, such as "500k tokens".',
+        )

@@ -1,0 +1,106 @@
+"""From what a tool was asked to what a job is told: a training checked, with its files found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_intern.context import ToolContext
+from ml_intern.errors import ToolError
+from ml_intern.jobs import preflight
+from ml_intern.jobs.model import JobSpec
+from ml_intern.models import resolve_model, resolve_tokenizer
+
+if TYPE_CHECKING:
+    from ml_intern.data.store import DatasetInfo
+
+
+@dataclass(frozen=True)
+class Training:
+    """What was asked; the fields are the arguments of launch_training."""
+
+    method: str
+    model: str | dict[str, Any]
+    dataset: str
+    config: dict[str, Any]
+    hardware: str = "auto"
+    name: str | None = None
+    experiment: str | None = None
+    seed: int = 0
+    timeout_s: float = 3 * 3600
+
+
+def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
+    """Check everything that can be checked, cheapest first, and say what the job is to do.
+
+    Raises:
+        ToolError: Config, model, tokenizer or data do not fit.
+    """
+    plan = preflight.check_config(asked.method, asked.config)
+    if asked.experiment is not None:
+        ctx.ledger.get(asked.experiment)
+    if asked.method == "pretrain":
+        parameters = preflight.check_scratch(asked.model)
+        preflight.check_memory(parameters, ctx.settings.job_memory_mb)
+        plan.recipe["tokenizer"] = preflight.check_tokenizer(asked.model, plan.recipe.get("tokenizer"))
+    data = checked_data(ctx, asked.method, asked.dataset, plan.recipe.get("text_column", "text"))
+    inputs = [data.path]
+    place: str | dict[str, Any] = asked.model
+    if asked.method == "sft":
+        folder = _base_model(ctx, asked.model)
+        preflight.check_model_folder(folder, data.columns)
+        inputs.append(folder)
+        place = str(folder)
+    if isinstance(plan.recipe.get("tokenizer"), str):
+        tokenizer = resolve_tokenizer(ctx, plan.recipe["tokenizer"])
+        inputs.append(tokenizer)
+        plan.recipe["tokenizer"] = str(tokenizer)
+    return JobSpec(
+        name=asked.name or asked.experiment or asked.method,
+        method=asked.method,
+        config={
+            "model": place,
+            "model_ref": asked.model,
+            "data": str(data.path),
+            "dataset": data.id,
+            "data_sha256": data.sha256,
+            "rows": data.rows,
+            "seed": asked.seed,
+            "asked": asked.config,
+            **plan.recipe,
+            "trainer": plan.trainer if asked.hardware != "cpu" else {**plan.trainer, "use_cpu": True},
+        },
+        inputs=inputs,
+        timeout_s=asked.timeout_s,
+        threads=threads,
+        experiment=asked.experiment,
+        key=ctx.key,
+    )
+
+
+def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) -> DatasetInfo:
+    """The dataset, kept as a version of its own, after its columns and the guard against contamination.
+
+    Raises:
+        ToolError: It is missing, does not fit, or holds items of a sealed evaluation.
+    """
+    from ml_intern.data.store import Lineage
+
+    table = ctx.datasets.open(dataset)
+    preflight.check_columns(method, table.rows.columns, table.rows.height, text_column)
+    ctx.evals.guard(table.rows.to_dicts()).demand_clean()
+    known = {info.id: info for info in ctx.datasets.list()}
+    if dataset in known or any(id.startswith(f"{dataset}@") for id in known):
+        return ctx.datasets.info(dataset)
+    lineage = Lineage(source=dataset, operation="launch_training", rows_before=table.rows.height)
+    name = "".join(c if c.isalnum() else "-" for c in Path(dataset).stem).strip("-") or "data"
+    return ctx.datasets.save(name, table, lineage)
+
+
+def _base_model(ctx: ToolContext, model: str | dict[str, Any]) -> Path:
+    if not isinstance(model, str):
+        raise ToolError(
+            "sft starts from a model that is there.", "Name a job, an experiment, a path or a Hub id."
+        )
+    return resolve_model(ctx, model)

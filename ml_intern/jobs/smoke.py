@@ -1,0 +1,147 @@
+"""A training in two steps: whether it runs, and what the whole of it will cost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from ml_intern.context import ToolContext
+from ml_intern.errors import ToolError
+from ml_intern.jobs.asking import Training, training_spec
+from ml_intern.jobs.local import Jobs
+from ml_intern.jobs.model import Failure, JobSpec, JobStatus
+from ml_intern.jobs.preflight import ALIASES
+from ml_intern.jobs.record import read_result
+
+STEPS = 2
+SFT_ROWS = 64
+_USUAL_BATCH = 8
+_MESSAGE_CHARS = 300
+_FIELDS_OF = {
+    "out_of_memory": ("per_device_train_batch_size", "max_length", "hidden_size"),
+    "nan": ("learning_rate", "max_grad_norm"),
+}
+"""What a failure of a kind is usually about, where its message names no field."""
+
+
+class SmokeTest(BaseModel):
+    """What two steps of a training tell of the whole.
+
+    Attributes:
+        job: Id of the job that ran them; job_logs shows what it printed.
+        state: Always succeeded; a failure is raised.
+        steps: Steps that ran.
+        parameters: Of the model.
+        vocab_size: Entries of the tokenizer.
+        tokens_per_step: Tokens that a step learns from, without padding.
+        seconds_per_step: Of the second step, as the first one warms up.
+        startup_seconds: From the start of the process to the first step; all of the data may take longer.
+        max_steps: As the config asks; None where it asks for none.
+        estimated_seconds: Startup and `max_steps` steps, if no other job runs beside it.
+    """
+
+    job: str
+    state: Literal["succeeded"] = "succeeded"
+    steps: int
+    parameters: int
+    vocab_size: int
+    tokens_per_step: int
+    seconds_per_step: float
+    startup_seconds: float
+    max_steps: int | None = None
+    estimated_seconds: float | None = None
+
+
+def smoke_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
+    """The job: the training that is asked, with two steps and no more data than they need.
+
+    Without warmup the first step has its full learning rate, so that the second one meets updated weights.
+
+    Raises:
+        ToolError: The training does not pass its check.
+    """
+    config = {k: v for k, v in asked.config.items() if ALIASES.get(k, k) != "max_steps"}
+    config |= {"max_steps": STEPS, "warmup_steps": 0, "logging_steps": 1, "save_strategy": "no"}
+    if "validation" in config:
+        config["eval_steps"] = STEPS
+    spec = training_spec(ctx, replace(asked, config=config, name="smoke test"), threads)
+    trainer = spec.config["trainer"]
+    batch = trainer.get("per_device_train_batch_size", _USUAL_BATCH)
+    rows = STEPS * int(batch) * int(trainer.get("gradient_accumulation_steps", 1))
+    # The tokenizer of a pretraining learns from all documents, so that the model has its true size.
+    limit = {"rows_needed": rows} if asked.method == "pretrain" else {"max_rows": max(SFT_ROWS, rows)}
+    # The user's own words, from which a failure names the field and the result the steps.
+    spec.config |= {**limit, "asked": asked.config}
+    return spec
+
+
+def smoke_result(jobs: Jobs, status: JobStatus) -> SmokeTest:
+    """What the two steps measured.
+
+    Raises:
+        ToolError: The job failed: the kind, the message and the field it is about, in one line.
+    """
+    spec = jobs.spec(status.id)
+    if status.failure is not None:
+        raise ToolError(*_told(status.failure, spec))
+    if status.state != "succeeded":
+        raise ToolError(f"The smoke test was {status.state}.", "Run it again.")
+    result = read_result(Path(status.output))
+    times = _first_times(jobs.folder_of(status.id) / "metrics.jsonl")
+    a_step = times[STEPS] - times[STEPS - 1]
+    startup = times[0] - (status.started or times[0])
+    wanted = {ALIASES.get(k, k): v for k, v in spec.config["asked"].items()}.get("max_steps")
+    steps = wanted if wanted and wanted > 0 else None
+    return SmokeTest(
+        job=status.id,
+        steps=status.step,
+        parameters=result["parameters"],
+        vocab_size=result["vocab_size"],
+        tokens_per_step=round(result["tokens_seen"] / STEPS),
+        seconds_per_step=round(a_step, 5),
+        startup_seconds=round(startup, 2),
+        max_steps=steps,
+        estimated_seconds=round(startup + steps * a_step, 1) if steps else None,
+    )
+
+
+def _first_times(metrics: Path) -> dict[int, float]:
+    """When each step was first written; later lines of a step (validation, the end) come after its work."""
+    times: dict[int, float] = {}
+    for row in map(json.loads, metrics.read_text().splitlines()):
+        times.setdefault(row["step"], row["time"])
+    return times
+
+
+def _told(failure: Failure, spec: JobSpec) -> tuple[str, str]:
+    about = _field(failure, spec)
+    field = f" It is about {about}." if about else ""
+    message = shorten(failure.message, _MESSAGE_CHARS, placeholder=" …").rstrip(".")
+    return f"The smoke test failed ({failure.kind}): {message}.{field}", failure.hint
+
+
+def _field(failure: Failure, spec: JobSpec) -> str:
+    """The field of the user's own words that a failure is about, with its value; empty where none is."""
+    asked = list(_asked(spec))
+    for label, name, value in asked:
+        words = [name, str(value)] if isinstance(value, str) and len(value) > 2 else [name]
+        if any(re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", failure.message) for word in words):
+            return f"{label} = {value!r}"
+    usual = _FIELDS_OF.get(failure.kind, ())
+    return next((f"{label} = {value!r}" for label, name, value in asked if name in usual), "")
+
+
+def _asked(spec: JobSpec) -> Iterator[tuple[str, str, Any]]:
+    """Each field as it is written, its full name and its value."""
+    for given, value in spec.config["asked"].items():
+        yield f'config["{given}"]', ALIASES.get(given, given), value
+    model = spec.config["model_ref"]
+    for given, value in (model.get("config", {}) if isinstance(model, dict) else {}).items():
+        yield f'model["config"]["{given}"]', given, value
