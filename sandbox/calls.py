@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -64,6 +65,8 @@ class Calls:
         while (work := self._next()) is not None:
             try:
                 work(True)
+            except Exception:  # noqa: BLE001 - told as any thread's is, but the next call needs this thread
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
             finally:
                 with self._changed:
                     self._busy -= 1

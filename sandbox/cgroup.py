@@ -17,6 +17,8 @@ PREFIX = "ml-intern-"
 STALE_S = 60.0
 """An empty group is somebody's only for the moment between its making and its first process."""
 
+REMOVALS, REMOVAL_S = 10, 0.02
+
 # No name comes twice: threads of one process, and containers that share this tree and count pids alike.
 _mark = secrets.token_hex(3)
 _numbers = itertools.count(1)
@@ -76,12 +78,14 @@ class Groups:
         ]
 
     def remove(self) -> None:
-        """Remove the groups that `enter` named; one in use stays, for a later sweep."""
-        for name in self.made:
-            for folder in {self.memory, self.pids}:
-                with suppress(OSError):
-                    (folder / name).rmdir()
+        """Remove the groups that `enter` named; one that stays in use (a job's) is left for a later sweep."""
+        left = {folder / name for name in self.made for folder in (self.memory, self.pids)}
         self.made.clear()
+        for _ in range(REMOVALS):
+            left = {group for group in left if not _removed(group)}
+            if not left:
+                return
+            time.sleep(REMOVAL_S)  # what was killed takes a moment to go
 
     def sweep(self) -> None:
         """Remove the empty groups of sandboxes that ended; one in use cannot be removed."""
@@ -90,6 +94,16 @@ class Groups:
                 with suppress(OSError):
                     if time.time() - group.stat().st_mtime > STALE_S:
                         group.rmdir()
+
+
+def _removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _fresh_name(word: str = "") -> str:

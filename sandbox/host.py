@@ -340,7 +340,7 @@ class KernelHost:
     def _answer(
         self, link: Link, cell: Cell, call: int, tool: str, arguments: dict[str, Any], go: bool
     ) -> None:
-        # Asked again on the call's own thread: after an interrupt, what is not counted as running never begins.
+        # Asked again on the call's own thread: after an interrupt, only what is counted as running goes on.
         wanted = go and cell.stop_asked is None and not cell.died and not self._closed
         reply = self._reply_of(tool, arguments) if wanted else REFUSED
         self._waiting.discard((link, call))

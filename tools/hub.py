@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from ml_intern.context import ToolContext
-from ml_intern.errors import Denied, Interrupted, InternError, ToolError
+from ml_intern.errors import Interrupted, ToolError
 from ml_intern.events import Notice, Published
 from ml_intern.hub.client import REPLACED
 from ml_intern.hub.results import FilePage, PublishedDataset, PublishedModel, RepoView
@@ -53,8 +53,6 @@ def publish_model(ctx: ToolContext, experiment: str, repo: str, private: bool = 
 
     if before := _published_before(ctx, ctx.key):
         return before
-    if problem := repo_name_problem(repo.strip()):
-        raise ToolError(problem)
     model = publishing.trained_model(ctx.ledger.get(experiment), ctx.jobs)
     # What can be refused is refused before the test split is opened, which cannot be undone.
     repo = ctx.hub.check_target(repo, "model", private)
@@ -225,25 +223,31 @@ def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str) -> I
 
 def _push(ctx: ToolContext, staged: Path, intent: Intent, private: bool, title: str) -> Intent:
     """Upload a staged folder once, again after errors that pass; the intent with its commit."""
+    import httpx
+
+    from ml_intern.hub.errors import reason
+
     if ctx.cancelled():
         raise Interrupted("Stopped before anything was published.")
     intent.save(_folder(ctx))
-    commit = run_with_retry(
-        # An answer may have been lost on its way back: what arrived is not sent again.
-        lambda: (
-            ctx.hub.find_commit(intent.repo, intent.kind, intent.mark)
-            or _upload(ctx, staged, intent, private, title)
-        ),
-        tries=ctx.services.settings.tool_retries,
-        report=lambda text: ctx.progress(text),
-        stop=ctx.cancelled,
-    )
+    try:
+        commit = run_with_retry(
+            lambda: _upload(ctx, staged, intent, private, title),
+            tries=ctx.services.settings.tool_retries,
+            report=lambda text: ctx.progress(text),
+            stop=ctx.cancelled,
+        )
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        raise ToolError(f"The upload to {ctx.hub.label} failed: {reason(error)}.") from error
     intent = intent.model_copy(update={"commit": commit})
     intent.save(_folder(ctx))
     return intent
 
 
 def _upload(ctx: ToolContext, staged: Path, intent: Intent, private: bool, title: str) -> str:
+    """The commit of a staged folder; when an answer was lost on its way back, the one that arrived."""
+    if arrived := ctx.hub.find_commit(intent.repo, intent.kind, intent.mark):
+        return arrived
     replace = REPLACED if intent.kind == "model" else ()
     done = ctx.hub.publish_folder(staged, intent.repo, intent.kind, private, title, intent.mark, replace)
     if done.private and not private:
@@ -254,22 +258,13 @@ def _upload(ctx: ToolContext, staged: Path, intent: Intent, private: bool, title
 @contextmanager
 def _frozen(ctx: ToolContext, experiment: str, model: Path) -> Iterator[None]:
     """Once the test split was opened, an error says what stands and how to go on."""
-    import httpx
-
-    from ml_intern.hub.errors import reason
-
     try:
         yield
-    except (Interrupted, Denied):
-        raise
-    except (InternError, httpx.HTTPError, OSError, ValueError) as error:
-        told = error.message if isinstance(error, InternError) else f"The upload failed: {reason(error)}."
-        hint = f"{error.hint} " if isinstance(error, InternError) and error.hint else ""
+    except ToolError as error:
         score = " with its test score" if ctx.ledger.get(experiment).test else ""
-        stands = f"{experiment} is frozen{score}, and its model is in {model}"
-        raise ToolError(
-            told, f"{hint}{stands}: call publish_model again for {experiment}, and it goes on from there."
-        ) from error
+        stands = f"{experiment} is frozen{score}, its model is in {model}"
+        on = f"publish_model({experiment!r}, …) again goes on from there."
+        raise ToolError(error.message, f"{error.hint} {stands}; {on}".strip()) from error
 
 
 def _complete(ctx: ToolContext, intent: Intent) -> PublishedModel:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ml_intern.cli.ending import ending, failure
 from ml_intern.cli.plain import PlainView, SilentView, View
-from ml_intern.cli.stopping import Stopper
+from ml_intern.cli.stopping import Stopper, end_soon
 from ml_intern.errors import InternError, Interrupted
 
 if TYPE_CHECKING:
@@ -48,20 +48,34 @@ def run_prompt(prompt: str, given: dict[str, Any], face: Face) -> int:
     from ml_intern.settings import Settings
 
     settings = Settings.load(**given)
+    stop, code = threading.Event(), Interrupted.exit_code
+    try:
+        code = _run(settings, prompt, face, stop, given.get("state"))
+    except InternError as error:
+        code = error.exit_code
+        raise
+    finally:
+        if stop.is_set():
+            end_soon(code)
+    return code
+
+
+def _run(settings: Settings, prompt: str, face: Face, stop: threading.Event, state: Path | None) -> int:
     with _only_ours_on_stdout(face) as out:
         view = _choose_view(face, out)
         try:
-            result = _drive(settings, prompt, view, face, out)
+            result = _drive(settings, prompt, view, face, out, stop)
         finally:
             view.close()
-        _tell_result(result, face, out, given.get("state"))
+        _tell_result(result, face, out, state)
     return result.exit_code
 
 
-def _drive(settings: Settings, prompt: str, view: View, face: Face, out: TextIO) -> RunResult:
+def _drive(
+    settings: Settings, prompt: str, view: View, face: Face, out: TextIO, stop: threading.Event
+) -> RunResult:
     from ml_intern.session import Session
 
-    stop = threading.Event()
     session = Session.create(settings, prompt, approver=_approver(view, face, stop.is_set))
 
     def last_words() -> None:

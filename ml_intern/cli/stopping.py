@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Protocol
@@ -14,6 +16,8 @@ from ml_intern.errors import Interrupted
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CLOSE_S = 3.0
 """How long a second Ctrl-C waits for the session to put its things away, in seconds."""
+THREADS_S = 5.0
+"""How long threads may hold the exit after a stop, in seconds."""
 
 
 class Stoppable(Protocol):
@@ -96,3 +100,28 @@ class Stopper:
             if not self._over:
                 self._last_words()
                 os._exit(Interrupted.exit_code)
+
+
+def end_soon(code: int) -> None:
+    """The last word is said after a stop: the process ends now, whatever its threads do.
+
+    Python waits for every thread that is no daemon, and a library's may be stuck in a call. They have
+    `THREADS_S`; a further Ctrl-C or SIGTERM ends the process at once.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # the reader has left; there is nobody to tell
+            pass
+
+    def end(*_: object) -> None:
+        os._exit(code)
+
+    def end_later() -> None:
+        time.sleep(THREADS_S)
+        end()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in STOP_SIGNALS:
+            signal.signal(number, end)
+    threading.Thread(target=end_later, name="end", daemon=True).start()

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-
 _FOREIGN = ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY")
 """Set while a Hub other than huggingface.co is in use."""
 
@@ -27,8 +26,8 @@ class _Library:
 
     Only huggingface.co is known to have Xet: without this, large files would go there whatever the endpoint.
     Its telemetry asks huggingface.co at each start. An embedded Hub is reached offline as well, since
-    ``HF_HUB_OFFLINE`` is about the network. Where calls to several Hubs overlap, the most careful of their wishes
-    holds for all. What was set before comes back with the last call that ends.
+    ``HF_HUB_OFFLINE`` is about the network. Where calls to several Hubs overlap, the most careful of their
+    wishes holds for all. What was set before comes back with the last call that ends.
     """
 
     def __init__(self) -> None:

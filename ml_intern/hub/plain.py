@@ -1,7 +1,8 @@
 """A downloaded snapshot as plain files.
 
 huggingface_hub keeps the bytes in one folder and makes a snapshot of links to them. A job behind walls sees
-the snapshot's folder alone, where such links lead nowhere; so the files get hard links in a folder of their own.
+the snapshot's folder alone, where such links lead nowhere; so the files get hard links in a folder of their
+own.
 """
 
 from __future__ import annotations

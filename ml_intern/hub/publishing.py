@@ -20,13 +20,12 @@ from ml_intern.hub.client import Hub
 from ml_intern.hub.names import Kind
 from ml_intern.hub.objects import write_atomic
 from ml_intern.hub.staging import parameters
-from ml_intern.jobs.launch import RECIPES
+from ml_intern.jobs.launch import recipe_files
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.record import recipe_hash
 from ml_intern.ledger import Experiment, Ledger
 
 SAMPLES = 5
-RECIPE_PARTS = ("_common.py",)
 PLACES = {"output_dir": "output", "checkpoint_dir": "checkpoints", "metrics_file": "metrics.jsonl"}
 
 
@@ -131,8 +130,8 @@ def write_card(folder: Path, experiment: Experiment, ledger: Ledger, facts: Card
 def _write_training(folder: Path, facts: CardFacts) -> None:
     """The recipe as it ran, and its configuration with places that a stranger has."""
     folder.mkdir()
-    for name in (f"{facts.recipe}.py", *RECIPE_PARTS):
-        shutil.copyfile(RECIPES / name, folder / name)
+    for file in recipe_files(facts.recipe):
+        shutil.copyfile(file, folder / file.name)
     config = {**facts.job_config, "data": "data.jsonl", **PLACES}
     if "model_ref" in config:
         config["model"] = config["model_ref"]

@@ -38,7 +38,8 @@ def build_app(root: Path, *, token: str | None = None, user: str = "local") -> S
     from ml_intern.hub.storage import Storage
     from ml_intern.hub.wire import Access
 
-    return make_app(Storage(root), Access(user, _real(token)))
+    access = Access(user, _real(token))
+    return make_app(Storage(root), access)
 
 
 def serve(
@@ -60,12 +61,12 @@ def serve(
 
 
 class ServerThread:
-    """The embedded Hub inside this process, for as long as a session needs it."""
+    """The embedded Hub inside this process, for as long as a session needs it. It listens on loopback."""
 
-    def __init__(self, root: Path, port: int = 0) -> None:
+    def __init__(self, root: Path, port: int = 0, *, token: str | None = None, user: str = "local") -> None:
         self._listener = listen("127.0.0.1", port) if port else _preferred()
         self.port: int = self._listener.getsockname()[1]
-        self._server = _server(build_app(root))
+        self._server = _server(build_app(root, token=token, user=user))
         self._thread = threading.Thread(target=self._run, name="embedded-hub", daemon=True)
         self._thread.start()
 

@@ -27,8 +27,8 @@ def check_visibility(repo: str, found: Any, private: bool) -> None:
 def check_account(repo: str, account: Mapping[str, Any], *, official: bool) -> None:
     """Whether an account, as ``whoami`` describes it, may write to a repository.
 
-    What cannot be told passes: the upload itself has the last word. Namespaces are looked at on huggingface.co
-    alone, since other Hubs give rights by rules of their own.
+    What cannot be told passes: the upload itself has the last word. Namespaces are looked at on
+    huggingface.co alone, since other Hubs give rights by rules of their own.
 
     Raises:
         ToolError: The token only reads, or the namespace belongs to somebody else.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ml_intern.cli import stopping
 from ml_intern.cli.main import run
 from ml_intern.errors import NoBrain, UsageError
 from ml_intern.events import (
@@ -143,7 +144,7 @@ class Double:
                 yield finished("limit", 3, "")
             case "ask":
                 yield from self._ask()
-            case "interrupt" | "stubborn":
+            case "interrupt" | "stubborn" | "stuck":
                 yield from self._wait_to_be_stopped()
 
     def _ask(self) -> Iterator[Event]:
@@ -167,6 +168,8 @@ class Double:
         Path(os.environ["READY"]).touch()
         if self.scenario == "stubborn":
             time.sleep(60)
+        if self.scenario == "stuck":
+            threading.Thread(target=time.sleep, args=(300,)).start()  # no daemon: Python waits for it
         self.stopped.wait(60)
         yield CellFinished(1, False, "KeyboardInterrupt", 1.0)
         yield Notice("error", "Interrupted; the cell has ended.")
@@ -203,6 +206,7 @@ class Double:
 
 def main() -> int:
     Double.scenario = sys.argv[1]
+    stopping.THREADS_S = float(os.environ.get("THREADS_S", stopping.THREADS_S))
     module = types.ModuleType("ml_intern.session")
     module.Session = Double  # type: ignore[attr-defined]
     sys.modules["ml_intern.session"] = module

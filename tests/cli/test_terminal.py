@@ -100,9 +100,19 @@ def test_arguments_can_be_edited(tmp_path: Path) -> None:
 
 
 def stopped(
-    home: Path, scenario: str, numbers: list[signal.Signals], *words: str, gap: float = 0.3
+    home: Path, scenario: str, numbers: list[signal.Signals], *words: str, gap: float = 0.3, **more: str
 ) -> tuple[int, str, str]:
     """Run a scenario that waits, send signals to it; exit code, stdout, stderr."""
+    process = started(home, scenario, *words, **more)
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(gap)
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+def started(home: Path, scenario: str, *words: str, **more: str) -> subprocess.Popen[str]:
+    """A scenario that has begun to wait."""
     ready = home / "ready"
     process = subprocess.Popen(
         [sys.executable, str(DOUBLE), scenario, "train it", *words],
@@ -110,16 +120,12 @@ def stopped(
         stderr=subprocess.PIPE,
         text=True,
         cwd=home,
-        env=environment(home, READY=str(ready)),
+        env=environment(home, READY=str(ready), **more),
     )
     while not ready.exists():
         assert process.poll() is None
         time.sleep(0.02)
-    for number in numbers:
-        process.send_signal(number)
-        time.sleep(gap)
-    out, err = process.communicate(timeout=30)
-    return process.returncode, out, err
+    return process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -149,3 +155,21 @@ def test_one_ctrl_c_too_many_does_not_cut_the_end_off(tmp_path: Path) -> None:
 def test_ctrl_c_answers_an_open_question(tmp_path: Path) -> None:
     code, screen = in_terminal(tmp_path, "ask", "train it", answers=((QUESTION, b"\x03"),))
     assert code == 4 and "reason='the run was interrupted'" in screen
+
+
+def test_a_thread_that_is_stuck_does_not_hold_the_exit_after_a_stop(tmp_path: Path) -> None:
+    code, out, err = stopped(tmp_path, "stuck", [signal.SIGINT], "--json", THREADS_S="0.5")
+    assert code == 130 and json.loads(out)["status"] == "interrupted"
+    assert err.count("ml-intern: ") == 1 and "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_further_signal_ends_the_wait_for_threads_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    process = started(tmp_path, "stuck", THREADS_S="600")
+    process.send_signal(signal.SIGINT)
+    assert process.stderr and process.stderr.readline().startswith("ml-intern: ")  # the last word
+    while process.poll() is None:
+        process.send_signal(number)
+        time.sleep(0.1)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "· interrupted" in out and err == ""

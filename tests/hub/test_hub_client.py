@@ -7,13 +7,17 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, constants
 
+from ml_intern.brains.factory import build_brain
 from ml_intern.errors import ToolError, UsageError
 from ml_intern.hub.client import REPLACED, Hub
-from ml_intern.hub.server import listen
+from ml_intern.hub.library import LIBRARY
+from ml_intern.hub.server import ServerThread, listen
+from ml_intern.hub.target import check_account
 from ml_intern.settings import Settings
 
 
@@ -37,27 +41,40 @@ def folder(path: Path, **files: str | bytes) -> Path:
     [
         ("auto", {}, True),
         ("auto", {"HF_TOKEN": "hf_x"}, False),
+        ("auto", {"HUGGING_FACE_HUB_TOKEN": "hf_x"}, False),
+        ("auto", {"HF_TOKEN": " "}, True),
         ("auto", {"HF_ENDPOINT": "http://127.0.0.1:1"}, False),
         ("embedded", {"HF_TOKEN": "hf_x"}, True),
         ("remote", {}, False),
     ],
 )
 def test_which_hub(tmp_path: Path, setting: str, env: dict[str, str], embedded: bool) -> None:
-    made = Hub(Settings(hub=setting), tmp_path, env)  # type: ignore[arg-type]
+    made = Hub(Settings(hub=setting), tmp_path, {"HOME": str(tmp_path), **env})  # type: ignore[arg-type]
     assert made.embedded is embedded
     assert str(tmp_path) in made.label if embedded else made.label.startswith("http")
     assert not (tmp_path / "hub").exists(), "asking which Hub it is starts no server"
 
 
-def test_tokens_stay_with_their_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    login = tmp_path / "token"
-    login.write_text("hf_stored")
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(login))
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_saved_token_chooses_the_hub_as_it_chooses_the_brain(tmp_path: Path, saved: bool) -> None:
+    if saved:
+        (tmp_path / "token").write_text("hf_stored\n")
+    env = {"HF_HOME": str(tmp_path)}
+    brain = build_brain(Settings(), lambda event: None, env)
+    assert brain.label.startswith("hf:" if saved else "playbook:")
+    assert Hub(Settings(), tmp_path, env).embedded is not saved
+
+
+def test_tokens_stay_with_their_host(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hf_stored")
 
     def token(setting: str, **env: str) -> str | None:
-        return Hub(Settings(hub=setting), tmp_path, env).token  # type: ignore[arg-type]
+        return Hub(Settings(hub=setting), tmp_path, {"HF_HOME": str(tmp_path), **env}).token  # type: ignore[arg-type]
 
-    assert token("remote") == "hf_stored"
+    assert token("remote") == token("auto") == "hf_stored"
+    assert token("embedded") == "local"
+    assert token("auto", HUGGING_FACE_HUB_TOKEN="hf_old") == "hf_old"
+    assert token("auto", HF_ENDPOINT="https://hub.example", HUGGING_FACE_HUB_TOKEN="hf_old") is None
     assert token("auto", HF_TOKEN="hf_given") == "hf_given"
     assert token("auto", HF_ENDPOINT="https://hub.example", HF_TOKEN="hf_given") == "hf_given"
     assert token("auto", HF_ENDPOINT="https://hub.example") is None
@@ -68,7 +85,6 @@ def test_tokens_stay_with_their_host(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_stored_login_is_not_sent_to_another_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text("hf_stored")
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     seen: list[str | None] = []
 
     class Listener(BaseHTTPRequestHandler):
@@ -85,7 +101,7 @@ def test_a_stored_login_is_not_sent_to_another_host(tmp_path: Path, monkeypatch:
         endpoint = f"http://localhost.localdomain:{other.server_port}"
         monkeypatch.setattr("socket.getaddrinfo", _to_loopback)
         monkeypatch.setenv("NO_PROXY", "localhost.localdomain")
-        made = Hub(Settings(hub="auto"), tmp_path, {"HF_ENDPOINT": endpoint})
+        made = Hub(Settings(hub="auto"), tmp_path, {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path)})
         with pytest.raises(ToolError):
             made.download_model("lab/tiny")
         other.shutdown()
@@ -192,6 +208,96 @@ def test_the_clients_own_settings_come_back(hub: Hub, monkeypatch: pytest.Monkey
         assert constants.HF_HUB_DISABLE_XET and not constants.HF_HUB_OFFLINE
         assert list(hub.api.list_models()) == []
     assert constants.HF_HUB_OFFLINE and not constants.HF_HUB_DISABLE_XET
+
+
+def test_overlapping_calls_to_several_hubs_get_the_most_careful_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE"):
+        monkeypatch.setattr(constants, name, False)
+
+    def now() -> tuple[bool, bool, bool]:
+        found = (constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_OFFLINE)
+        return found
+
+    official, embedded = {"embedded": False, "official": True}, {"embedded": True, "official": False}
+    with LIBRARY.set_up(**official):
+        assert now() == (False, False, False)
+        with LIBRARY.set_up(**embedded):
+            assert now() == (True, True, False)
+            with LIBRARY.set_up(**official):
+                assert now() == (True, True, False)
+        assert now() == (False, False, False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    first, second = LIBRARY.set_up(**embedded), LIBRARY.set_up(**official)
+    first.__enter__()
+    assert now() == (True, True, False)
+    second.__enter__()
+    assert now() == (True, True, True), "no call may go out"
+    first.__exit__(None, None, None)
+    assert now() == (False, False, True)
+    second.__exit__(None, None, None)
+    assert now() == (False, False, True)
+
+
+def test_the_target_is_checked_without_a_change(hub: Hub, tmp_path: Path) -> None:
+    assert hub.check_target("tiny", "model", True) == "local/tiny"
+    with hub.reach():
+        assert not list(hub.api.list_models())
+    hub.publish_folder(folder(tmp_path / "p", b__txt="open"), "seen", "model", False, "open")
+    assert hub.check_target("seen", "model", False) == "local/seen"
+    with pytest.raises(ToolError, match="public"):
+        hub.check_target("seen", "model", True)
+
+
+def test_who_may_write_nothing_is_told_before_an_upload(root: Path, tmp_path: Path) -> None:
+    running = ServerThread(root, token="secret", user="ada")
+    try:
+
+        def hub_of(**env: str) -> Hub:
+            return Hub(Settings(), tmp_path, {"HF_ENDPOINT": running.endpoint, **env})
+
+        assert hub_of(HF_TOKEN="secret").check_target("lab/tiny", "model", True) == "lab/tiny"
+        with pytest.raises(ToolError, match="401"):
+            hub_of(HF_TOKEN="wrong").check_target("lab/tiny", "model", True)
+    finally:
+        running.stop()
+    with pytest.raises(ToolError, match="no token") as caught:
+        Hub(Settings(), tmp_path, {"HF_ENDPOINT": "https://hub.example"}).check_target("a/b", "model", True)
+    assert "hf auth login" in caught.value.hint
+
+
+READS = {"auth": {"accessToken": {"role": "read"}}}
+WRITES = {"auth": {"accessToken": {"role": "write"}}}
+
+
+def fine(*permissions: str) -> dict[str, Any]:
+    rights = {"global": ["discussion.write"], "scoped": [{"entity": {}, "permissions": list(permissions)}]}
+    return {"auth": {"accessToken": {"role": "fineGrained", "fineGrained": rights}}}
+
+
+@pytest.mark.parametrize(
+    ("repo", "account", "official", "problem"),
+    [
+        ("ada/x", READS, True, "only read"),
+        ("ada/x", READS, False, "only read"),
+        ("ada/x", fine("repo.content.read"), True, "only read"),
+        ("ada/x", fine("repo.content.read", "repo.write"), True, ""),
+        ("ada/x", {"auth": {"accessToken": {"role": "fineGrained"}}}, True, ""),
+        ("Ada/x", WRITES, True, ""),
+        ("lab/x", WRITES, True, "may not write"),
+        ("lab/x", WRITES, False, ""),
+        ("lab/x", {**WRITES, "orgs": [{"name": "lab", "roleInOrg": "contributor"}]}, True, ""),
+        ("lab/x", {**WRITES, "orgs": [{"name": "lab", "roleInOrg": "read"}]}, True, "may not write"),
+        ("ada/x", {}, True, ""),
+    ],
+)
+def test_what_an_account_may_write(repo: str, account: dict[str, Any], official: bool, problem: str) -> None:
+    if not problem:
+        return check_account(repo, {"name": "ada", **account}, official=official)
+    with pytest.raises(ToolError, match=problem) as caught:
+        check_account(repo, {"name": "ada", **account}, official=official)
+    assert caught.value.hint
 
 
 def test_an_offline_machine_behind_a_proxy_publishes(tmp_path: Path) -> None:

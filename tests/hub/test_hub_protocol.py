@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,6 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from ml_intern.errors import UsageError
-from ml_intern.hub import server as hub_server
 from ml_intern.hub.server import ServerThread, build_app, is_loopback, listen, serve
 
 TEXT = b"0123456789" * 100
@@ -202,11 +203,8 @@ def test_a_web_page_cannot_reach_an_open_hub(http: httpx.Client, repo: str) -> N
 
 class TestWithAToken:
     @pytest.fixture
-    def endpoint(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-        monkeypatch.setattr(
-            hub_server, "build_app", lambda folder: build_app(folder, token="secret", user="ada")
-        )
-        running = ServerThread(root)
+    def endpoint(self, root: Path) -> Iterator[str]:
+        running = ServerThread(root, token="secret", user="ada")
         yield running.endpoint
         running.stop()
 
@@ -214,6 +212,16 @@ class TestWithAToken:
         assert HfApi(endpoint=endpoint, token="secret").whoami()["name"] == "ada"
         with pytest.raises(HfHubHTTPError):
             HfApi(endpoint=endpoint, token="wrong").whoami()
+
+    def test_an_empty_bearer_is_nobody(self, endpoint: str) -> None:
+        def make(authorization: str) -> int:
+            asking = HTTPConnection(endpoint.removeprefix("http://"))  # httpx sends no empty bearer
+            asking.request("POST", "/api/repos/create", '{"name": "x"}', {"Authorization": authorization})
+            return asking.getresponse().status
+
+        for given in ("Bearer ", "Bearer", "", "bearer   ", "Basic ", "Bearer wrong"):
+            assert make(given) == 401, given
+        assert make("Bearer secret") == 200
 
     def test_strangers_read_what_is_public_and_write_nothing(self, endpoint: str, tmp_path: Path) -> None:
         owner, stranger = HfApi(endpoint=endpoint, token="secret"), HfApi(endpoint=endpoint, token=False)
@@ -256,9 +264,62 @@ def test_an_open_hub_stays_on_loopback(root: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("token", ["", " ", "\n"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_an_empty_token_is_no_token(root: Path, token: str, host: str) -> None:
+    with pytest.raises(UsageError, match="empty"):
+        serve(root, host, 0, token=token)
+    with pytest.raises(UsageError, match="empty"):
+        build_app(root, token=token)
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("deep", [b"[" * 200_000, b'{"a":' * 200_000])
+def test_deeply_nested_json_is_a_bad_request(http: httpx.Client, repo: str, deep: bytes) -> None:
+    for path in (
+        "/api/repos/create",
+        f"/api/models/{repo}/preupload/main",
+        f"/api/models/{repo}/commit/main",
+    ):
+        answer = http.post(path, content=deep)
+        assert (answer.status_code, "deep" in answer.headers["x-error-message"]) == (400, True)
+
+
+def test_deeply_nested_files_do_not_break_a_repository(http: httpx.Client, repo: str, api: HfApi) -> None:
+    deep = b"[" * 50_000
+    api.upload_file(path_or_fileobj=deep, path_in_repo="config.json", repo_id=repo)
+    assert _commit(
+        http, repo, [HEAD, {"key": "file", "value": _file("README.md", b"---\na: " + deep)}]
+    ).is_success
+    assert api.model_info(repo).id == repo
+    card = {"content": "---\na: " + deep.decode() + "\n---\n", "repoType": "model"}
+    assert http.post("/api/validate-yaml", json=card).status_code == 400
+
+
+def test_a_fault_of_the_server_is_told_to_the_client_alone(
+    server: ServerThread, root: Path, repo: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (root / "repos" / "models" / repo / "refs.json").write_text("not JSON")
+    with httpx.Client(base_url=server.endpoint, trust_env=False) as client:
+        answer = client.get(f"/api/models/{repo}")
+    assert answer.status_code == 500
+    assert answer.headers["x-error-message"].startswith("This Hub failed: JSONDecodeError")
+    with pytest.raises(HfHubHTTPError, match="This Hub failed"):
+        HfApi(endpoint=server.endpoint, token="any").model_info(repo)
+    (root / "repos" / "models" / repo / "refs.json").unlink()
+    (root / "repos" / "models" / repo / "refs.json").mkdir()
+    with httpx.Client(base_url=server.endpoint, trust_env=False) as client:
+        assert str(root) not in client.get(f"/api/models/{repo}").headers["x-error-message"]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_taken_port_is_told_in_one_line() -> None:
     with listen("127.0.0.1", 0) as taken, pytest.raises(UsageError, match="cannot listen"):
         listen("127.0.0.1", taken.getsockname()[1])
+
+
+def _file(path: str, content: bytes) -> dict[str, str]:
+    return {"path": path, "content": base64.b64encode(content).decode(), "encoding": "base64"}
 
 
 def _commit(http: httpx.Client, repo: str, lines: list[object]) -> httpx.Response:

@@ -66,6 +66,36 @@ def test_half_surrogates_are_replaced() -> None:
     assert frame and frame["value"] == "a\ufffdb" and frame["more"] == ["🙂"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (rb"\ud800\ud83d\ude42\udc00", "\ufffd🙂\ufffd"),
+        (rb"\\ud800 \\\ud800", "\\ud800 \\\ufffd"),
+        (rb"\n\\\\uD800\"", '\n\\\\uD800"'),
+        (b"\xed\xa0\x80", "\ufffd" * 3),
+    ],
+)
+def test_only_half_surrogates_are_replaced(sent: bytes, read: str) -> None:
+    frame = decode(b'{"type": "done", "id": 1, "value": "' + sent + b'"}')
+    assert frame and frame["value"] == read
+
+
+def test_deep_nesting_around_half_a_surrogate_does_not_end_the_reader(kernel: KernelHost) -> None:
+    nest = "x = '\\ud800'\nfor _ in range(600): x = [x]\n"
+    result = kernel.run(nest + "try:\n    echo(x)\nexcept ToolError: pass\n'answered'")
+    assert result.value == "'answered'" and result.lost == ""
+    assert kernel.run("echo(2)").value == "2"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_frame_that_the_host_fails_on_ends_the_kernel_and_not_the_session(kernel: KernelHost) -> None:
+    link = kernel._link
+    assert link
+    link._on_frame = lambda *_: 1 / 0  # type: ignore[assignment]
+    assert not kernel.run("print(1)").ok and link.ended.is_set()
+    assert kernel.run("2").value == "2"
+
+
 def test_forged_frames_do_not_disturb_the_session(kernel: KernelHost) -> None:
     kernel.run(FORGE)
     code = """

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ml_intern.errors import Interrupted
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.host import KernelHost
 from ml_intern.sandbox.local import LocalSandbox
@@ -285,4 +286,40 @@ def test_a_command_gives_output_code_and_lateness(sandbox: LocalSandbox, tmp_pat
         run_in_sandbox(sandbox, Mounts(tmp_path), Limits(), ["/bin/sh", "-c", "echo begun; sleep 60"], 1.0)
     assert late.value.output == "begun\n"
     long = run_in_sandbox(sandbox, Mounts(tmp_path), Limits(), ["head", "-c", "20000000", "/dev/zero"], 60)
-    assert len(long.stdout) < 9_000_000 and "bytes left out" in long.stdout
+    assert len(long.stdout) < 9_000_000 and "\n… 11611392 bytes left out …\n" in long.stdout
+    assert long.returncode == 0
+
+
+def test_a_command_that_writes_without_end_is_ended(sandbox: LocalSandbox, tmp_path: Path) -> None:
+    flood = ["/bin/sh", "-c", "echo first; yes & yes"]
+    for given, least in (({"output_mb": 1}, 1), ({}, 16)):
+        done = run_in_sandbox(sandbox, Mounts(tmp_path), Limits(disk_mb=16), flood, 60, **given)
+        assert done.stdout.startswith("first\ny\n") and done.returncode != 0
+        assert done.stdout.splitlines()[-1] == f"The command was ended: it wrote more than {least} MB."
+
+
+def test_a_command_can_be_cancelled(sandbox: LocalSandbox, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    with pytest.raises(Interrupted, match=r"The command was stopped\."):
+        run_in_sandbox(
+            sandbox,
+            Mounts(tmp_path),
+            Limits(),
+            ["/bin/sh", "-c", "touch begun; sleep 600"],
+            600,
+            begun.exists,
+        )
+
+
+def test_a_command_that_closes_its_output_is_waited_for(sandbox: LocalSandbox, tmp_path: Path) -> None:
+    quiet = ["/bin/sh", "-c", "echo out; exec >&- 2>&-; sleep 0.5; touch end; exit 4"]
+    done = run_in_sandbox(sandbox, Mounts(tmp_path), Limits(), quiet, 60)
+    assert (done.returncode, done.stdout) == (4, "out\n") and (tmp_path / "end").exists()
+
+
+def test_files_of_a_command_are_bounded(walls: LocalSandbox, tmp_path: Path) -> None:
+    fill = ["/bin/sh", "-c", "head -c 20M /dev/zero > big"]
+    assert run_in_sandbox(walls, Mounts(tmp_path), Limits(disk_mb=16), fill, 60).returncode
+    assert (tmp_path / "big").stat().st_size == 16 << 20
+    assert not run_in_sandbox(walls, Mounts(tmp_path), Limits(disk_mb=16, file_mb=32), fill, 60).returncode
+    assert (tmp_path / "big").stat().st_size == 20 << 20

@@ -284,6 +284,82 @@ def test_wrong_names_are_told_before_anything_happens(
     _nothing_was_published(services)
 
 
+def sealed(services: Services) -> None:
+    """An eval whose test split a publication opens."""
+    rows = [{"text": f"x = {i}", "split": "dev" if i % 2 else "test"} for i in range(20)]
+    services.evals.register("statements", rows, ["bits_per_byte"], split_by="split")
+
+
+def test_a_target_that_is_refused_leaves_the_test_split_sealed(
+    services: Services, call: Callable[..., ToolContext], tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("open")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "a.txt").rename(tmp_path / "open" / "a.txt")
+    services.hub.publish_folder(tmp_path / "open", "seen", "model", False, "open")
+    experiment = trained(services, imitation)
+    sealed(services)
+    with pytest.raises(ToolError, match="public") as caught:
+        tools.publish_model(call(), experiment, "seen")
+    assert "private=False" in caught.value.hint
+    row = services.ledger.get(experiment)
+    assert not row.frozen and not row.test
+    assert not list(services.folder.glob("publish/*.json"))
+
+
+@pytest.mark.slow
+def test_after_a_failed_upload_publishing_goes_on(
+    services: Services,
+    call: Callable[..., ToolContext],
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from huggingface_hub import HfApi
+
+    experiment = trained(services, copy_of(tiny_model))
+    sealed(services)
+
+    def refuses(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(HfApi, "upload_folder", refuses)
+    with pytest.raises(ToolError, match="No space left") as caught:
+        tools.publish_model(call(), experiment, "tiny")
+    monkeypatch.undo()
+    model = services.folder / "jobs" / "run-1" / "output" / "model"
+    for part in (f"{experiment} is frozen with its test score", str(model), "publish_model"):
+        assert part in caught.value.hint
+    row = services.ledger.get(experiment)
+    assert row.frozen and row.test and not row.published
+
+    found = tools.publish_model(call("key-2"), experiment, "tiny")
+    assert found.verified and found.test == row.test
+
+
+def test_an_answer_that_was_lost_is_no_second_upload(
+    services: Services, call: Callable[..., ToolContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+
+    services.settings.tool_retries = 2
+    services.datasets.save("statements", [{"text": "x = 1"}], lineage())
+    publish = services.hub.publish_folder
+    tried = []
+
+    def loses(*given: Any) -> Any:
+        tried.append(given)
+        publish(*given)
+        raise httpx.ReadError("the connection was lost")
+
+    monkeypatch.setattr(services.hub, "publish_folder", loses)
+    found = tools.publish_dataset(call(), "statements", "rows")
+    assert len(tried) == 1
+    with services.hub.reach():
+        assert len(services.hub.api.list_repo_commits("local/rows", repo_type="dataset")) == 2
+        info = services.hub.api.repo_info("local/rows", repo_type="dataset")
+    assert info.sha == found.commit
+
+
 def test_a_dataset_is_published_with_where_it_came_from(
     services: Services, call: Callable[..., ToolContext], events: list[Event]
 ) -> None:

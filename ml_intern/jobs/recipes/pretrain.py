@@ -43,8 +43,8 @@ from _common import (
     write_result,
     wrong,
 )
-from _tokenizer import CHOICES, OrderError, make_tokenizer, read_order  # type: ignore[import-not-found]
-from _validation import set_apart, validation_fields  # type: ignore[import-not-found]
+from _tokenizer import CHOICES, OrderError, make_tokenizer, read_order
+from _validation import set_apart, validation_fields
 
 STARTED = time.time()
 Rows = list[dict[str, list[int]]]

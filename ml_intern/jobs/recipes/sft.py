@@ -36,7 +36,7 @@ from _common import (
     write_result,
     wrong,
 )
-from _validation import set_apart, validation_fields  # type: ignore[import-not-found]
+from _validation import set_apart, validation_fields
 
 STARTED = time.time()
 SHAPES = (("messages",), ("prompt", "completion"), ("text",))
