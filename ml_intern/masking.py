@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 HIDDEN = "[hidden]"
+SHORTEST_IN_ENVIRONMENT = 12
+_SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD)$", re.I)
 SHORTEST = 8
 """An exact value shorter than this hides nothing: it would tear holes into harmless words."""
 
@@ -80,6 +82,13 @@ def add_secret(value: str) -> None:
         if value not in _exact:
             # The longest first: one value may hold another. A new tuple, since readers take no lock.
             _exact = tuple(sorted((*_exact, value), key=len, reverse=True))
+
+
+def add_secrets_of(environment: Mapping[str, str]) -> None:
+    """Hide the values of the variables whose names say that they are secret."""
+    for name, value in environment.items():
+        if _SECRET_NAME.search(name) and len(value) >= SHORTEST_IN_ENVIRONMENT:
+            add_secret(value)
 
 
 def mask(text: str) -> str:

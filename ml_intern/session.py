@@ -23,7 +23,7 @@ from ml_intern.errors import Denied, InternError, Interrupted, LimitReached
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate
 from ml_intern.journal import Journal
-from ml_intern.masking import mask, mask_all
+from ml_intern.masking import add_secrets_of, mask, mask_all
 from ml_intern.registry import load_tools
 from ml_intern.result import RunResult
 from ml_intern.router import Approver, Router
@@ -88,6 +88,7 @@ class Session:
             Denied: There is no sandbox for the brain's cells.
         """
         check_settings(settings)
+        add_secrets_of({**os.environ, "API_KEY": settings.api_key or ""})
         early: list[Event] = []
         brain = build_brain(settings, early.append)
         brain.prepare(prompt)
@@ -220,7 +221,7 @@ class Session:
         return str(self.agent.run(self.prompt))
 
     def _register_eval(self) -> None:
-        """Seal the file of ``--eval``; from then on no tool reads it. A bare name is for the brain to make."""
+        """Seal the file of ``--eval``; from then on no tool reads it. A bare name is the brain's to make."""
         if path := eval_file(self.settings):
             from ml_intern.evals.files import register_file
 

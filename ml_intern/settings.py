@@ -90,6 +90,7 @@ class Settings(BaseSettings):
         0, ge=0, description="jobs at one time; 0: one a GPU, else one for each two cores, at least 2"
     )
     job_memory_mb: int = Field(8192, ge=128)
+    job_file_mb: int = Field(200_000, ge=16, description="largest file that a job may write")
     eval: str | None = Field(None, description="file or name of the evaluation that decides")
     metric: str | None = Field(None, description="metric that decides")
     dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")

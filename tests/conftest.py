@@ -9,7 +9,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 # Tests meet no Hub and no provider but those on loopback, and no account of the person who runs them.
-for name in ("HF_TOKEN", "HF_ENDPOINT", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+ACCOUNTS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HOME", "HF_TOKEN_PATH", "HF_ENDPOINT", "XDG_CACHE_HOME")
+for name in (*ACCOUNTS, "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
     os.environ.pop(name, None)
 for name in [n for n in os.environ if n.startswith("ML_INTERN_")]:
     os.environ.pop(name)

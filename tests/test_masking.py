@@ -122,3 +122,12 @@ def test_large_texts_take_no_time(line: str) -> None:
     began = time.process_time()
     assert mask(text) == text
     assert time.process_time() - began < 5
+
+
+def test_the_values_of_secret_variables_are_hidden() -> None:
+    from ml_intern.masking import add_secrets_of
+
+    add_secrets_of(
+        {"PROVIDER_API_KEY": "quite-a-private-value", "EDITOR": "quite-a-public-value", "A_TOKEN": "short"}
+    )
+    assert mask("quite-a-private-value quite-a-public-value short") == "[hidden] quite-a-public-value short"

@@ -148,7 +148,7 @@ def _machine(state: Path) -> Iterator[Check]:
 
 def _tokens(settings: Settings) -> Iterator[Check]:
     """Whether credentials are there. Nothing of their values is shown."""
-    from ml_intern.brains.factory import hub_token
+    from ml_intern.tokens import hub_token
 
     there = bool(hub_token(os.environ))
     yield (

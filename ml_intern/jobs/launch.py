@@ -79,7 +79,9 @@ def launch_plan(folder: Path, spec: JobSpec, sandbox: Sandbox | None, settings: 
             writable=[folder / "checkpoints", folder / "metrics.jsonl"],
             hidden=[settings.state],
         )
-        argv = sandbox.command(argv, mounts, Limits(memory_mb=settings.job_memory_mb), env)
+        argv = sandbox.command(
+            argv, mounts, Limits(memory_mb=settings.job_memory_mb, file_mb=settings.job_file_mb), env
+        )
     return {
         "argv": argv,
         "method": spec.method,
