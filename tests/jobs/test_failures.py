@@ -6,7 +6,7 @@ from ml_intern.jobs.failures import classify, last_lines
 from ml_intern.jobs.model import Failure
 
 TRACE = """Traceback (most recent call last):
-  File "/work/job/train.py", line 12, in <module>
+  File "/srv/job/train.py", line 12, in <module>
     trainer.train()
   File "/usr/lib/python3.11/site-packages/transformers/trainer.py", line 2000, in train
     return inner()
@@ -76,7 +76,7 @@ Traceback (most recent call last):
   File "/opt/ml_intern/jobs/recipes/pretrain.py", line 12, in main
     trainer.train()
     ~~~~~~~~~~~~~^^
-  File "/work/job/train.py", line 7, in <module>
+  File "/srv/job/train.py", line 7, in <module>
     go(
     ^^^
   File "/usr/lib/python3.11/site-packages/transformers/trainer.py", line 2000, in train
@@ -92,12 +92,12 @@ ValueError: two lines
     assert last_lines(log) == [
         "step 1/2 loss 5.1",
         "Traceback (most recent call last):",
-        '  File "/work/job/train.py", line 7, in <module>',
+        '  File "/srv/job/train.py", line 7, in <module>',
         "    go(",
         "ValueError: two lines",
         "    of message",
     ]
-    assert last_lines(log.replace("/work/job", "/site-packages"))[1] == "ValueError: two lines"
+    assert last_lines(log.replace("/srv/job", "/site-packages"))[1] == "ValueError: two lines"
     assert last_lines(log, 2) == ["ValueError: two lines", "    of message"]
 
 
