@@ -258,8 +258,24 @@ class Session:
             self.emit(Notice("error", str(error)))
         self.finished = SessionFinished(self.id, STATUS.get(code, "failed"), code, mask(answer))
         self._write_card(self.finished.status, code)
+        self._renew_report()
         self.journal.append("finished", self.finished.to_json(), durable=True)
         self.queue.put(self.finished)
+
+    def _renew_report(self) -> None:
+        """A report that a publication left in the workspace was written before the end: tell the end, too."""
+        copy = self.workspace / "report" / "report.html"
+        if not copy.is_file():
+            return
+        from ml_intern.hub.report import write_report
+        from ml_intern.safe_files import write_file
+
+        try:
+            whole = write_report(self.folder)
+            for name in ("report.html", "report.md"):
+                write_file(self.workspace, copy.with_name(name), whole.with_name(name).read_bytes())
+        except (OSError, InternError) as error:
+            self.emit(Notice("warning", f"The report in the workspace was not renewed: {error}"))
 
     def _write_card(self, status: str, code: int | None) -> None:
         card = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_intern.events import (
     BrainAnswered,
+    CellFinished,
     CellStarted,
     Event,
     ExperimentChanged,
@@ -88,6 +89,7 @@ class Board:
 
     session: SessionStarted | None = None
     step: int = 0
+    cell_runs: bool = False
     input_tokens: int = 0
     output_tokens: int = 0
     calls: dict[str, ToolStarted] = field(default_factory=dict)
@@ -102,6 +104,12 @@ class Board:
     def began(self) -> float | None:
         """When the session began, in seconds since the epoch."""
         return self.session.at if self.session else None
+
+    def what_goes_on(self) -> str:
+        """In a few words, for the time in which nothing else is to be told."""
+        if self.cell_runs:
+            return f"step {self.step} runs"
+        return "waiting for the model" if self.session else "the session starts"
 
     def running_jobs(self) -> list[JobRow]:
         """Jobs that are not over."""
@@ -124,7 +132,9 @@ class Board:
                 self.input_tokens += event.input_tokens
                 self.output_tokens += event.output_tokens
             case CellStarted():
-                self.step = event.step
+                self.step, self.cell_runs = event.step, True
+            case CellFinished():
+                self.cell_runs = False
             case ToolStarted():
                 self.calls[event.call] = event
             case ToolProgress():

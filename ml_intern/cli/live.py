@@ -253,7 +253,7 @@ class LiveView:
     def _status(self, now: float) -> RenderableType:
         board = self.board
         parts = [
-            f"step {board.step}" if board.step else "the sandbox starts",
+            board.what_goes_on(),
             show_duration(now - (board.began or now)),
         ]
         if board.output_tokens:

@@ -260,7 +260,7 @@ class PlainView:
             return " | ".join(self._job(row) for row in jobs)
         if calls := list(self.board.calls.values()):
             return "  … " + ", ".join(f"{c.tool} {show_duration(time.time() - c.at)}" for c in calls)
-        return f"  … step {self.board.step} goes on" if self.board.step else "  … the sandbox starts"
+        return f"  … {self.board.what_goes_on()}"
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()

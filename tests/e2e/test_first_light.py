@@ -119,3 +119,7 @@ class TestFirstLight:
             if file.is_file() and file.suffix in (".jsonl", ".json", ".txt", ".md", ".html")
         )
         assert [line for line in held if line in seen] == []
+
+    def test_the_report_in_the_workspace_tells_the_end(self, result: dict[str, Any], state: Path) -> None:
+        report = state / "sessions" / result["session"] / "workspace" / "report" / "report.md"
+        assert "status done" in report.read_text(encoding="utf-8")
