@@ -85,7 +85,8 @@ def launch_training(
         method: "pretrain" makes a model from nothing; "sft" fine-tunes one.
         model: pretrain: a size, "scratch:0.3M", or {"config": {"model_type": "llama", "hidden_size": 96},
             "tokenizer": {"type": "bpe", "vocab_size": 512}}; a tokenizer is "bpe", "byte", "char" (on
-            plain ASCII text the same as "byte"), such a dict, or a folder with a tokenizer.json. sft: a job, an experiment, a path or a Hub id.
+            plain ASCII text the same as "byte"), such a dict, or a folder with a tokenizer.json.
+            sft: a job, an experiment, a path or a Hub id.
         dataset: A dataset id, a path or a Hub id. pretrain takes a column text; sft takes text, prompt and
             completion, or messages.
         config: Fields of Transformers' TrainingArguments (pretrain) or TRL's SFTConfig (sft), such as
