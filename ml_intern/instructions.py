@@ -11,6 +11,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from ml_intern.brains.replies import CELL_TAGS
+from ml_intern.sandbox.base import Limits, Sandbox
 from ml_intern.tooling import ToolSpec
 
 
@@ -21,17 +22,27 @@ def _templates() -> dict[str, str]:
     return loaded
 
 
+def isolation(sandbox: Sandbox, limits: Limits) -> str:
+    """What the brain is told about the walls around its cells, or about their absence."""
+    template = _templates()["walls" if sandbox.isolated else "no_walls"]
+    return _rendered(template, name=sandbox.name, limits=limits)
+
+
 def system_prompt(tools: Sequence[ToolSpec], **facts: Any) -> str:
     """The system prompt: how to work, the tools by subject, the facts of this session."""
     subjects: dict[str, list[ToolSpec]] = {}
     for spec in tools:
         subjects.setdefault(spec.subject, []).append(spec)
     results = {spec.result_type: spec.result_fields for spec in tools if spec.result_type}
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    rendered = environment.from_string(_templates()["system"]).render(
-        subjects=subjects, results=results, opening=CELL_TAGS[0], closing=CELL_TAGS[1], **facts
+    opening, closing = CELL_TAGS
+    return _rendered(
+        _templates()["system"], subjects=subjects, results=results, opening=opening, closing=closing, **facts
     )
-    return rendered.strip()
+
+
+def _rendered(template: str, **facts: Any) -> str:
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(**facts).strip()
 
 
 def prompt_templates(system: str) -> dict[str, Any]:

@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 
-from ml_intern.sandbox.base import Limits, Mounts
+from ml_intern.sandbox import tree
+from ml_intern.sandbox.base import Launch, Limits, Mounts, SharesFolders
 from ml_intern.sandbox.environment import KERNEL, clean_environment
 from ml_intern.sandbox.process import HostProcess, Spawner
 
+MARK = "ML_INTERN_KERNEL"
+ROUNDS = 50
+"""So often what was started meanwhile is looked for: it may start more while it is being killed."""
 
-class BareSandbox:
+
+class BareKernel(HostProcess):
+    """A kernel without a namespace that would end with it: what it started is looked for and killed.
+
+    Found are its children's children and, when their parents are gone, whatever carries the kernel's mark in
+    its environment. What leaves the tree and drops its environment gets away: there are no walls here.
+    """
+
+    def __init__(self, mounts: Mounts, environment: Mapping[str, str]) -> None:
+        self._mark = secrets.token_hex(8)
+        self._swept = False
+        argv = [sys.executable, "-I", str(KERNEL)]
+        super().__init__(argv, mounts.workspace, {**environment, MARK: self._mark})
+
+    def kill(self) -> None:
+        """End the kernel and what it started, in sessions of its own, too."""
+        started = tree.below(self.pid) if self.poll() is None else set()
+        super().kill()
+        if self._swept:
+            return
+        self._swept = self.poll() is not None
+        tree.kill(started)
+        for _ in range(ROUNDS):
+            left = tree.marked(f"{MARK}={self._mark}") - {self.pid}
+            if not left:
+                return
+            tree.kill(left)
+
+
+class BareSandbox(SharesFolders):
     """A child process with a cleared environment, and nothing else between it and the machine."""
 
     name = "none"
@@ -28,16 +62,15 @@ class BareSandbox:
 
     def start_kernel(self, mounts: Mounts, limits: Limits) -> HostProcess:
         """Start the kernel; the mounts and limits do not bind."""
-        argv = [sys.executable, "-I", str(KERNEL)]
         environment = self._environment(mounts, None)
-        return self._spawner.start(lambda: HostProcess(argv, mounts.workspace, environment))
+        return self._spawner.start(lambda: BareKernel(mounts, environment))
 
-    def command(
+    def launch(
         self, argv: Sequence[str], mounts: Mounts, limits: Limits, env: Mapping[str, str] | None = None
-    ) -> list[str]:
+    ) -> Launch:
         """The argv itself, with a cleared environment."""
         settings = [f"{name}={value}" for name, value in self._environment(mounts, env).items()]
-        return ["/usr/bin/env", "-i", "-C", str(mounts.workspace), *settings, *argv]
+        return Launch(["/usr/bin/env", "-i", "-C", str(mounts.workspace), *settings, *argv])
 
     def stop(self) -> None:
         """End the kernels."""

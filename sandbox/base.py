@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -17,12 +18,20 @@ class Limits:
         processes: How many at a time.
         disk_mb: Each private folder (/tmp, home).
         file_mb: Each file that it writes, also in the workspace; by default as `disk_mb`.
+        growth_mb: What the workspace and the other writable folders may grow by; None: without end.
+        cpus: Cores' worth of CPU time for all its processes; None: all there are.
+        network: Whether it reaches the network; only a job's script that somebody allowed does.
+        gpus: Whether it sees the machine's GPUs.
     """
 
     memory_mb: int = 4096
     processes: int = 256
     disk_mb: int = 2048
     file_mb: int | None = None
+    growth_mb: int | None = None
+    cpus: float | None = None
+    network: bool = False
+    gpus: bool = True
 
     @property
     def file_bytes(self) -> int:
@@ -47,6 +56,50 @@ class Mounts:
     hidden: Sequence[Path] = ()
 
 
+@dataclass(frozen=True)
+class Launch:
+    """How a command starts behind the walls.
+
+    Attributes:
+        argv: What to start on the host.
+        end: What ends the command where killing the started process is not enough (a container lives on
+            when its client is killed); nothing where it is. Safe to run twice, and after the end.
+        env: Variables of the started process itself, such as the key of a remote sandbox. They stay on this
+            side of the walls, and nobody writes them to a file.
+    """
+
+    argv: list[str]
+    end: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+
+
+class KernelFiles(Protocol):
+    """The file that a kernel writes its cells' output to, and the one it saves variables in.
+
+    Attributes:
+        output: The path inside.
+        snapshot: The path inside.
+    """
+
+    output: Path
+    snapshot: Path
+
+    def open(self) -> None:
+        """Make an empty output file for a new kernel."""
+
+    def close(self) -> None:
+        """Remove the output file."""
+
+    def unheard(self, heard: int, limit: int) -> str:
+        """Of the output, what lies after the first `heard` bytes: its end, `limit` bytes at the most."""
+
+    def has_snapshot(self) -> bool:
+        """Whether a kernel left a snapshot."""
+
+    def drop_snapshot(self) -> None:
+        """Remove the snapshot."""
+
+
 class Process(Protocol):
     """A process in a sandbox, reached over its standard streams."""
 
@@ -63,12 +116,22 @@ class Process(Protocol):
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end; the exit code."""
 
+    def last_words(self) -> str:
+        """The end of what it wrote to its error stream."""
+
 
 class Sandbox(Protocol):
-    """A place for model-written code."""
+    """A place for model-written code.
+
+    Attributes:
+        name: The kind, as `--sandbox` takes it.
+        isolated: Whether anything is contained.
+        python: The interpreter inside.
+    """
 
     name: str
     isolated: bool
+    python: str
 
     def describe(self) -> str:
         """In words, what contains the code: for the person who watches."""
@@ -76,10 +139,37 @@ class Sandbox(Protocol):
     def start_kernel(self, mounts: Mounts, limits: Limits) -> Process:
         """Start `kernel.py`; frames go over the streams of the process."""
 
-    def command(
+    def launch(
         self, argv: Sequence[str], mounts: Mounts, limits: Limits, env: Mapping[str, str] | None = None
-    ) -> list[str]:
-        """The argv that runs `argv` inside the walls, for a job's supervisor to start."""
+    ) -> Launch:
+        """How to run `argv` inside the walls, in the workspace: for a job's supervisor to start."""
+
+    def kernel_files(self, mounts: Mounts) -> KernelFiles:
+        """The files of a kernel with these mounts."""
+
+    def push(self, mounts: Mounts) -> None:
+        """Bring in what the host changed in the workspace since the last exchange."""
+
+    def pull(self, mounts: Mounts) -> None:
+        """Take out what the code inside changed in the workspace since the last exchange."""
 
     def stop(self) -> None:
         """End what still runs and remove what was made."""
+
+
+class SharesFolders:
+    """What sandboxes on this machine have in common: host and kernel see the same workspace."""
+
+    python = sys.executable
+
+    def kernel_files(self, mounts: Mounts) -> KernelFiles:
+        """Files in a folder of the workspace."""
+        from ml_intern.sandbox.shared import SharedFiles
+
+        return SharedFiles(mounts.workspace)
+
+    def push(self, mounts: Mounts) -> None:
+        """Nothing to do."""
+
+    def pull(self, mounts: Mounts) -> None:
+        """Nothing to do."""

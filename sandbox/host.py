@@ -5,28 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from ml_intern.errors import InternError
+from ml_intern.sandbox.answers import CALLS_AT_ONCE, Answers
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
-from ml_intern.sandbox.calls import Calls
 from ml_intern.sandbox.cell import CallReply, Cell, CellResult
-from ml_intern.sandbox.frames import FRAME_LIMIT, encode, text, texts
+from ml_intern.sandbox.frames import FRAME_LIMIT, encode
 from ml_intern.sandbox.link import Link
 from ml_intern.sandbox.obituary import obituary
-from ml_intern.sandbox.process import HostProcess
-from ml_intern.sandbox.shared import SharedFiles
+from ml_intern.sandbox.results import finished, shortened, told_loss
+from ml_intern.sandbox.watcher import Watcher
 
-__all__ = ["CallReply", "CellResult", "KernelHost"]
+__all__ = ["CALLS_AT_ONCE", "CallReply", "CellResult", "KernelHost"]
 
 START_S = 60.0
 """A kernel that says nothing for so long has not started."""
-
-CALLS_AT_ONCE = 32
-CALLS_WAITING = 1000
-
-REFUSED = CallReply(False, message="The cell was interrupted.")
 
 
 class KernelHost:
@@ -56,17 +50,16 @@ class KernelHost:
     ) -> None:
         self.sandbox, self.mounts, self.limits = sandbox, mounts, limits
         self.timeout_s, self.grace_s, self.output_chars = timeout_s, grace_s, output_chars
-        self.dropped = 0
+        self._dropped = 0
         self._tools = list(tools)
-        self._on_call = on_call
-        self._calls = Calls(CALLS_AT_ONCE)
+        self._answers = Answers(sandbox, mounts, on_call)
         self._running = threading.Lock()
         self._cells = 0
         self._cell: Cell | None = None
         self._link: Link | None = None
-        self._waiting: set[tuple[Link, int]] = set()
         self._known: dict[str, str] = {}
-        self._files = SharedFiles(mounts.workspace)
+        self._watcher = Watcher(mounts, limits)
+        self._files = sandbox.kernel_files(mounts)
         self._closed = False
 
     # Life
@@ -77,7 +70,8 @@ class KernelHost:
         Raises:
             InternError: It did not come up; says what it wrote.
         """
-        self._closed = False
+        self._closed = self._answers.closed = False
+        self._watcher.begin()
         self._files.open()
         process = self.sandbox.start_kernel(self.mounts, self.limits)
         link = self._link = Link(process, self._on_frame, self._on_end)
@@ -86,9 +80,15 @@ class KernelHost:
         if not link.ready.wait(START_S) or link.ended.is_set():
             link.end()
             self._link = None
-            words = process.last_words().strip() if isinstance(process, HostProcess) else ""
+            words = process.last_words().strip()
             last = words.splitlines()[-1] if words else f"exit code {process.poll()}"
             raise InternError(f"The kernel did not start in the sandbox {self.sandbox.name!r}: {last}.")
+        self._watcher.follow(link)
+
+    @property
+    def dropped(self) -> int:
+        """How many frames made no sense."""
+        return self._dropped + self._answers.dropped
 
     @property
     def alive(self) -> bool:
@@ -97,16 +97,15 @@ class KernelHost:
 
     def close(self) -> None:
         """End the kernel; a cell that runs ends with it. Calls that run have `grace_s` to end."""
-        self._closed = True
-        self._calls.refuse_waiting()
+        self._closed = self._answers.closed = True
+        self._answers.refuse_waiting()
         link = self._link
         if link is not None and not link.ended.is_set():
             link.send({"type": "exit"})
             link.ended.wait(0.5)
             link.end()
         self._files.close()
-        self._calls.wait(self.grace_s)
-        self._calls.close()
+        self._answers.close(self.grace_s)
 
     def set_tools(self, tools: Sequence[dict[str, Any]]) -> None:
         """Change what the next cells can call."""
@@ -137,15 +136,18 @@ class KernelHost:
             if self._closed:
                 raise InternError("The kernel was closed.")
             lost = self._revive() if not self.alive else ""
+            self._watcher.begin()
             self._cells += 1
             cell = self._cell = Cell(self._cells, on_output)
             frame = {"type": "exec", "id": cell.number, "code": code}
             if len(encode(frame)) > FRAME_LIMIT:
                 return CellResult(False, error=f"The cell is longer than {FRAME_LIMIT >> 20} MB.", lost=lost)
             assert self._link
+            self.sandbox.push(self.mounts)
             self._link.send(frame)
             try:
                 why = self._wait(cell)
+                self.sandbox.pull(self.mounts)
             except BaseException:  # a Ctrl-C in this thread: the cell must not run on unseen
                 self._stop(cell, "")
                 raise
@@ -166,16 +168,16 @@ class KernelHost:
         if cell is not None and link is not None:
             cell.ask_to_stop()  # first: a call that comes now is refused
             link.send({"type": "interrupt", "id": cell.number})
-            self._calls.refuse_waiting()
+            self._answers.refuse_waiting()
 
     @property
     def calls_running(self) -> int:
         """How many calls the host still works for, also where their cell is gone."""
-        return self._calls.running
+        return self._answers.running
 
     def wait_for_calls(self, seconds: float) -> bool:
         """Wait for the calls that still run after an interrupt; whether all ended in time."""
-        return self._calls.wait(seconds)
+        return self._answers.wait(seconds)
 
     def _wait(self, cell: Cell) -> str:
         """Wait for the end of a cell; why it was stopped, or nothing."""
@@ -206,26 +208,13 @@ class KernelHost:
         return why
 
     def _finished(self, cell: Cell, done: dict[str, Any], why: str, lost: str) -> CellResult:
-        variables = texts(done.get("variables"), 200, 200)
-        for name, words in variables.items():
+        result = finished(cell, done, why, lost, self.output_chars)
+        for name, words in result.variables.items():
             if words:
                 self._known[name] = words
             else:
                 self._known.pop(name, None)
-        error = text(done.get("error"), 40_000)
-        if why and error.startswith("KeyboardInterrupt"):
-            error += f"\nThe cell was stopped: {why}. Variables are as the cell left them."
-        return CellResult(
-            ok=done.get("ok") is True,
-            output=text(done.get("output"), 4 * self.output_chars + 1000),
-            value=text(done.get("value"), 20_000),
-            error=error,
-            final=done.get("final") is True,
-            answer=text(done.get("answer"), 1 << 20),
-            variables=variables,
-            seconds=time.monotonic() - cell.began,
-            lost=lost,
-        )
+        return result
 
     # Loss and return
 
@@ -233,14 +222,18 @@ class KernelHost:
         """The kernel is gone: what it still printed, why, and what a new one could save."""
         assert self._link
         cell.say(self._files.unheard(cell.heard_bytes, self.output_chars))
-        reason = f"The cell was stopped: {why}, and did not react."
+        verdict = self._watcher.verdict()
         if self._closed:
             reason = "The cell was stopped: the kernel was closed."
-        elif not why:
+        elif verdict:
+            reason = f"The cell was stopped: {verdict}"
+        elif why:
+            reason = f"The cell was stopped: {why}, and did not react."
+        else:
             reason = obituary(self._link.process, self.limits)
         return CellResult(
             ok=False,
-            output=_shortened("".join(cell.heard), self.output_chars),
+            output=shortened("".join(cell.heard), self.output_chars),
             error=reason,
             seconds=time.monotonic() - cell.began,
             lost=self._revive(),
@@ -252,17 +245,14 @@ class KernelHost:
             return ""
         first = self._link is None
         known, self._known = self._known, {}
+        verdict = self._watcher.verdict()
         self.start()
         if first:
             return ""
         saved = [name for name in self._restore() if name in known]
         self._known = {name: known[name] for name in saved}
-        gone = [name for name in known if name not in saved]
-        told = "The kernel was restarted."
-        if saved:
-            told += f" Survived: {_listed(saved)}."
-        told += f" Lost: {_listed(gone)}." if gone else ("" if saved else " There were no variables to lose.")
-        return told
+        told = told_loss(list(known), saved)
+        return f"Between the cells, {verdict} {told}" if verdict else told
 
     def _keep_variables(self, link: Link) -> None:
         """Ask a kernel that will be killed to save what it can: a busy Python loop leaves room for that."""
@@ -273,13 +263,13 @@ class KernelHost:
         )
 
     def _restore(self) -> list[str]:
-        path = self._files.snapshot
-        if self._link is None or not path.is_file():
+        if self._link is None or not self._files.has_snapshot():
             return []
+        frame = {"type": "restore", "path": str(self._files.snapshot)}
         try:
-            reply = self._ask(self._link, {"type": "restore", "path": str(path)}, self.grace_s + 10)
+            reply = self._ask(self._link, frame, self.grace_s + 10)
         finally:
-            path.unlink(missing_ok=True)
+            self._files.drop_snapshot()
         names = (reply or {}).get("saved")
         return [n[:200] for n in names if isinstance(n, str)] if isinstance(names, list) else []
 
@@ -302,81 +292,16 @@ class KernelHost:
         if link is not self._link:
             return
         if frame["type"] == "call":
-            self._take_call(link, frame, cell)
+            self._answers.take(link, frame, cell)
         elif cell is None or frame["id"] != cell.number:
-            self.dropped += 1
+            self._dropped += 1
         elif frame["type"] == "output":
             cell.hear(frame)
         else:
             cell.settle(frame)
 
     def _on_end(self, link: Link) -> None:
-        self.dropped += link.dropped
+        self._dropped += link.dropped
         cell = self._cell
         if link is self._link and cell is not None:
             cell.settle(None)
-
-    def _take_call(self, link: Link, frame: dict[str, Any], cell: Cell | None) -> None:
-        call, tool, arguments = frame["id"], frame.get("tool"), frame.get("arguments")
-        if not isinstance(tool, str) or not isinstance(arguments, dict) or (link, call) in self._waiting:
-            self.dropped += 1
-        elif cell is None:
-            told = CallReply(
-                False, message=f"{tool} was called while no cell runs.", hint="Call it from a cell."
-            )
-            self._reply(link, call, told)
-        elif cell.stop_asked is not None:
-            self._reply(link, call, REFUSED)
-        elif len(self._waiting) >= CALLS_WAITING:
-            told = CallReply(
-                False, message=f"{CALLS_WAITING} calls wait already.", hint="Call fewer at a time."
-            )
-            self._reply(link, call, told)
-        else:
-            self._waiting.add((link, call))
-            cell.clock.enter()
-            self._calls.submit(partial(self._answer, link, cell, call, tool, arguments))
-
-    def _answer(
-        self, link: Link, cell: Cell, call: int, tool: str, arguments: dict[str, Any], go: bool
-    ) -> None:
-        # Asked again on the call's own thread: after an interrupt, only what is counted as running goes on.
-        wanted = go and cell.stop_asked is None and not cell.died and not self._closed
-        reply = self._reply_of(tool, arguments) if wanted else REFUSED
-        self._waiting.discard((link, call))
-        cell.clock.leave()
-        self._reply(link, call, reply)
-
-    def _reply_of(self, tool: str, arguments: dict[str, Any]) -> CallReply:
-        try:
-            return self._on_call(tool, arguments)
-        except InternError as error:
-            return CallReply(False, message=error.message, hint=error.hint)
-        except Exception as error:  # noqa: BLE001 - top of a thread: a tool's bug must not hang the cell
-            return CallReply(False, message=f"{tool} failed inside: {type(error).__name__}: {error}")
-
-    @staticmethod
-    def _reply(link: Link, call: int, reply: CallReply) -> None:
-        frame = {"type": "return", "id": call, "ok": reply.ok, "value": reply.value}
-        try:
-            size = len(encode(frame))
-        except (TypeError, ValueError, RecursionError) as error:
-            reply, size = CallReply(False, message=f"The tool's result cannot be sent: {error}."), 0
-        if size > FRAME_LIMIT:
-            reply = CallReply(
-                False, message=f"The result is {size >> 20} MB.", hint="Ask for less, or for a file."
-            )
-        value = reply.value if reply.ok else None
-        link.send({**frame, "ok": reply.ok, "value": value, "message": reply.message, "hint": reply.hint})
-
-
-def _listed(names: Sequence[str], limit: int = 30) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
-def _shortened(whole: str, limit: int) -> str:
-    if len(whole) <= limit:
-        return whole
-    half = limit // 2
-    return f"{whole[:half]}\n… {len(whole) - 2 * half} characters left out …\n{whole[-half:]}"

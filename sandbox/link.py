@@ -10,6 +10,9 @@ from typing import Any
 from ml_intern.sandbox.base import Process
 from ml_intern.sandbox.frames import encode, read_frames
 
+BACKLOG = 256 << 20
+"""Bytes that wait for a kernel that does not read; one that lets more pile up is ended."""
+
 
 class Link:
     """Carries frames to and from one kernel.
@@ -36,6 +39,8 @@ class Link:
         self._on_frame = on_frame
         self._on_end = on_end
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        self._waiting = 0
+        self._counting = threading.Lock()
 
     def open(self) -> None:
         """Start the threads."""
@@ -43,8 +48,17 @@ class Link:
             threading.Thread(target=target, name="kernel frames", daemon=True).start()
 
     def send(self, frame: dict[str, Any]) -> None:
-        """Put a frame on its way."""
-        self._outbox.put(encode(frame))
+        """Put a frame on its way. A kernel that asks and asks and reads no answer is ended."""
+        data = encode(frame)
+        if self._count(len(data)) > BACKLOG:
+            self.process.kill()
+        else:
+            self._outbox.put(data)
+
+    def _count(self, size: int) -> int:
+        with self._counting:
+            self._waiting += size
+            return self._waiting
 
     def end(self) -> None:
         """Kill the kernel and wait until its stream ended."""
@@ -88,6 +102,7 @@ class Link:
             while (data := self._outbox.get()) is not None:
                 self.process.stdin.write(data)
                 self.process.stdin.flush()
+                self._count(-len(data))
             self.process.stdin.close()
         except (OSError, ValueError):  # the kernel is gone; its end is told by the reader
             pass

@@ -6,7 +6,6 @@ import re
 import signal
 
 from ml_intern.sandbox.base import Limits, Process
-from ml_intern.sandbox.process import HostProcess
 
 NAMES = {
     signal.SIGSEGV: "a segmentation fault in native code",
@@ -20,7 +19,7 @@ NAMES = {
 def obituary(process: Process, limits: Limits) -> str:
     """The cause of death and, where the crash handler saw it, the cell's line."""
     code = process.poll()
-    words = process.last_words() if isinstance(process, HostProcess) else ""
+    words = process.last_words()
     line = re.search(r'File "<cell \d+>", line (\d+)', words)
     where = f" at line {line[1]} of the cell" if line else ""
     return f"The kernel ended{where}: {_cause(code, limits)}."

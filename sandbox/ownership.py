@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+
+from ml_intern.sandbox.walk import walk
 
 FIRST, COUNT = 50_000, 10_000
 """User ids that Linux systems leave unused (systemd and Debian hand out ids below and above)."""
@@ -33,23 +36,13 @@ def hand_over(paths: Iterable[Path], user: tuple[int, int]) -> None:
     Works by folder descriptor: code in an earlier sandbox that still runs could swap a folder for a link.
     """
     for path in paths:
-        if not path.is_dir():
-            _give(path.name, user, os.open(path.parent, os.O_RDONLY))
-            continue
-        for _, folders, files, fd in os.fwalk(path):
-            for name in (".", *folders, *files):
-                _give(name, user, fd, close=False)
-
-
-def _give(name: str, user: tuple[int, int], fd: int, close: bool = True) -> None:
-    try:
-        if os.stat(name, dir_fd=fd, follow_symlinks=False).st_uid == 0:
-            os.chown(name, *user, dir_fd=fd, follow_symlinks=False)
-    except FileNotFoundError:
-        pass
-    finally:
-        if close:
-            os.close(fd)
+        if os.lstat(path).st_uid == 0:
+            os.chown(path, *user, follow_symlinks=False)
+        if path.is_dir():
+            for found in walk(path):
+                if found and found.status.st_uid == 0:
+                    with suppress(FileNotFoundError):
+                        os.chown(found.name, *user, dir_fd=found.folder, follow_symlinks=False)
 
 
 def _mapped() -> range:

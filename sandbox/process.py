@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 KEPT = 8192  # bytes of the error stream
+END_S = 30.0
 
 
 def kill_group(pid: int) -> None:
@@ -22,12 +23,33 @@ def kill_group(pid: int) -> None:
         pass
 
 
+def run_quietly(argv: Sequence[str]) -> None:
+    """Run what ends a command elsewhere; it may have ended already."""
+    if argv:
+        try:
+            subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=END_S)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
+
+
 class HostProcess:
-    """A process group in a session of its own, so that a terminal's Ctrl-C is the host's alone."""
+    """A process group in a session of its own, so that a terminal's Ctrl-C is the host's alone.
+
+    Args:
+        argv: The command.
+        cwd: Its folder.
+        env: All its variables; None: the host's own.
+        end: Run after a kill, see `Launch`.
+    """
 
     def __init__(
-        self, argv: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        end: Sequence[str] = (),
     ) -> None:
+        self._end = list(end)
         self._popen = subprocess.Popen(
             list(argv),
             stdin=subprocess.PIPE,
@@ -58,6 +80,7 @@ class HostProcess:
                 return
             self._group_ended = self._popen.poll() is not None  # later its number may be another's
             kill_group(self.pid)
+            run_quietly(self._end)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end; the exit code."""

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 
 from ml_intern.errors import Interrupted
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
-from ml_intern.sandbox.process import kill_group
+from ml_intern.sandbox.growth import Growth
+from ml_intern.sandbox.process import kill_group, run_quietly
+from ml_intern.sandbox.tree import below
 
 KEPT = 4 << 20
 """Bytes of the output that are kept from each end."""
@@ -55,28 +57,49 @@ def run_in_sandbox(
     """
     most = min(limits.disk_mb, OUTPUT_MB) if output_mb is None else output_mb
     deadline = time.monotonic() + timeout
+    launch = sandbox.launch(argv, mounts, limits)
+    sandbox.push(mounts)
     with subprocess.Popen(
-        sandbox.command(argv, mounts, limits),
+        launch.argv,
+        env={**os.environ, **launch.env},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as process:
         output = _Output(process)
+        growth = _growth(mounts, limits, process.pid)
+        why = ""
         try:
-            while process.poll() is None and output.size <= most << 20 and time.monotonic() < deadline:
+            while process.poll() is None and not why:
                 if cancelled():
                     raise Interrupted("The command was stopped.")
-                output.read(min(SLICE_S, timeout))
-            late = process.poll() is None and output.size <= most << 20
+                if time.monotonic() >= deadline:
+                    why = "late"
+                elif output.size > most << 20:
+                    why = f"it wrote more than {most} MB"
+                elif growth and growth.over():
+                    why = f"the workspace grew by more than {growth.limit_mb:.0f} MB"
+                else:
+                    output.read(min(SLICE_S, timeout))
         finally:
             output.end()
-    if late:
+            run_quietly(launch.end)
+            sandbox.pull(mounts)
+    if why == "late":
         raise subprocess.TimeoutExpired(list(argv), timeout, output=output.text())
     text = output.text()
-    if output.size > most << 20:
-        text += f"\nThe command was ended: it wrote more than {most} MB."
+    if output.size > most << 20:  # also where it had ended before anybody looked
+        why = f"it wrote more than {most} MB"
+    if why:
+        text += f"\nThe command was ended: {why}."
     return subprocess.CompletedProcess(list(argv), process.returncode, text, "")
+
+
+def _growth(mounts: Mounts, limits: Limits, pid: int) -> Growth | None:
+    if limits.growth_mb is None:
+        return None
+    return Growth([mounts.workspace, *mounts.writable], limits.growth_mb, lambda: {pid, *below(pid)})
 
 
 class _Output:

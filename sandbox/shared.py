@@ -55,3 +55,11 @@ class SharedFiles:
             size = os.fstat(self._fd).st_size
             begin = max(heard, size - limit)
             return os.pread(self._fd, limit, begin).decode("utf-8", "replace") if size > begin else ""
+
+    def has_snapshot(self) -> bool:
+        """Whether a kernel left a snapshot."""
+        return self.snapshot.is_file()
+
+    def drop_snapshot(self) -> None:
+        """Remove the snapshot."""
+        self.snapshot.unlink(missing_ok=True)

@@ -34,6 +34,9 @@ ETC = (
 )  # fmt: skip
 """Of /etc only what programs need; a pip.conf or a netrc may hold a password."""
 
+NETWORK = ("/etc/resolv.conf", "/etc/gai.conf", "/etc/protocols", "/etc/services")
+"""What names and numbers of the network are looked up in, for who may reach it."""
+
 DEVICES = ("/dev/nvidia*", "/dev/kfd", "/dev/dri")
 
 
@@ -44,11 +47,13 @@ class Walls:
     Attributes:
         as_root: The host is root: no user namespace, since root in one is still root for files.
         no_nesting: bubblewrap knows `--disable-userns`.
+        filter_fd: The descriptor that a filter of system calls is read from; None: there is none.
     """
 
     as_root: bool
     no_nesting: bool
     program: str = "bwrap"
+    filter_fd: int | None = None
     _system: list[str] = field(default_factory=list)
 
     def argv(self, mounts: Mounts, limits: Limits, env: Mapping[str, str]) -> list[str]:
@@ -58,28 +63,40 @@ class Walls:
         sealed = ["--remount-ro", "/dev", "--remount-ro", "/"]
         head = [
             self.program,
-            *self._namespaces(),
+            *self._namespaces(limits.network),
             "--die-with-parent",
             "--new-session",
+            *([] if self.filter_fd is None else ["--seccomp", str(self.filter_fd)]),
             "--clearenv",
             *settings,
         ]
         return [*head, *self._base(limits), *self._binds(mounts), *sealed, "--chdir", workspace, "--"]
 
-    def _namespaces(self) -> list[str]:
-        if self.as_root:
-            kinds = ("ipc", "pid", "net", "uts", "cgroup-try")
-            return [f"--unshare-{kind}" for kind in kinds] + ["--hostname", "sandbox"]
-        nesting = ["--unshare-user", "--disable-userns"] if self.no_nesting else []
-        return ["--unshare-all", *nesting, "--hostname", "sandbox"]
+    def trial(self) -> list[str]:
+        """A command that does next to nothing, and only where walls can be made.
+
+        It binds the system and not the root folder: below that, Docker mounts and unmounts all the time.
+        """
+        system = ["--proc", "/proc", "--dev", "/dev", *self._readable_system()]
+        return [self.program, *self._namespaces(network=False), *system, "--", "/bin/sh", "-c", ":"]
+
+    def _namespaces(self, network: bool) -> list[str]:
+        own = [] if self.as_root else ["user"]
+        net = [] if network else ["net"]
+        kinds = [*own, "ipc", "pid", *net, "uts", "cgroup-try"]
+        nesting = ["--disable-userns"] if self.no_nesting and not self.as_root else []
+        return [*(f"--unshare-{kind}" for kind in kinds), *nesting, "--hostname", "sandbox"]
 
     def _base(self, limits: Limits) -> list[str]:
         """The system, and private folders of limited size."""
         size = str(limits.disk_mb << 20)
         private = [part for folder in (TEMPORARY, "/var/tmp", HOME) for part in self._private(folder, size)]
-        devices = [part for path in _existing(DEVICES) for part in ("--dev-bind-try", path, path)]
+        gpus = _existing(DEVICES) if limits.gpus else []
+        devices = ["--dev", "/dev", *(part for path in gpus for part in ("--dev-bind-try", path, path))]
+        lookup = _existing(NETWORK) if limits.network else []
+        network = [word for path in lookup for word in _lay(path, "--ro-bind", {})]
         shared = self._private("/dev/shm", size)
-        return [*self._readable_system(), "--proc", "/proc", "--dev", "/dev", *devices, *shared, *private]
+        return [*self._readable_system(), *network, "--proc", "/proc", *devices, *shared, *private]
 
     def _readable_system(self) -> list[str]:
         if not self._system:

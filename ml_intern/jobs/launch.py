@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ml_intern.jobs.hardware import gpus_of
 from ml_intern.jobs.model import JobSpec, JobStatus
-from ml_intern.sandbox.base import Limits, Mounts, Sandbox
+from ml_intern.sandbox.base import Launch, Limits, Mounts, Sandbox
+from ml_intern.sandbox.process import run_quietly
 from ml_intern.settings import Settings
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -67,10 +69,15 @@ def first_status(job: str, spec: JobSpec) -> dict[str, Any]:
     return status.model_dump(mode="json")
 
 
-def launch_plan(folder: Path, spec: JobSpec, sandbox: Sandbox | None, settings: Settings) -> dict[str, Any]:
-    """What the supervisor reads: the command with its walls, the limits, the queue."""
+def launch_plan(
+    folder: Path, spec: JobSpec, sandbox: Sandbox | None, settings: Settings
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the supervisor reads from a file, and what it is told in its environment alone.
+
+    The file has the command with its walls, the limits and the queue; the environment what may be secret.
+    """
     env = _environment(folder, spec)
-    argv = _argv(folder, spec)
+    start = Launch(_argv(folder, spec, sys.executable))
     if sandbox is not None:
         # The job's folder itself is not shown: a job cannot write its own status or read its own limits.
         mounts = Mounts(
@@ -79,11 +86,11 @@ def launch_plan(folder: Path, spec: JobSpec, sandbox: Sandbox | None, settings: 
             writable=[folder / "checkpoints", folder / "metrics.jsonl"],
             hidden=[settings.state],
         )
-        argv = sandbox.command(
-            argv, mounts, Limits(memory_mb=settings.job_memory_mb, file_mb=settings.job_file_mb), env
-        )
-    return {
-        "argv": argv,
+        start = sandbox.launch(_argv(folder, spec, sandbox.python), mounts, _limits(spec, settings), env)
+    plan = {
+        "argv": start.argv,
+        "end": start.end,
+        "pass_on": sorted(start.env),
         "method": spec.method,
         "env": {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -97,7 +104,19 @@ def launch_plan(folder: Path, spec: JobSpec, sandbox: Sandbox | None, settings: 
         "slots_folder": str(settings.state / "slots"),
         "must_make": _MUST_MAKE.get(spec.method, []),
         "max_log_bytes": MAX_LOG_BYTES,
+        "growth_mb": settings.job_disk_mb,
     }
+    return plan, start.env
+
+
+def _limits(spec: JobSpec, settings: Settings) -> Limits:
+    return Limits(
+        memory_mb=settings.job_memory_mb,
+        file_mb=settings.job_file_mb,
+        growth_mb=settings.job_disk_mb,
+        network=spec.network,
+        gpus=gpus_of(spec) > 0,
+    )
 
 
 def mark(folder: Path) -> str:
@@ -105,8 +124,10 @@ def mark(folder: Path) -> str:
     return hashlib.sha256(str(folder).encode()).hexdigest()[:16]
 
 
-def end_marked(folder: Path) -> None:
-    """End the processes that carry a job's mark, when its supervisor is no more."""
+def end_left_over(folder: Path) -> None:
+    """End what a job left when its supervisor is no more: its container, and processes with its mark."""
+    if (folder / "launch.json").exists():
+        run_quietly(json.loads((folder / "launch.json").read_text()).get("end", []))
     word = f"ML_INTERN_JOB={mark(folder)}".encode()
     for entry in Path("/proc").iterdir():
         try:
@@ -116,10 +137,10 @@ def end_marked(folder: Path) -> None:
             continue  # Not ours to read, or gone.
 
 
-def _argv(folder: Path, spec: JobSpec) -> list[str]:
+def _argv(folder: Path, spec: JobSpec, python: str) -> list[str]:
     if spec.method == "script":
-        return [sys.executable, str(folder / "script.py"), *map(str, spec.config.get("args", []))]
-    return [sys.executable, str(RECIPES / f"{spec.method}.py"), str(folder / "config.json")]
+        return [python, str(folder / "script.py"), *map(str, spec.config.get("args", []))]
+    return [python, str(RECIPES / f"{spec.method}.py"), str(folder / "config.json")]
 
 
 def _environment(folder: Path, spec: JobSpec) -> dict[str, str]:
@@ -128,7 +149,7 @@ def _environment(folder: Path, spec: JobSpec) -> dict[str, str]:
     return {
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_OFFLINE": "0" if spec.network else "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_NUM_THREADS": threads,

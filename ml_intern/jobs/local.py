@@ -25,9 +25,10 @@ from ml_intern.errors import ToolError
 from ml_intern.events import Event, JobChanged
 from ml_intern.jobs import metrics as reading
 from ml_intern.jobs.failures import last_lines
-from ml_intern.jobs.launch import end_marked, first_status, launch_plan, make_folder, recipes
+from ml_intern.jobs.launch import end_left_over, first_status, launch_plan, make_folder, recipes
 from ml_intern.jobs.model import FINISHED, Failure, JobSpec, JobStatus, LogPage
 from ml_intern.jobs.slots import is_locked, try_lock
+from ml_intern.masking import mask
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import did_you_mean
@@ -35,6 +36,7 @@ from ml_intern.tooling import did_you_mean
 _POLL_S = 0.1
 _EVENT_GAP_S = 0.5
 _CANCEL_S = 30.0
+_LONGEST_WORD = 4_000
 
 
 class Jobs:
@@ -137,9 +139,10 @@ class Jobs:
             file.seek(start)
             data = file.read(max(4, limit))
             if not (over and start + len(data) >= size):
-                data = _whole_characters(data)
+                data = _whole_words(data)
         end = start + len(data)
-        return LogPage(text=data.decode("utf-8", "replace"), next_offset=end, done=over and end >= size)
+        text = mask(data.decode("utf-8", "replace"))
+        return LogPage(text=text, next_offset=end, done=over and end >= size)
 
     def metrics(self, job: str, names: builtins.list[str] | None = None) -> builtins.list[dict[str, Any]]:
         """The rows of metrics by step; where a step was written twice, after a resume, the last one counts.
@@ -233,7 +236,7 @@ class Jobs:
 
     def _start(self, job: str) -> None:
         folder, spec = self.folder / job, self.spec(job)
-        plan = launch_plan(folder, spec, self.sandbox, self.settings)
+        plan, told = launch_plan(folder, spec, self.sandbox, self.settings)
         (folder / "launch.json").write_text(json.dumps(plan, indent=1))
         lock = _lock_soon(folder / "alive")
         if lock is None:
@@ -243,7 +246,7 @@ class Jobs:
                 # -S -s: no site-packages, a start in milliseconds; the path gives it this package alone.
                 self._supervisors[job] = subprocess.Popen(
                     [sys.executable, "-S", "-s", "-m", "ml_intern.jobs.supervisor", str(folder)],
-                    env={"PYTHONPATH": str(Path(ml_intern.__file__).parents[1]), "PATH": os.defpath},
+                    env={**told, "PYTHONPATH": str(Path(ml_intern.__file__).parents[1]), "PATH": os.defpath},
                     cwd=folder,
                     stdin=subprocess.DEVNULL,
                     stdout=errors,
@@ -302,8 +305,8 @@ class Jobs:
             raw = self._read_status(job)
             if self._alive(job) or raw["state"] in FINISHED:
                 return raw
-            end_marked(self.folder / job)
-            text = (self.folder / job / "log.txt").read_bytes()[-8_000:].decode("utf-8", "replace")
+            end_left_over(self.folder / job)
+            text = mask((self.folder / job / "log.txt").read_bytes()[-8_000:].decode("utf-8", "replace"))
             failure = Failure(
                 kind="lost",
                 message="The job's supervisor is gone: the machine restarted, or something killed it.",
@@ -334,6 +337,15 @@ def _lock_soon(path: Path) -> int | None:
             return lock
         time.sleep(0.01)
     return None
+
+
+def _whole_words(data: bytes) -> bytes:
+    """Without a last line, word or character that is cut: no page ends within a credential."""
+    for gap in (b"\n", b" "):
+        end = data.rfind(gap, max(0, len(data) - _LONGEST_WORD)) + 1
+        if end:
+            return data[:end]
+    return _whole_characters(data)
 
 
 def _whole_characters(data: bytes) -> bytes:

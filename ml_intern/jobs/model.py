@@ -30,6 +30,7 @@ class JobSpec(BaseModel):
         threads: CPU threads of the job.
         experiment: The ledger's row that the job belongs to.
         key: Idempotency key of the call that asked for the job.
+        network: Whether its process reaches the network; asked of a person for each job.
     """
 
     name: str
@@ -40,6 +41,7 @@ class JobSpec(BaseModel):
     threads: int = 1
     experiment: str | None = None
     key: str | None = None
+    network: bool = False
 
 
 class Failure(BaseModel):

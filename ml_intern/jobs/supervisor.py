@@ -24,8 +24,17 @@ from typing import Any
 
 from ml_intern.jobs.failures import TAIL_BYTES, classify
 from ml_intern.jobs.slots import Queue
+from ml_intern.masking import mask
+from ml_intern.sandbox import tree
+from ml_intern.sandbox.growth import Growth
+from ml_intern.sandbox.walk import Found, walk
 
 _POLL_S = 0.05
+# The first words are what a full disk's error says, and so its class is the same.
+_TOO_MUCH = (
+    "Disk quota exceeded: the job's folder grew by more than {} (setting job_disk_mb); it was stopped."
+)
+_END_S = 60.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -66,11 +75,10 @@ def update_status(folder: Path, **changes: Any) -> dict[str, Any]:
 def end_tree() -> None:
     """End every process below this one: the job, what it started, and the orphans that became ours."""
     for _ in range(500):
-        below = _below(os.getpid())
-        if not below:
+        left = tree.below(os.getpid())
+        if not left:
             return
-        for pid in below:
-            _quietly(os.kill, pid, signal.SIGKILL)
+        tree.kill(left)
         time.sleep(0.01)
 
 
@@ -80,30 +88,31 @@ def settle(output: Path) -> None:
     A link that leads out of the folder would make the host read, publish or change a file that the job itself
     could not reach; it is removed, and so is everything that is neither a file nor a folder.
     """
-    root = output.resolve()
-    for place, folders, files in os.walk(output):
-        for name in [*folders, *files]:
-            path = Path(place, name)
-            mode = path.lstat().st_mode
-            if stat.S_ISLNK(mode):
-                if root not in path.resolve().parents:
-                    _quietly(path.unlink)
-            elif stat.S_ISDIR(mode):
-                _quietly(path.chmod, stat.S_IMODE(mode) & 0o777 | 0o755)
-            elif stat.S_ISREG(mode):
-                _quietly(path.chmod, stat.S_IMODE(mode) & 0o777 | 0o644)
-            else:
-                _quietly(path.unlink)
+    root = os.path.realpath(output)
+    for found in filter(None, walk(output)):
+        mode, place = found.status.st_mode, {"dir_fd": found.folder}
+        if stat.S_ISDIR(mode):
+            _quietly(os.chmod, found.name, stat.S_IMODE(mode) & 0o777 | 0o755, **place)
+        elif stat.S_ISREG(mode):
+            _quietly(os.chmod, found.name, stat.S_IMODE(mode) & 0o777 | 0o644, **place)
+        elif not stat.S_ISLNK(mode) or _leads_out(found, root):
+            _quietly(os.unlink, found.name, **place)
+
+
+def _leads_out(link: Found, root: str) -> bool:
+    end = os.path.realpath(f"/proc/self/fd/{link.folder}/{link.name}")
+    return not end.startswith(root + os.sep)
 
 
 def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
     started = time.time()
+    growth = Growth([folder], plan["growth_mb"], lambda: tree.below(os.getpid()))
     with (folder / "log.txt").open("ab") as log:
         try:
             job = subprocess.Popen(
                 plan["argv"],
                 cwd=plan["cwd"],
-                env=plan["env"],
+                env=plan["env"] | {name: os.environ[name] for name in plan["pass_on"]},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -115,8 +124,9 @@ def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
             _finish(folder, "failed", None, plan)
             return
     update_status(folder, state="running", started=started, pid=job.pid)
-    end = _watch(folder, plan, job, told_to_stop)
+    end = _watch(folder, plan, job, told_to_stop, growth)
     end_tree()
+    _end_elsewhere(plan["end"])
     settle(folder / "output")
     code = job.wait()
     if end == "cancelled":
@@ -129,8 +139,24 @@ def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
         _finish(folder, "failed", code, plan)
 
 
-def _watch(folder: Path, plan: dict[str, Any], job: subprocess.Popen[bytes], told_to_stop: list[int]) -> str:
-    """Wait: "ended", "cancelled", "timeout", "stopped" or "log"."""
+def _end_elsewhere(argv: list[str]) -> None:
+    """A container or a remote sandbox lives on when the process that started it is killed."""
+    if argv:
+        env = {"PATH": os.environ.get("PATH", os.defpath)} | dict(os.environ)
+        try:
+            subprocess.run(argv, env=env, capture_output=True, check=False, timeout=_END_S)
+        except (OSError, subprocess.TimeoutExpired):
+            pass  # It may have ended already; a later look at the job tries again.
+
+
+def _watch(
+    folder: Path,
+    plan: dict[str, Any],
+    job: subprocess.Popen[bytes],
+    told_to_stop: list[int],
+    growth: Growth,
+) -> str:
+    """Wait: "ended", "cancelled", "timeout", "stopped", "log" or "disk"."""
     deadline = time.monotonic() + plan["timeout_s"]
     log = folder / "log.txt"
     while job.poll() is None:
@@ -142,6 +168,8 @@ def _watch(folder: Path, plan: dict[str, Any], job: subprocess.Popen[bytes], tol
             return "timeout"
         if log.stat().st_size > plan["max_log_bytes"]:
             return _tell(log, f"The log grew over {plan['max_log_bytes']} bytes; the job was stopped.", "log")
+        if growth.over():
+            return _tell(log, _TOO_MUCH.format(growth.told), "disk")
         time.sleep(_POLL_S)
     return "ended"
 
@@ -166,7 +194,7 @@ def _finish(
     if state == "failed" and plan is not None:
         timeout = plan["timeout_s"] if timed_out else None
         log = _tail(folder / "log.txt")
-        changes["failure"] = classify(log, code, timeout_s=timeout, method=plan["method"])
+        changes["failure"] = classify(mask(log), code, timeout_s=timeout, method=plan["method"])
     update_status(folder, **changes)
 
 
@@ -180,35 +208,9 @@ def _cancelled(folder: Path) -> bool:
     return (folder / "cancel").exists()
 
 
-def _below(root: int) -> set[int]:
-    """The living processes below `root`; dead ones that wait for us are not counted."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            state, parent = _state_and_parent(entry)
-            if state != "Z":
-                children.setdefault(parent, []).append(int(entry.name))
-    found: set[int] = set()
-    waiting = list(children.get(root, []))
-    while waiting:
-        pid = waiting.pop()
-        found.add(pid)
-        waiting.extend(children.get(pid, []))
-    return found
-
-
-def _state_and_parent(entry: Path) -> tuple[str, int]:
+def _quietly(call: Callable[..., Any], *arguments: Any, **options: Any) -> None:
     try:
-        # The name in brackets may hold anything, brackets and spaces too; what follows the last one is ours.
-        fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return "Z", 0
-    return fields[0], int(fields[1])
-
-
-def _quietly(call: Callable[..., Any], *arguments: Any) -> None:
-    try:
-        call(*arguments)
+        call(*arguments, **options)
     except OSError:
         pass  # It is gone already.
 

@@ -45,5 +45,8 @@ def test_with_bubblewrap_local_has_walls() -> None:
 def test_an_unknown_kind_gets_a_guess() -> None:
     with pytest.raises(UsageError, match="did you mean 'local'"):
         choose_sandbox("locale", trusted=False)
-    with pytest.raises(UsageError, match="not there yet"):
-        choose_sandbox("e2b", trusted=False)
+
+
+def test_e2b_without_a_key_is_refused_at_once() -> None:
+    with pytest.raises(Denied, match="E2B_API_KEY"):
+        choose_sandbox("e2b", trusted=False, env={})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,3 +109,87 @@ def test_a_group_that_cannot_be_made_ends_the_command_and_says_why(tmp_path: Pat
     argv = ["/bin/sh", "-c", ENTER, "ml-intern", *steps, "--", "echo", "never"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 125 and done.stdout == "" and "no/such" in done.stderr
+
+
+BUSY = """
+import os, time
+begun, end = os.times(), time.monotonic() + 1.5
+def spin():
+    while time.monotonic() < end:
+        pass
+for _ in range(2):
+    if os.fork() == 0:
+        spin()
+        os._exit(0)
+spin()
+os.wait(), os.wait()
+print(sum(os.times()[:4]) - sum(begun[:4]))
+"""
+
+
+def test_a_whole_group_gets_its_part_of_the_time(groups: Groups) -> None:
+    if groups.cpu is None:
+        pytest.skip("no cpu controller here")
+    argv = [*groups.enter(Limits(cpus=0.2)), sys.executable, "-c", BUSY]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    groups.remove()
+    assert float(done.stdout) < 1.0  # three processes: 1.5 at the least where nothing bounds them
+
+
+# Version 2, where this machine has version 1: a tree of ordinary files in its place. It shows what is written
+# where, and not that it holds.
+
+
+def tree_of_version_2(root: Path, here: str, controllers: str = "cpu memory pids") -> Path:
+    folder = root
+    for part in (".", *Path(here).parts):
+        folder = folder / part
+        folder.mkdir(exist_ok=True)
+        (folder / "cgroup.procs").touch()
+        (folder / "cgroup.subtree_control").write_text(controllers)
+    own = root / "own"
+    own.write_text(f"0::/{here}\n")
+    return own
+
+
+def test_version_2_writes_its_limits_beside_the_own_group(tmp_path: Path) -> None:
+    own = tree_of_version_2(tmp_path, "user.slice/session.scope")
+    groups = find_groups(tmp_path, own)
+    assert groups and groups.version == 2
+    assert groups.memory == groups.pids == groups.cpu == tmp_path / "user.slice"
+    argv = [*groups.enter(Limits(memory_mb=100, processes=7, cpus=0.5)), "/bin/sh", "-c", "echo $$"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    made = tmp_path / "user.slice" / groups.made[-1]
+    written = {file.name: file.read_text().strip() for file in made.iterdir()}
+    assert written == {
+        "memory.max": str(100 << 20),
+        "pids.max": "7",
+        "cpu.max": "50000 100000",
+        "cgroup.procs": done.stdout.strip(),
+    }
+
+
+def test_version_2_hands_controllers_down(tmp_path: Path) -> None:
+    own = tree_of_version_2(tmp_path, "user.slice/session.scope", controllers="pids")
+    find_groups(tmp_path, own)
+    # The last one written stands in an ordinary file; a real one takes each.
+    control = (tmp_path / "user.slice/cgroup.subtree_control").read_text()
+    assert control.startswith(("+memory", "+cpu"))
+    own = tree_of_version_2(tmp_path, "user.slice/session.scope")
+    find_groups(tmp_path, own)
+    assert (tmp_path / "user.slice/cgroup.subtree_control").read_text() == "cpu memory pids"
+
+
+def test_a_container_looks_no_higher_than_its_own_root(tmp_path: Path) -> None:
+    own = tree_of_version_2(tmp_path / "root", "")
+    (tmp_path / "cgroup.procs").touch()
+    groups = find_groups(tmp_path / "root", own)
+    assert groups and groups.memory == tmp_path / "root"
+
+
+def test_ordinary_folders_are_no_control_groups(tmp_path: Path) -> None:
+    for kind in ("memory", "pids", "cpu"):
+        (tmp_path / kind).mkdir()
+    (tmp_path / "own").write_text("3:memory:/\n2:pids:/\n1:cpu:/\n0::/\n")
+    assert find_groups(tmp_path, tmp_path / "own") is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cpu", "memory", "own", "pids"]
