@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ml_intern.cli.tables import print_json
-from ml_intern.errors import InternError
+from ml_intern.errors import InternError, UsageError
+from ml_intern.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.settings import Settings
@@ -49,34 +50,49 @@ class Check:
     mend: str = ""
 
 
-def run(state: Path | None, as_json: bool) -> int:
-    """Look at everything; 0 when nothing that is needed is missing."""
+def run(state: Path | None, as_json: bool, build: bool = False, variant: str | None = None) -> int:
+    """Look at everything; 0 when nothing that is needed is missing.
+
+    Args:
+        state: The state folder, where another than the usual one is meant.
+        as_json: One JSON object in place of lines.
+        build: Build the image of `--sandbox docker` first.
+        variant: What the image is built for; nothing: what the engine can use.
+    """
+    from ml_intern.secrets import Secrets
     from ml_intern.settings import Settings
 
-    checks = list(look(Settings.load(state=state)))
+    if variant and not build:
+        raise UsageError("--variant says what is built.", "Say it with --build.")
+    settings = Settings.load(state=state)
+    secrets = Secrets(os.environ, Path.cwd())
+    if build:
+        _build(settings, variant or "")
+    checks = list(look(settings, secrets.env))
     code = 1 if any(check.mark == "failed" for check in checks) else 0
     if as_json:
         print_json({"ok": code == 0, "checks": [asdict(check) for check in checks]})
         return code
     width = max(len(check.name) for check in checks)
     for check in checks:
-        click.echo(f"{MARKS[check.mark]} {check.name:<{width}}  {check.found}")
+        click.echo(mask(f"{MARKS[check.mark]} {check.name:<{width}}  {check.found}"))
         if check.mend:
             click.echo(f"  {'':<{width}}  → {check.mend}")
     return code
 
 
-def look(settings: Settings) -> Iterator[Check]:
+def look(settings: Settings, env: Mapping[str, str]) -> Iterator[Check]:
     """The checks, one after another."""
     yield _python()
     yield _libraries()
     yield _bubblewrap()
-    yield _docker()
+    yield _docker(settings)
+    yield _e2b(settings, env)
     yield _gpu()
     yield from _machine(settings.state)
-    yield from _tokens(settings)
-    yield _brain(settings)
-    yield _hub(settings)
+    yield from _tokens(settings, env)
+    yield _brain(settings, env)
+    yield _hub(settings, env)
 
 
 def _python() -> Check:
@@ -107,16 +123,38 @@ def _bubblewrap() -> Check:
     return Check("sandbox", "ok", LocalSandbox().describe())
 
 
-def _docker() -> Check:
-    path = shutil.which("docker")
-    if path is None:
-        return Check("docker", "missing", "no client; nothing needs it", "")
-    ok, said = _ask([path, "version", "--format", "{{.Server.Version}}"])
-    if not ok:
-        return Check(
-            "docker", "missing", f"the client is at {path}, no daemon answers", "systemctl start docker"
-        )
-    return Check("docker", "ok", f"daemon {said}")
+def _docker(settings: Settings) -> Check:
+    from ml_intern.sandbox.engine import Engine
+    from ml_intern.sandbox.image import find_image
+
+    lost: Mark = "failed" if settings.sandbox == "docker" else "missing"
+    try:
+        engine = Engine.find()
+        image = find_image(engine, settings.docker_image)
+    except InternError as error:
+        return Check("docker", lost, error.message.rstrip("."), error.hint)
+    kind = f" ({image.variant})" if image.variant else ""
+    return Check("docker", "ok", f"daemon {engine.info['ServerVersion']}, image {image.name}{kind}")
+
+
+def _build(settings: Settings, variant: str) -> None:
+    """Build the image; what the builder says goes to the error stream, so that JSON stays alone."""
+    from ml_intern.sandbox.engine import Engine
+    from ml_intern.sandbox.image import build_image
+
+    def say(line: str) -> None:
+        click.echo(f"  {line}", err=True)
+
+    arguments = {"TORCH_INDEX": settings.torch_index or ""}
+    image = build_image(Engine.find(), settings.docker_image, variant, say, arguments)
+    click.echo(f"The image {image.name} is ready ({image.variant}): ml-intern --sandbox docker", err=True)
+
+
+def _e2b(settings: Settings, env: Mapping[str, str]) -> Check:
+    if env.get("E2B_API_KEY", "").strip():
+        return Check("e2b", "ok", "a key is there")
+    lost: Mark = "failed" if settings.sandbox == "e2b" else "missing"
+    return Check("e2b", lost, "no key; only --sandbox e2b needs it", "export E2B_API_KEY=…")
 
 
 def _gpu() -> Check:
@@ -146,25 +184,25 @@ def _machine(state: Path) -> Iterator[Check]:
     )
 
 
-def _tokens(settings: Settings) -> Iterator[Check]:
+def _tokens(settings: Settings, env: Mapping[str, str]) -> Iterator[Check]:
     """Whether credentials are there. Nothing of their values is shown."""
     from ml_intern.tokens import hub_token
 
-    there = bool(hub_token(os.environ))
+    there = bool(hub_token(env))
     yield (
         Check("hub token", "ok", "there") if there else Check("hub token", "missing", "none", "hf auth login")
     )
-    key = bool(settings.api_key or os.environ.get("OPENAI_API_KEY", "").strip())
+    key = bool(settings.api_key or env.get("OPENAI_API_KEY", "").strip())
     mend = "export OPENAI_API_KEY=… where the endpoint asks for one"
     yield Check("endpoint key", "ok", "there") if key else Check("endpoint key", "missing", "none", mend)
 
 
-def _brain(settings: Settings) -> Check:
+def _brain(settings: Settings, env: Mapping[str, str]) -> Check:
     from ml_intern.brains.factory import build_brain
 
     connect = "--model openai:NAME --base-url URL, or hf auth login"
     try:
-        brain = build_brain(settings, lambda event: None)
+        brain = build_brain(settings, lambda event: None, env)
         if not brain.language_model:
             found = "playbooks: no language model (ml-intern playbooks lists the sentences)"
             return Check("brain", "missing", found, connect)
@@ -174,11 +212,11 @@ def _brain(settings: Settings) -> Check:
     return Check("brain", "ok", f"{brain.label} answers")
 
 
-def _hub(settings: Settings) -> Check:
+def _hub(settings: Settings, env: Mapping[str, str]) -> Check:
     from ml_intern.hub.client import Hub
 
     try:
-        hub = Hub(settings, settings.state)
+        hub = Hub(settings, settings.state, env)
     except InternError as error:
         return Check("hub", "failed", str(error), "Mend HF_ENDPOINT or the setting 'hub'")
     return Check("hub", "ok", f"models are published to {hub.label}")
