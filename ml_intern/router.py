@@ -7,53 +7,52 @@ journal the result, reconcile the budget. Refusals are journaled as well, since 
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
-from pydantic import BaseModel
-
-from ml_intern.budget import Budget
+from ml_intern.approval import Answer, Approver, Desk, reach_of
+from ml_intern.budget import Budget, Measured
+from ml_intern.calls import Call, Outcome, body_of, bounded, show_price, summarise
 from ml_intern.context import Services, ToolContext
 from ml_intern.errors import Denied, InternError, Interrupted, ToolError
-from ml_intern.events import ApprovalAnswered, ApprovalNeeded, ToolFinished, ToolStarted
-from ml_intern.gate import Gate
+from ml_intern.events import ApprovalNeeded, ToolFinished, ToolStarted
+from ml_intern.gate import Decision, Gate, Standing
 from ml_intern.journal import Journal
+from ml_intern.masking import mask_all
+from ml_intern.metering import JobMeter
+from ml_intern.policy import source_parts
 from ml_intern.retry import is_transient, run_with_retry
 from ml_intern.tooling import Price, ToolSpec, did_you_mean
 
-MOST_ARGUMENT_CHARS = 4 << 20
-KEPT_OF_REFUSED = 20_000
-"""Characters of a refused call's arguments that the journal keeps."""
+__all__ = ["Answer", "Approver", "Outcome", "Router"]
 
 GO_ON = "What was done before the failure is kept; call it again later, or go on without it."
+MOST_ROUNDS = 10
+"""Questions about one call: each edit of its arguments may lead to another."""
+MOST_NOS = 3
+"""A person who has said no to a tool so often within one cell is not asked about it again by that cell."""
+MOST_DENIED = 100
+"""Different refusals that the end of the run can tell of."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a person says to a question of the gate."""
+class Approved:
+    """What a person has seen and said yes to."""
 
-    allowed: bool
-    reason: str = ""
-    arguments: dict[str, Any] | None = None
-    always: bool = False
+    call: Call
+    reach: str
+    footprint: Standing | None
 
-
-Approver = Callable[[ApprovalNeeded], Answer]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a call: a value, or an error with a hint."""
-
-    ok: bool
-    value: Any = None
-    message: str = ""
-    hint: str = ""
-    denied: bool = False
+    def covers(self, other: Approved) -> bool:
+        """Whether the yes holds for the call as the person has changed it since: no dearer, no further."""
+        if other.call is self.call:
+            return True
+        if self.footprint is None or other.footprint is None:
+            return False
+        return self.reach == other.reach and self.footprint.covers(other.footprint)
 
 
 class Router:
@@ -73,161 +72,244 @@ class Router:
         self.gate = gate
         self.budget = budget
         self.journal = journal
-        self.approver = approver
         self.denied: list[str] = []
         self.interrupted = threading.Event()
+        self.desk = Desk(approver, journal, services.emit, self.interrupted.is_set)
+        self.meter = JobMeter(lambda: (services.jobs, services.evals.jobs), budget, journal)
         self._seen: dict[str, int] = {}
+        self._nos: Counter[tuple[str, str]] = Counter()
         self._count = 0
         self._lock = threading.Lock()
 
-    def call(self, name: str, given: Mapping[str, Any], source: str = "cell") -> Outcome:
+    def call(self, name: str, given: Mapping[str, object], source: str = "cell") -> Outcome:
         """Carry out one call. Never raises for what the caller did wrong.
 
         Args:
             name: The tool.
             given: Arguments by name, not yet validated.
-            source: Where the call comes from, part of its idempotency key.
+            source: Where the call comes from, part of its idempotency key: ``cell-3``, ``research:1``,
+                ``mcp:NAME``, ``web``, ``replay``.
         """
-        call, key = self._identify(name, given, source)
+        given = mask_all(given)  # whoever calls: no tool is handed a credential
+        ctx = self._context(name, given, source)
         try:
             if self.interrupted.is_set():
                 raise Interrupted(f"{name} did not start: the run is being stopped.")
-            spec = self._find(name)
-            if len(str(given)) > MOST_ARGUMENT_CHARS:
-                raise ToolError(
-                    f"The arguments of {name} are longer than {MOST_ARGUMENT_CHARS >> 20} MB.",
-                    "Write large data to a file in the workspace and pass its path.",
-                )
-            arguments = spec.validate(given)
-            outcome = self._pass_gate_and_run(spec, arguments, call, key)
+            call = self._allowed(Call.of(self._find(name), ctx, source, given, self._defect))
         except InternError as error:
-            outcome = Outcome(False, message=error.message, hint=error.hint, denied=isinstance(error, Denied))
-            if isinstance(error, Denied):
-                self.denied.append(f"{name}: {error.message}")
-            refused = {"call": call, "tool": name[:100], "arguments": _bounded(given), "message": str(error)}
-            self.journal.append("refusal", refused)
-        return outcome
+            return self._refuse(ctx, name, given, source, error)
+        try:
+            return self._run(call)
+        finally:
+            self.budget.release(call.id)  # nothing, unless a defect of ours has left it behind
 
-    def _identify(self, name: str, given: Mapping[str, Any], source: str) -> tuple[str, str]:
-        """The id of the call for people, and the key that is the same when a cell runs again."""
-        body = json.dumps([source, name, given], sort_keys=True, default=str)
-        digest = hashlib.sha256(body.encode()).hexdigest()[:16]
+    def spent(self, call: str, measured: Measured) -> None:
+        """A running call reports what it has really cost; without a report its estimate stands."""
+        self.meter.report(call, measured)
+
+    def left(self) -> dict[str, float | None]:
+        """What is left of the budget now, with jobs that have ended counted as they were."""
+        self.meter.settle()
+        return self.budget.left()
+
+    # Who asks for what
+
+    def _context(self, name: str, given: Mapping[str, object], source: str) -> ToolContext:
+        """The context of a call, with an id for people and a key that is the same when a cell runs again."""
+        digest = hashlib.sha256(body_of(source, name, given).encode()).hexdigest()[:16]
         with self._lock:
             self._count += 1
             nth = self._seen[digest] = self._seen.get(digest, 0) + 1
-            return f"call-{self._count}", f"{self.services.session}:{digest}:{nth}"
+            call, key = f"call-{self._count}", f"{self.services.session}:{digest}:{nth}"
+        needs = self.specs[name].needs if name in self.specs else ()
+        return ToolContext(self.services, call, key, self.interrupted.is_set, needs)
 
     def _find(self, name: str) -> ToolSpec:
         if name not in self.specs:
             raise ToolError(
-                f"There is no tool {name!r}{did_you_mean(name, self.specs)}.", "help() lists the tools."
+                f"There is no tool {name[:100]!r}{did_you_mean(name[:100], self.specs)}.",
+                "help() lists the tools.",
             )
         return self.specs[name]
 
-    def _pass_gate_and_run(self, spec: ToolSpec, arguments: BaseModel, call: str, key: str) -> Outcome:
-        ctx = ToolContext(self.services, call, key, self.interrupted.is_set)
-        price = spec.price(ctx, arguments) if spec.price else Price()
-        decision = self.gate.decide(spec, arguments.model_dump(), price)
+    def _defect(self, call: str, error: Exception) -> None:
+        self.journal.append("tool_bug", {"call": call, "error": repr(error)})
+
+    def _refuse(
+        self, ctx: ToolContext, name: str, given: Mapping[str, object], source: str, error: InternError
+    ) -> Outcome:
+        denied = isinstance(error, Denied)
+        told = f"{name[:100]}: {error.message}"
+        with self._lock:
+            if denied and told not in self.denied and len(self.denied) < MOST_DENIED:
+                self.denied.append(told)
+        record = {"call": ctx.call, "tool": name[:100], "source": source, "arguments": bounded(given)}
+        if not isinstance(error, Interrupted):  # a run that goes on asks again
+            record["key"] = ctx.key
+        words = {"message": error.message, "hint": error.hint, "denied": denied}
+        self.journal.append("refusal", {**record, **words})
+        return Outcome(False, message=error.message, hint=error.hint, denied=denied)
+
+    # The gate
+
+    def _allowed(self, call: Call) -> Call:
+        """The call as it may run, with its price set aside; a person may have changed its arguments.
+
+        Raises:
+            Denied: The policy, a person or the ceiling says no.
+        """
+        decision = self._decide(call)
+        if decision.action == "allow" and self._reserve(call, decision):
+            return call
+        with self.desk.turn():
+            return self._asked(call)
+
+    def _asked(self, call: Call) -> Call:
+        approved: Approved | None = None
+        problem = ""
+        for _ in range(MOST_ROUNDS):
+            decision = self._decide(call)
+            shown = self._shown(call, decision)
+            said_yes = approved is not None and approved.covers(shown)
+            if decision.action == "allow" or said_yes:
+                if self._reserve(call, decision):
+                    return call
+                if said_yes:
+                    short = self.budget.shortfall(call.price)
+                    raise Denied(
+                        f"{call.spec.name} is over the budget: it {short}.", "Ask for less, or stop here."
+                    )
+                continue  # Another call has taken the rest since the gate looked: ask about that.
+            try:
+                call, approved, problem = self._ask(call, decision, shown.reach, problem), shown, ""
+            except ToolError as error:  # a slip in the person's edit is the person's to mend
+                approved, problem = None, str(error)
+        told = f"was edited {MOST_ROUNDS} times and is still asked about"
+        raise Denied(f"{call.spec.name} was not allowed: it {told}. {problem}".strip())
+
+    def _decide(self, call: Call) -> Decision:
+        """What the gate says now.
+
+        Raises:
+            Denied: No.
+        """
+        if call.price != Price():
+            self.meter.settle()
+        decision = self.gate.decide(call.spec, call.shown, call.price, call.source)
         if decision.action == "deny":
-            raise Denied(f"{spec.name} is denied: {decision.reason}.")
-        if decision.action == "ask":
-            arguments = self._ask(spec, arguments, price, call, decision.reason)
-            price = spec.price(ctx, arguments) if spec.price else Price()
-        short = self.budget.reserve(call, price)
-        if short and decision.action == "allow":
-            # Another call has taken the rest since the gate looked: a person may want a smaller one.
-            arguments = self._ask(spec, arguments, price, call, f"it {short}")
-            price = spec.price(ctx, arguments) if spec.price else Price()
-            short = self.budget.reserve(call, price)
-        if short:
-            raise Denied(f"{spec.name} is over the budget: it {short}.", "Ask for less, or stop here.")
-        return self._run(spec, arguments, ctx, price)
+            self._note(call, decision)
+            raise Denied(f"{call.spec.name} is denied: {decision.reason}.")
+        return decision
 
-    def _ask(self, spec: ToolSpec, arguments: BaseModel, price: Price, call: str, reason: str) -> BaseModel:
-        shown = arguments.model_dump(mode="json")
-        question = ApprovalNeeded(call, spec.name, spec.effect, shown, show_price(price), reason)
-        self.services.emit(question)
-        self.journal.append("question", {**question.to_json(), "call": call}, durable=True)
-        headless = Answer(False, f"nobody is there to ask ({reason}); --yes {spec.effect} would allow it")
-        answer = self.approver(question) if self.approver else headless
-        self.services.emit(ApprovalAnswered(call, answer.allowed, answer.reason))
-        self.journal.append(
-            "answer", {"call": call, "allowed": answer.allowed, "reason": answer.reason}, durable=True
-        )
+    def _reserve(self, call: Call, decision: Decision) -> bool:
+        if self.budget.reserve(call.id, call.price):
+            return False
+        self._note(call, decision)
+        return True
+
+    def _note(self, call: Call, decision: Decision) -> None:
+        """One line of the audit: what was decided on which call, by which rule, at what price."""
+        left = {unit: amount for unit, amount in self.budget.left().items() if amount is not None}
+        words = {"decision": decision.action, "rule": decision.rule, "reason": decision.reason}
+        self.journal.append("decision", {**call.record(), **words, "price": asdict(call.price), "left": left})
+
+    def _shown(self, call: Call, decision: Decision) -> Approved:
+        """What a person would see of a call, and say yes to."""
+        # Nobody reads it where nobody is asked, and it may take a request to know the account.
+        reach = reach_of(call.spec, call.shown, self.services) if self.desk.approver else ""
+        return Approved(call, reach, self.gate.footprint(call.spec, call.shown, call.price, decision.rule))
+
+    def _ask(self, call: Call, decision: Decision, reach: str, problem: str) -> Call:
+        """Put the question; the call with the arguments that the person has left or given it.
+
+        Raises:
+            Denied: The person, or the rule that stands in for one, says no.
+            ToolError: The arguments that the person gave it are wrong.
+        """
+        self._note(call, decision)
+        self._check_nos(call)
+        standing = self.gate.standing(call.spec, call.shown, call.price, decision)
+        question = self._question(call, decision, reach, standing)
+        if problem:
+            question = replace(question, reason=f"{question.reason}. The edit was not taken: {problem}")
+        answer = self.desk.ask(question, call.key)
+        if self.interrupted.is_set():
+            raise Interrupted(f"{call.spec.name} did not start: the run is being stopped.")
+        who = (call.source, call.spec.name)
+        self._nos[who] = 0 if answer.allowed else self._nos[who] + 1
         if not answer.allowed:
-            raise Denied(f"{spec.name} was not allowed: {answer.reason or 'the person said no'}.")
-        if answer.always:
-            self.gate.always.add(spec.name)
-        return spec.validate(answer.arguments) if answer.arguments is not None else arguments
+            raise Denied(f"{call.spec.name} was not allowed: {answer.reason or 'the person said no'}.")
+        if answer.always and isinstance(standing, Standing):
+            self.gate.allow_always(standing)
+            self.journal.append("standing", standing.to_json(), durable=True)
+        if not answer.arguments:
+            return call
+        changed = {**call.arguments.model_dump(), **answer.arguments}
+        return Call.of(call.spec, call.ctx, call.source, changed, self._defect)
 
-    def _run(self, spec: ToolSpec, arguments: BaseModel, ctx: ToolContext, price: Price) -> Outcome:
-        shown = arguments.model_dump(mode="json")
-        intent = {
-            "call": ctx.call,
-            "key": ctx.key,
-            "tool": spec.name,
-            "effect": spec.effect,
-            "arguments": shown,
-        }
+    def _check_nos(self, call: Call) -> None:
+        """A cell that asks in a loop does not wear a person down."""
+        numbered = bool(source_parts(call.source)[1])
+        if self.desk.approver and numbered and self._nos[call.source, call.spec.name] >= MOST_NOS:
+            raise Denied(
+                f"{call.spec.name} was not allowed: the person has said no {MOST_NOS} times in this cell.",
+                "Do without it, or explain in your next reply why it is needed.",
+            )
+
+    def _question(
+        self, call: Call, decision: Decision, reach: str, standing: Standing | str
+    ) -> ApprovalNeeded:
+        always = str(standing) if isinstance(standing, Standing) else ""
+        return ApprovalNeeded(
+            call=call.id,
+            tool=call.spec.name,
+            effect=call.spec.effect,
+            arguments=call.shown,
+            price=show_price(call.price),
+            reason=decision.reason,
+            source=call.source,
+            reach=reach,
+            always=always,
+            once="" if always else str(standing),
+            yes=decision.yes,
+        )
+
+    # The run
+
+    def _run(self, call: Call) -> Outcome:
+        shown, spec = call.shown, call.spec
+        intent = {**call.record(), "key": call.key, "arguments": shown}
         self.journal.append("intent", intent, durable=spec.effect != "read")
-        self.services.emit(ToolStarted(ctx.call, spec.name, spec.effect, shown))
+        self.services.emit(ToolStarted(call.id, spec.name, spec.effect, shown))
         began = time.monotonic()
-        outcome = self._attempt(spec, arguments, ctx)
-        if outcome.ok:
-            self.budget.reconcile(ctx.call, None)
-        else:
-            # A failed call started nothing that costs; jobs that did start are found again by their key.
-            self.budget.release(ctx.call)
+        outcome = self._attempt(call)
+        self.meter.close(call.id, call.key, outcome.ok)
+        if call.price != Price():
+            self.meter.settle()
         seconds = time.monotonic() - began
-        record = {"call": ctx.call, "ok": outcome.ok, "value": outcome.value, "message": outcome.message}
-        self.journal.append("result", {**record, "hint": outcome.hint, "seconds": seconds, "usd": price.usd})
+        record = {"call": call.id, "ok": outcome.ok, "value": outcome.value, "message": outcome.message}
+        self.journal.append("result", {**record, "hint": outcome.hint, "seconds": seconds})
         summary = summarise(outcome.value) if outcome.ok else outcome.message
-        self.services.emit(ToolFinished(ctx.call, spec.name, outcome.ok, summary, seconds))
+        self.services.emit(ToolFinished(call.id, spec.name, outcome.ok, summary, seconds))
         return outcome
 
-    def _attempt(self, spec: ToolSpec, arguments: BaseModel, ctx: ToolContext) -> Outcome:
+    def _attempt(self, call: Call) -> Outcome:
+        name, tries = call.spec.name, self.services.settings.tool_retries
         try:
             value = run_with_retry(
-                lambda: spec.call(ctx, arguments),
-                tries=self.services.settings.tool_retries,
-                report=lambda text: ctx.progress(text),
+                lambda: call.spec.call(call.ctx, call.arguments),
+                tries=tries,
+                report=lambda text: call.ctx.progress(text),
                 stop=self.interrupted.is_set,
             )
             return Outcome(True, value)
-        except Interrupted as error:
-            return Outcome(False, message=error.message)
         except InternError as error:
-            return replace(
-                Outcome(False, message=error.message, hint=error.hint), denied=isinstance(error, Denied)
-            )
+            return Outcome(False, message=error.message, hint=error.hint, denied=isinstance(error, Denied))
         except Exception as error:  # noqa: BLE001 - a tool's bug must not end the run; the brain is told
-            self.journal.append("tool_bug", {"call": ctx.call, "error": repr(error)})
+            self._defect(call.id, error)
             if is_transient(error):
-                tries = self.services.settings.tool_retries + 1
                 told = str(error).partition("\n")[0].rstrip(".")
-                message = f"{spec.name} got no answer in {tries} tries: {told}."
-                return Outcome(False, message=message, hint=GO_ON)
-            return Outcome(False, message=f"{spec.name} failed inside: {type(error).__name__}: {error}")
-
-
-def _bounded(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as they are, or their beginning: a cell may refuse itself as often as it likes."""
-    text = json.dumps(dict(given), default=str)
-    return dict(given) if len(text) <= KEPT_OF_REFUSED else {"shortened": text[:KEPT_OF_REFUSED]}
-
-
-def show_price(price: Price) -> str:
-    """A price in words."""
-    if price.usd is None or price.gpu_hours is None:
-        return "unknown"
-    parts = [
-        f"{price.usd:.2f} usd" if price.usd else "",
-        f"{price.gpu_hours:g} gpu-hours" if price.gpu_hours else "",
-    ]
-    return ", ".join(filter(None, parts)) or "free"
-
-
-def summarise(value: Any, limit: int = 200) -> str:
-    """A result in one line for people."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+                return Outcome(
+                    False, message=f"{name} got no answer in {tries + 1} tries: {told}.", hint=GO_ON
+                )
+            return Outcome(False, message=f"{name} failed inside: {type(error).__name__}: {error}")

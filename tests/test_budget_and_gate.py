@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ml_intern.budget import Budget, parse_budget
+from ml_intern.budget import Budget, Measured, parse_budget
 from ml_intern.durations import parse_duration
 from ml_intern.errors import LimitReached, UsageError
 from ml_intern.gate import Gate
@@ -96,7 +96,7 @@ def test_an_estimate_stands_until_something_was_measured() -> None:
     budget.reserve("a", Price(usd=2))
     budget.reconcile("a", None)
     budget.reserve("b", Price(usd=2))
-    budget.reconcile("b", Price(usd=0.5))
+    budget.reconcile("b", Measured(usd=0.5))
     assert budget.used("usd") == 2.5
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,6 +12,7 @@ from ml_intern.durations import parse_duration
 from ml_intern.errors import InternError, ToolError
 from ml_intern.jobs import metrics as reading
 from ml_intern.jobs.diagnosis import Diagnosis, diagnose
+from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.model import FINISHED, JobStatus, LogPage
 from ml_intern.jobs.record import record_end
 from ml_intern.tooling import tool
@@ -185,15 +184,6 @@ def seconds_of(duration: float | str) -> float:
         return parse_duration(duration, "timeout")
     except InternError as error:
         raise ToolError(error.message, error.hint) from None
-
-
-def gpu_name() -> str:
-    """The GPUs of this machine in words; empty where there are none. Does not import torch."""
-    if shutil.which("nvidia-smi") is None:
-        return ""
-    asked = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10)
-    return "; ".join(done.stdout.strip().splitlines()) if done.returncode == 0 else ""
 
 
 def share_done(statuses: list[JobStatus]) -> float:

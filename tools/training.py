@@ -7,27 +7,36 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml_intern.context import ToolContext
+from ml_intern.durations import show_duration
 from ml_intern.errors import Interrupted, ToolError
+from ml_intern.events import Notice
 from ml_intern.jobs import preflight
 from ml_intern.jobs.asking import Training, training_spec
+from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
 from ml_intern.jobs.record import record_start
 from ml_intern.jobs.smoke import SmokeTest, smoke_result, smoke_spec
+from ml_intern.masking import holds_secret
 from ml_intern.models import resolve_model
 from ml_intern.tooling import Price, tool
-from ml_intern.tools.jobs import gpu_name, progress_line, seconds_of, share_done
+from ml_intern.tools.jobs import progress_line, seconds_of, share_done
 
 SMOKE_TIMEOUT_S = 600
+_SHORTEST_S = 1.0
 
 
-def _one_job(ctx: ToolContext, arguments: Any) -> Price:
-    """A job on this machine costs no money."""
-    return Price(usd=0.0, gpu_hours=0.0, jobs=1)
+def _price(ctx: ToolContext, arguments: Any) -> Price:
+    """At the most a GPU is held for the whole timeout; on this machine nothing costs money."""
+    return _held(_timeout(ctx, arguments.timeout), arguments.hardware)
 
 
-def _training_price(ctx: ToolContext, arguments: Any) -> Price:
-    """At the most the GPU is held for the whole timeout."""
-    hours = _timeout(ctx, arguments.timeout) / 3600 if gpu_name() else 0.0
+def _smoke_price(ctx: ToolContext, arguments: Any) -> Price:
+    """The same for a smoke test, which has a shorter timeout of its own."""
+    return _held(_timeout(ctx, arguments.timeout, SMOKE_TIMEOUT_S), arguments.hardware)
+
+
+def _held(seconds: float, hardware: str) -> Price:
+    hours = seconds / 3600 if hardware != "cpu" and gpu_name() else 0.0
     return Price(usd=0.0, gpu_hours=hours, jobs=1)
 
 
@@ -62,7 +71,7 @@ def _watched(ctx: ToolContext, job: str) -> SmokeTest:
     return smoke_result(ctx.jobs, status)
 
 
-@tool(effect="compute", price=_training_price, reconcile=_found_again)
+@tool(effect="compute", needs=["hub:read"], price=_price, reconcile=_found_again)
 def launch_training(
     ctx: ToolContext,
     method: Literal["pretrain", "sft"],
@@ -100,7 +109,7 @@ def launch_training(
         timeout: Wall time after which the job is stopped, "30m"; nothing: the setting job_timeout.
     """
     _check_hardware(hardware)
-    seconds = _timeout(ctx, timeout)
+    seconds = _told(ctx, timeout)
     asked = Training(method, model, dataset, config or {}, hardware, name, experiment, seed, seconds)
     status = ctx.jobs.submit(training_spec(ctx, asked, _threads(ctx)))
     # The job's own words, not this call's: the key may have found one that was asked for before.
@@ -108,7 +117,7 @@ def launch_training(
     return status
 
 
-@tool(effect="compute", price=_training_price, reconcile=_tested_again)
+@tool(effect="compute", needs=["hub:read"], price=_smoke_price, reconcile=_tested_again)
 def smoke_test(
     ctx: ToolContext,
     method: Literal["pretrain", "sft"],
@@ -136,13 +145,13 @@ def smoke_test(
         timeout: How long it may take; nothing: ten minutes.
     """
     _check_hardware(hardware)
-    seconds = _timeout(ctx, SMOKE_TIMEOUT_S if timeout is None else timeout)
+    seconds = _told(ctx, timeout, SMOKE_TIMEOUT_S)
     asked = Training(method, model, dataset, config or {}, hardware, seed=seed, timeout_s=seconds)
     status = ctx.jobs.submit(smoke_spec(ctx, asked, _threads(ctx)))
     return _watched(ctx, status.id)
 
 
-@tool(effect="compute", price=_one_job, reconcile=_found_again)
+@tool(effect="compute", needs=["hub:read"], price=_price, reconcile=_found_again)
 def launch_script(
     ctx: ToolContext,
     script: str,
@@ -152,6 +161,7 @@ def launch_script(
     name: str | None = None,
     experiment: str | None = None,
     timeout: str | float | None = None,
+    network: bool = False,
 ) -> JobStatus:
     """Run Python code as a job in the sandbox's walls: no network, no credentials, the workspace read-only.
 
@@ -166,6 +176,8 @@ def launch_script(
         name: Words for the job.
         experiment: The ledger's row that this belongs to.
         timeout: Wall time after which the job is stopped, "30m"; nothing: the setting job_timeout.
+        network: Open the network to the script. A person is asked each time: say in the reply before why it
+            is needed. Models and datasets need none, inputs brings them.
     """
     _check_hardware(hardware)
     code, called = _code_of(ctx, script)
@@ -175,12 +187,18 @@ def launch_script(
     spec = JobSpec(
         name=name or called,
         method="script",
-        config={"code": code, "args": [str(places.get(a, a)) for a in args or []], "model": None},
+        config={
+            "code": code,
+            "args": [str(places.get(a, a)) for a in args or []],
+            "model": None,
+            "use_cpu": hardware == "cpu",
+        },
         inputs=[ctx.files.workspace, *places.values()],
-        timeout_s=_timeout(ctx, timeout),
+        timeout_s=_told(ctx, timeout),
         threads=_threads(ctx),
         experiment=experiment,
         key=ctx.key,
+        network=network,
     )
     status = ctx.jobs.submit(spec)
     if experiment is not None:
@@ -198,11 +216,22 @@ def _input(ctx: ToolContext, ref: str) -> Path:
         return resolve_model(ctx, ref)
 
 
+def _without_credentials(code: str, name: str) -> str:
+    """The code of a file; a job gets no credential, and its folder keeps what it was given.
+
+    Raises:
+        ToolError: There is one in it.
+    """
+    if holds_secret(code):
+        raise ToolError(f"There is a credential in {name}.", "Jobs get none: take it out of the script.")
+    return code
+
+
 def _code_of(ctx: ToolContext, script: str) -> tuple[str, str]:
     """The code and a name for it. What has no line break and ends in .py is a path."""
     if "\n" not in script and script.strip().endswith(".py"):
         path = ctx.files.readable(script.strip())
-        return path.read_text(), path.stem
+        return _without_credentials(path.read_text(), path.name), path.stem
     try:
         compile(script, "script.py", "exec")
     except SyntaxError as error:
@@ -217,8 +246,26 @@ def _check_hardware(hardware: str) -> None:
         raise ToolError("There is no GPU on this machine.", 'Use hardware="auto" and a smaller model.')
 
 
-def _timeout(ctx: ToolContext, timeout: str | float | None) -> float:
-    return seconds_of(ctx.settings.job_timeout if timeout is None else timeout)
+def _timeout(ctx: ToolContext, timeout: str | float | None, default: str | float | None = None) -> float:
+    """Seconds that a job may take: as asked, else the default; never longer than the budget's wall time."""
+    asked = seconds_of(timeout if timeout is not None else default or ctx.settings.job_timeout)
+    left = _left(ctx)
+    return asked if left is None else min(asked, left)
+
+
+def _told(ctx: ToolContext, timeout: str | float | None, default: str | float | None = None) -> float:
+    """The same, and a word where it is less than was asked for."""
+    seconds = _timeout(ctx, timeout, default)
+    asked = seconds_of(timeout if timeout is not None else default or ctx.settings.job_timeout)
+    if seconds < asked:
+        told = f"The job may run {show_duration(seconds)}, not {show_duration(asked)}"
+        ctx.emit(Notice("warning", f"{told}: then the budget's wall time is over."))
+    return seconds
+
+
+def _left(ctx: ToolContext) -> float | None:
+    left = ctx.services.left().get("seconds")
+    return None if left is None else max(left, _SHORTEST_S)
 
 
 def _threads(ctx: ToolContext) -> int:

@@ -154,7 +154,7 @@ def test_choices_are_those_of_the_settings() -> None:
         (["--", "sessions"], ["run", "--", "sessions"]),
         (["--", "resume"], ["run", "--", "resume"]),
         (["export the model to disk"], ["run", "export the model to disk"]),
-        (["export", "the", "model", "to", "disk"], ["run", "export", "the", "model", "to", "disk"]),
+        (["save", "the", "model", "to", "disk"], ["run", "save", "the", "model", "to", "disk"]),
         (["-"], ["run", "-"]),
         (["help", "jobs"], ["jobs", "--help"]),
         ([], ["run"]),
@@ -173,4 +173,4 @@ def test_commands_of_later_versions_are_refused(word: str) -> None:
 def test_promised_commands_are_either_here_or_refused() -> None:
     promised = set(front.commands) - {"run"} | set(LATER) - {"chat"}
     names = {"resume", "sessions", "replay", "export", "jobs", "experiments", "report", "hub", "web", "mcp"}
-    assert promised == names | {"doctor", "tools", "playbooks"} and not {*front.commands} & {*LATER}
+    assert promised == names | {"doctor", "tools", "playbooks", "trust"} and not {*front.commands} & {*LATER}

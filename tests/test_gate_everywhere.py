@@ -1,0 +1,278 @@
+"""No path to a tool avoids the gate: the same answer for every source, and nobody but the router calls a tool."""
+
+from __future__ import annotations
+
+import ast
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.gated import CALLS, build, lines
+
+import ml_intern
+from ml_intern.registry import load_tools
+from ml_intern.router import Router
+from ml_intern.settings import Settings
+from ml_intern.tooling import tool
+
+Make = Callable[..., Router]
+HOUSE = Path(ml_intern.__file__).parent
+SOURCES = ("cell", "cell-7", "research:2", "mcp:files", "web", "replay")
+
+REQUESTS: list[tuple[str, dict[str, Any], str]] = [
+    ("echo", {"text": "x"}, "allow"),
+    ("cancel", {"job": "x"}, "allow"),
+    ("spend", {"usd": 1}, "allow"),
+    ("spend", {"usd": 7}, "deny"),
+    ("spend", {"usd": None}, "deny"),
+    ("push", {"repo": "me/x"}, "allow"),
+    ("push", {"repo": "me/x", "private": False}, "deny"),
+    ("script", {"code": "x", "network": True}, "deny"),
+    ("wipe", {"what": "x"}, "deny"),
+    ("nothing", {}, "wrong"),
+    ("echo", {"txt": "x"}, "wrong"),
+]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    return lambda *given, **more: build(tmp_path, *given, **more)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(("name", "given", "wanted"), REQUESTS)
+def test_every_source_meets_the_same_gate(
+    make: Make, source: str, name: str, given: dict[str, Any], wanted: str
+) -> None:
+    router = make(budget="5 usd")
+    outcome = router.call(name, given, source=source)
+    assert (outcome.ok, outcome.denied) == (wanted == "allow", wanted == "deny")
+    assert bool(CALLS) == (wanted == "allow")
+    kind = "refusal" if wanted == "wrong" else "decision"
+    assert lines(router, kind)[0]["source"] == source
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_decision_is_the_same_line_but_for_its_source(make: Make, source: str, tmp_path: Path) -> None:
+    def told(source: str, folder: str) -> list[dict[str, Any]]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        router = build(tmp_path / folder, budget="5 usd")
+        for name, given, _ in REQUESTS:
+            router.call(name, given, source=source)
+        return [{k: v for k, v in row.items() if k != "source"} for row in lines(router, "decision")]
+
+    assert told(source, "a") == told("cell", "b")
+
+
+def test_every_decision_leaves_a_line(make: Make) -> None:
+    router = make(budget="5 usd", policy=[{"tool": "echo", "action": "deny", "reason": "quiet"}])
+    router.call("spend", {"usd": 3, "hours": 1}, source="cell-1")
+    router.call("echo", {"text": "x"}, source="research:1")
+    router.call("wipe", {"what": "x"}, source="mcp:files")
+    router.call("spend", {"usd": 4}, source="web")
+    router.call("spend", {"us": 4}, source="replay")
+    spent, quiet, wiped, dear = lines(router, "decision")
+    assert (spent["decision"], spent["rule"], spent["effect"], spent["source"]) == (
+        "allow",
+        "default 4",
+        "compute",
+        "cell-1",
+    )
+    assert spent["price"] == {"usd": 3.0, "gpu_hours": 1.0, "jobs": 1} and spent["left"] == {"usd": 2.0}
+    assert (quiet["decision"], quiet["rule"], quiet["reason"]) == ("deny", "policy 1", "quiet")
+    assert (wiped["decision"], wiped["rule"]) == ("ask", "default 1")
+    assert (dear["decision"], dear["rule"], dear["left"]) == ("ask", "budget", {"usd": 2.0})
+    refused = lines(router, "refusal")
+    assert [r["tool"] for r in refused] == ["echo", "wipe", "spend", "spend"]
+    assert [r["denied"] for r in refused] == [True, True, True, False]
+    assert [a["allowed"] for a in lines(router, "answer")] == [False, False]
+    assert {line["call"] for line in lines(router, "intent")} == {spent["call"]}
+
+
+def test_the_audit_holds_no_credentials(make: Make) -> None:
+    secret = "hf_" + "b" * 34
+    router = make()
+    for name in ("echo", "shout", "nothing"):
+        router.call(name, {"text": secret})
+    router.call("wipe", {"what": secret, "txt": secret})
+    assert len(lines(router, "refusal")) == 3
+    assert secret.encode() not in router.journal.path.read_bytes()
+
+
+def test_a_refusal_is_found_again_by_its_key_unless_the_run_was_stopped(make: Make) -> None:
+    router = make()
+    router.call("wipe", {"what": "x"}, source="cell-1")
+    router.interrupted.set()
+    router.call("wipe", {"what": "x"}, source="cell-1")
+    refused, stopped = lines(router, "refusal")
+    assert refused["key"].startswith("s1:") and refused["denied"] and "--yes destroy" in refused["message"]
+    assert "key" not in stopped
+
+
+def test_a_tool_gets_the_credentials_that_it_declares(make: Make) -> None:
+    seen: list[Any] = []
+
+    @tool(effect="read", needs=["github"])
+    def look(ctx: Any) -> None:
+        """Look."""
+        seen.append(tuple(ctx.needs))
+
+    assert make(tools=[look]).call("look", {}).ok and seen == [("github",)]
+
+
+# Hostile calls
+
+
+def test_thousands_of_forbidden_calls_are_refused_and_cost_little(make: Make) -> None:
+    router = make()
+    for n in range(2000):
+        assert router.call("wipe", {"what": f"file-{n % 7}"}, source="cell-1").denied
+    assert CALLS == [] and len(router.denied) == 1
+    assert len(lines(router, "refusal")) == 2000
+    assert router.journal.path.stat().st_size < 4_000_000
+
+
+def test_fifty_threads_at_once(make: Make) -> None:
+    router = make(budget="20 usd, 20 jobs")
+    outcomes: list[Any] = []
+
+    def work(n: int) -> None:
+        outcomes.append(router.call("spend", {"usd": 1}, source=f"cell-{n}"))
+        outcomes.append(router.call("wipe", {"what": "x"}, source=f"cell-{n}"))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sum(o.ok for o in outcomes) == 20 and len(outcomes) == 100
+    assert router.budget.used("usd") == 20 and router.budget.reserved("usd") == 0
+    ids = [row["call"] for row in lines(router, "refusal")] + [row["call"] for row in lines(router, "intent")]
+    assert len(ids) == len(set(ids)) == 100
+
+
+def deep(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"code": "x" * 5_000_000}, "longer than 4 MB"),
+        ({"code": "x", "config": {"a": ["y" * 1000] * 5000}}, "longer than 4 MB"),
+        ({"code": "x", "config": deep(150)}, "nested deeper than 100"),
+        ({"code": "x", "config": deep(100_000)}, "nested deeper than 100"),
+        ({"code": "half \ud800"}, "half a character"),
+        ({"code": "x", "config": {"\udfff": 1}}, "half a character"),
+    ],
+)
+def test_absurd_arguments_are_refused(make: Make, given: dict[str, Any], told: str) -> None:
+    router = make()
+    outcome = router.call("script", given)
+    assert told in outcome.message and CALLS == []
+    assert len(lines(router, "refusal")) == 1 and router.journal.path.stat().st_size < 500_000
+    assert router.call("echo", {"text": "on"}).ok
+
+
+def test_a_name_that_is_no_name_is_refused_shortly(make: Make) -> None:
+    router = make()
+    outcome = router.call("x" * 1_000_000, {})
+    assert not outcome.ok and len(outcome.message) < 300
+    assert len(lines(router, "refusal")[0]["tool"]) == 100
+
+
+def test_a_price_that_cannot_be_told_is_not_zero(make: Make) -> None:
+    router = make(budget="5 usd")
+    outcome = router.call("riddle", {})
+    assert outcome.denied and "price is not known" in outcome.message and CALLS == []
+    assert lines(router, "tool_bug")
+
+
+@pytest.mark.parametrize("usd", [-5, float("nan"), float("inf"), float("-inf")])
+def test_a_price_that_is_no_price_is_asked_about(make: Make, usd: float) -> None:
+    router = make(budget="5 usd")
+    assert router.call("spend", {"usd": usd}).denied
+    assert router.budget.used("usd") == 0 and router.budget.left()["usd"] == 5
+
+
+def test_what_was_set_aside_for_a_call_that_fails_is_given_back(make: Make) -> None:
+    router = make(budget="5 usd")
+    for _ in range(3):
+        outcome = router.call("crash", {"usd": 4})
+        assert not outcome.ok and "MemoryError" in outcome.message
+    assert router.budget.used("usd") == 0
+
+
+# The architecture
+
+
+def modules() -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted(HOUSE.rglob("*.py")):
+        yield path.relative_to(HOUSE), ast.parse(path.read_text())
+
+
+def uses(tree: ast.AST, attribute: str) -> Iterator[ast.Attribute]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == attribute:
+            yield node
+
+
+def test_nobody_but_the_router_calls_a_tool() -> None:
+    """`ToolSpec.call` and `ToolSpec.function` are what runs a tool; the router is the one who may."""
+    found: set[str] = set()
+    for path, tree in modules():
+        calls = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
+        for func in calls:
+            if isinstance(func, ast.Attribute) and func.attr in ("call", "function"):
+                found.add(f"{path}: {ast.unparse(func)}")
+    runs = {f for f in found if "spec" in f.partition(": ")[2] or f.endswith(".function")}
+    # What a declaration does with its own function is its own affair; `ToolSpec.call` is how it is asked.
+    own = {"tooling.py: self.function", "outside/spec.py: self.function"}
+    assert runs - own == {"router.py: call.spec.call"}, sorted(found)
+
+
+def test_the_function_of_a_tool_is_read_only_where_it_is_declared() -> None:
+    readers = {str(path) for path, tree in modules() for _ in uses(tree, "function")}
+    assert readers <= {"tooling.py", "outside/spec.py"}, readers
+    markers = {str(path) for path, tree in modules() if "__tool__" in ast.unparse(tree)}
+    assert markers <= {"tooling.py"}, markers
+
+
+def test_nobody_imports_a_tool_to_call_it_by_hand(tmp_path: Path) -> None:
+    tools = {spec.name for spec in load_tools(Settings.load(state=tmp_path))}
+    for path, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ml_intern.tools"):
+                taken = {alias.name for alias in node.names} & tools
+                assert not taken, f"{path} imports {taken}"
+
+
+def test_no_tool_calls_another_tool(tmp_path: Path) -> None:
+    tools = {spec.name for spec in load_tools(Settings.load(state=tmp_path))}
+    for path in sorted((HOUSE / "tools").glob("*.py")):
+        tree = ast.parse(path.read_text())
+        called = {
+            n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+        }
+        assert not called & tools, f"{path.name} calls {called & tools}"
+
+
+def test_the_router_asks_the_gate_before_it_runs_anything() -> None:
+    """`_run` is reached from `call` alone, and there only with what `_allowed` has answered."""
+    tree = ast.parse((HOUSE / "router.py").read_text())
+    callers = [
+        function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_run"
+    ]
+    assert callers == ["call"]
+    [call] = [f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name == "call"]
+    told = ast.unparse(call)
+    assert "call = self._allowed(" in told and told.count("self._run(call)") == 1
