@@ -54,6 +54,8 @@ class ToolSpec:
     subject: str = ""
     price: Callable[[Any, Any], Price] | None = None
     reconcile: Callable[[Any, str], Any] | None = None
+    origin: str = "ml_intern"
+    """Who made it: ``ml_intern``, ``user`` (a file in a tools folder), ``smolagents``, ``mcp:SERVER``."""
 
     @cached_property
     def parameters(self) -> list[inspect.Parameter]:
