@@ -101,11 +101,22 @@ class KernelFiles(Protocol):
 
 
 class Process(Protocol):
-    """A process in a sandbox, reached over its standard streams."""
+    """A process in a sandbox, reached over its standard streams.
+
+    Attributes:
+        pid: Its number on this machine; 0 where it runs on another.
+    """
 
     stdin: IO[bytes]
     stdout: IO[bytes]
     pid: int
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, where more is known than an exit code says."""
+
+    def pids(self) -> set[int]:
+        """The numbers on this machine of all that runs for it."""
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs."""

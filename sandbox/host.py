@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ml_intern.errors import InternError
@@ -143,11 +144,11 @@ class KernelHost:
             if len(encode(frame)) > FRAME_LIMIT:
                 return CellResult(False, error=f"The cell is longer than {FRAME_LIMIT >> 20} MB.", lost=lost)
             assert self._link
-            self.sandbox.push(self.mounts)
+            trouble = self._exchange(self.sandbox.push)
             self._link.send(frame)
             try:
                 why = self._wait(cell)
-                self.sandbox.pull(self.mounts)
+                trouble += self._exchange(self.sandbox.pull)
             except BaseException:  # a Ctrl-C in this thread: the cell must not run on unseen
                 self._stop(cell, "")
                 raise
@@ -155,9 +156,19 @@ class KernelHost:
                 self._cell = None
             if cell.trouble is not None:
                 raise cell.trouble
-            if cell.done is not None:
-                return self._finished(cell, cell.done, why, lost)
-            return self._lost(cell, why)
+            ended = cell.done is not None
+            result = self._finished(cell, cell.done or {}, why, lost) if ended else self._lost(cell, why)
+            if not trouble:
+                return result
+            return replace(result, ok=False, error="\n".join(filter(None, [result.error, *trouble])))
+
+    def _exchange(self, move: Callable[[Mounts], None]) -> list[str]:
+        """Bring files in or out; what went wrong is told with the cell's result."""
+        try:
+            move(self.mounts)
+        except InternError as error:
+            return [str(error)]
+        return []
 
     def interrupt(self) -> None:
         """Ask the running cell to stop; where it does not within the grace, its kernel is killed.

@@ -18,6 +18,8 @@ NAMES = {
 
 def obituary(process: Process, limits: Limits) -> str:
     """The cause of death and, where the crash handler saw it, the cell's line."""
+    if process.reason:
+        return f"The kernel ended: {process.reason}."
     code = process.poll()
     words = process.last_words()
     line = re.search(r'File "<cell \d+>", line (\d+)', words)

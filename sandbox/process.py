@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
+from ml_intern.sandbox.tree import below
+
 KEPT = 8192  # bytes of the error stream
 END_S = 30.0
 
@@ -23,11 +25,23 @@ def kill_group(pid: int) -> None:
         pass
 
 
-def run_quietly(argv: Sequence[str]) -> None:
-    """Run what ends a command elsewhere; it may have ended already."""
+def run_quietly(argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    """Run what ends a command elsewhere; it may have ended already.
+
+    Args:
+        argv: The command.
+        env: Its variables; None: the host's own.
+    """
     if argv:
         try:
-            subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=END_S)
+            subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=END_S,
+                env=None if env is None else dict(env),
+            )
         except (OSError, subprocess.TimeoutExpired):
             pass
 
@@ -41,6 +55,8 @@ class HostProcess:
         env: All its variables; None: the host's own.
         end: Run after a kill, see `Launch`.
     """
+
+    reason: str = ""
 
     def __init__(
         self,
@@ -85,6 +101,10 @@ class HostProcess:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end; the exit code."""
         return self._popen.wait(timeout)
+
+    def pids(self) -> set[int]:
+        """It and what it started."""
+        return {self.pid, *below(self.pid)}
 
     def last_words(self) -> str:
         """The end of what it wrote to its error stream."""

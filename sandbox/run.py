@@ -84,7 +84,7 @@ def run_in_sandbox(
                     output.read(min(SLICE_S, timeout))
         finally:
             output.end()
-            run_quietly(launch.end)
+            run_quietly(launch.end, {**os.environ, **launch.env})
             sandbox.pull(mounts)
     if why == "late":
         raise subprocess.TimeoutExpired(list(argv), timeout, output=output.text())

@@ -7,7 +7,6 @@ import threading
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.growth import PAUSE_S, Growth
 from ml_intern.sandbox.link import Link
-from ml_intern.sandbox.tree import below
 
 TOO_MUCH = (
     "the workspace grew by more than {} (setting sandbox_growth_mb). Its files are still there: delete "
@@ -57,5 +56,4 @@ class Watcher:
                 link.end()
 
     def _processes(self) -> set[int]:
-        pid = self._link.process.pid if self._link else 0
-        return {pid, *below(pid)} if pid else set()
+        return self._link.process.pids() if self._link else set()
