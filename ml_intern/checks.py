@@ -27,6 +27,10 @@ def check_settings(settings: Settings) -> None:
     parse_budget(settings.budget)
     parse_duration(settings.job_timeout, "job_timeout")
     Gate.check(settings.policy, settings.yes)
+    if settings.mcp_servers:
+        from ml_intern.outside.mcp_servers import McpServers
+
+        McpServers(settings.mcp_servers)
     if settings.compute not in COMPUTE_THERE_IS:
         raise UsageError(f"Compute {settings.compute!r} is not there yet.", "Use auto or local.")
     _check_folders(settings)

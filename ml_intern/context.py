@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, Any
 
+from ml_intern.errors import InternError
 from ml_intern.events import Event, ToolProgress
 
 if TYPE_CHECKING:
+    from ml_intern.budget import Measured
+    from ml_intern.credentials import Credential
     from ml_intern.data.store import DatasetStore
     from ml_intern.evals.store import Evals
     from ml_intern.files import Files
     from ml_intern.hub.client import Hub
     from ml_intern.jobs.local import Jobs
     from ml_intern.ledger import Ledger
+    from ml_intern.secrets import Secrets
     from ml_intern.settings import Settings
+
+
+class Undeclared(InternError):
+    """A tool's defect: it uses a credential that its declaration does not name."""
 
 
 @dataclass
@@ -40,6 +48,10 @@ class Services:
     """What is left of the budget, by unit; None where there is no ceiling."""
     run_in_sandbox: Callable[[list[str], float], CompletedProcess[str]] | None = None
     """Runs a command in the session's sandbox: argv, seconds. None where there is no sandbox."""
+    spent: Callable[[str, Measured], None] | None = None
+    """Takes what a call has really cost."""
+    secrets: Secrets | None = None
+    """Where credentials come from; tools ask their context, which gives what they have declared."""
 
 
 @dataclass
@@ -51,12 +63,14 @@ class ToolContext:
         call: Id of this call, as in the event stream.
         key: Idempotency key: the same after a crash, so that work is not done twice.
         cancelled: True once the person interrupts; a tool that waits looks at it.
+        needs: The credentials that the tool declares; None: it is no tool that asks but the host itself.
     """
 
     services: Services
     call: str
     key: str
     cancelled: Callable[[], bool] = lambda: False
+    needs: Collection[str] | None = None
 
     @property
     def settings(self) -> Settings:
@@ -90,8 +104,49 @@ class ToolContext:
 
     @property
     def hub(self) -> Hub:
-        """The Hub that this session publishes to."""
+        """The Hub that this session publishes to, for tools with ``hub:read`` or ``hub:write`` in `needs`.
+
+        Raises:
+            Undeclared: The tool declares neither.
+        """
+        self._declared("hub", "hub:read")
         return self.services.hub
+
+    def credential(self, service: str) -> Credential | None:
+        """The credential of a service, bound to its hosts; None where the person has none.
+
+        Args:
+            service: A name of `ml_intern.secrets.SERVICES` (``github``), or the variable of a need that is
+                written ``VARIABLE@host``, such as ``WEATHER_API_KEY@api.weather.example``.
+
+        Raises:
+            Undeclared: The tool's `needs` do not name it.
+        """
+        hosts = self._declared(service, service)
+        return self.services.secrets.credential(service, hosts) if self.services.secrets else None
+
+    def _declared(self, service: str, example: str) -> tuple[str, ...]:
+        """The hosts that the declaration names for a service.
+
+        Raises:
+            Undeclared: It does not name the service.
+        """
+        if self.needs is None:
+            return ()
+        for need in self.needs:
+            name, _, host = need.partition("@")
+            if name == service or name.partition(":")[0] == service:
+                return tuple(h for h in host.split(",") if h)
+        declared = ", ".join(self.needs) or "none"
+        raise Undeclared(
+            f"The tool uses the credential {service!r}, and its declaration does not name it ({declared}).",
+            f"Write @tool(…, needs=[{example!r}]).",
+        )
+
+    def spent(self, measured: Measured) -> None:
+        """Say what this call has really cost; without a word its estimate stands."""
+        if self.services.spent is not None:
+            self.services.spent(self.call, measured)
 
     def progress(self, message: str, fraction: float | None = None) -> None:
         """Tell the person how far this call is."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from smolagents.local_python_executor import CodeOutput
+from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.replies import CELL_FAILED
 from ml_intern.errors import InternError
-from ml_intern.events import CellFinished, CellOutput, CellStarted
+from ml_intern.events import CellFinished, CellOutput, CellStarted, Notice
 from ml_intern.journal import Journal
-from ml_intern.masking import mask
+from ml_intern.mask_parts import StreamMask, mask_cut
+from ml_intern.masking import mask, mask_all
 from ml_intern.router import Router
 from ml_intern.sandbox.host import CallReply, CellResult, KernelHost
+
+if TYPE_CHECKING:
+    from smolagents.local_python_executor import CodeOutput
 
 
 class CellFailed(InternError):
@@ -33,6 +35,7 @@ class KernelExecutor:
         self.journal = journal
         self.observation_chars = observation_chars
         self.step = 0
+        self._notes: list[str] = []
         self.state: dict[str, Any] = {}
 
     def send_tools(self, tools: Mapping[str, Any]) -> None:
@@ -42,9 +45,14 @@ class KernelExecutor:
         """Nothing to do: a session has no variables beside those of its cells."""
 
     def call_tool(self, name: str, arguments: dict[str, Any]) -> CallReply:
-        """One call of the running cell."""
-        outcome = self.router.call(name, arguments, source=f"cell-{self.step}")
-        return CallReply(outcome.ok, outcome.value, outcome.message, outcome.hint)
+        """One call of the running cell. Neither its arguments nor its answer carry a credential."""
+        given = mask_all(arguments)
+        if given != arguments:
+            told = f"A credential in the arguments of {mask(name)[:100]} was hidden before the call."
+            self.router.services.emit(Notice("warning", told))
+            self._notes.append(told)
+        outcome = self.router.call(name, given, source=f"cell-{self.step}")
+        return CallReply(outcome.ok, mask_all(outcome.value), mask(outcome.message), mask(outcome.hint))
 
     def __call__(self, code: str, note: str = "") -> CodeOutput:
         """Run a cell; `note` is what the brain should know of its reply beside what came of it.
@@ -52,11 +60,15 @@ class KernelExecutor:
         Raises:
             CellFailed: With the observation that the brain reads.
         """
+        from smolagents.local_python_executor import CodeOutput
+
         emit = self.router.services.emit
         emit(CellStarted(self.step, code))
         self.journal.append("cell", {"step": self.step, "code": code})
-        result = self.kernel.run(code, on_output=lambda text: emit(CellOutput(self.step, text)))
-        observation = "\n".join(filter(None, [self.observe(result), note]))
+        stream, self._notes = StreamMask(), []
+        result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
+        self._show(stream.flush())
+        observation = "\n".join(filter(None, [self.observe(result), *self._notes, mask(note)]))
         self.journal.append(
             "cell_done",
             {
@@ -76,19 +88,24 @@ class KernelExecutor:
             is_final_answer=result.final,
         )
 
+    def _show(self, text: str) -> None:
+        if text:
+            self.router.services.emit(CellOutput(self.step, text))
+
     def observe(self, result: CellResult) -> str:
         """What the brain reads of a cell, at most `observation_chars` long but for the error's end."""
         parts = [] if result.ok or result.final else [CELL_FAILED]
         if result.output:
             # The kernel has shortened it already, and names the file that holds the whole.
-            parts.append(result.output.rstrip("\n"))
+            parts.append(mask_cut(result.output.rstrip("\n")))
+        # Masked before they are cut: half of a credential is not known for one.
         if result.error:
-            parts.append(head_and_tail(result.error.rstrip("\n"), self.observation_chars // 2))
+            parts.append(head_and_tail(mask(result.error.rstrip("\n")), self.observation_chars // 2))
         if result.value:
-            parts.append("Out: " + head_and_tail(result.value, self.observation_chars // 2))
+            parts.append("Out: " + head_and_tail(mask(result.value), self.observation_chars // 2))
         if result.variables:
             shown = ", ".join(f"{name}: {kind}" for name, kind in result.variables.items())
-            parts.append("Variables: " + head_and_tail(shown, 1000))
+            parts.append("Variables: " + head_and_tail(mask(shown), 1000))
         if result.lost:
             parts.append(result.lost)
         return mask("\n".join(parts)) or "(no output)"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_intern.masking import mask_all
+from ml_intern.masking import mask, mask_all
 
 _SCHEMA = """
 create table if not exists journal (
@@ -52,7 +52,9 @@ class Journal:
 
     def append(self, kind: str, payload: dict[str, Any], *, durable: bool = False) -> int:
         """Write a line; answers its number. `durable` waits until the disk has it."""
-        text = json.dumps(mask_all(payload), ensure_ascii=False, default=str)
+        text = json.dumps(mask_all(payload), ensure_ascii=False, default=lambda value: mask(str(value)))
+        # Half of a surrogate pair, as in an odd file name, is text to Python and not to SQLite.
+        text = text.encode("utf-8", "backslashreplace").decode()
         with self._lock:
             if durable:
                 self._db.execute("pragma synchronous=full")

@@ -1,79 +1,43 @@
-"""Credentials in a text, hidden before the text is shown, stored or sent."""
+"""Credentials in a text, hidden before the text is shown, stored or sent.
+
+Two kinds are found: exact values that somebody told us (`add_secret`), also where they stand escaped or
+encoded, and texts that look like a credential of a known kind (`ml_intern.patterns`).
+"""
 
 from __future__ import annotations
 
 import re
 import threading
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from ml_intern.encodings import forms
+from ml_intern.patterns import RULES, SURE, Rule
 
 HIDDEN = "[hidden]"
-SHORTEST_IN_ENVIRONMENT = 12
-_SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD)$", re.I)
 SHORTEST = 8
 """An exact value shorter than this hides nothing: it would tear holes into harmless words."""
-
-
-class _Rule(NamedTuple):
-    """What to look for. Where the literal is not in a text, the expression is not run at all."""
-
-    literal: str
-    pattern: re.Pattern[str]
-
-
-def _rule(literal: str, rest: str, before: str = "") -> _Rule:
-    """The expression begins with its literal, which is found fast; what stood `before` is asked then."""
-    return _Rule(literal, re.compile(f"{literal}{before}{rest}", re.S))
-
-
-def _token(prefix: str, rest: str) -> _Rule:
-    """A token that begins a word."""
-    return _rule(prefix, rest, rf"(?<!\w{prefix})")
-
-
-def _named(literal: str, rest: str = "") -> _Rule:
-    """A value next to its key's name. Code that only reads it from somewhere has no such value."""
-    name = rf"(?P<keep>{literal}{rest}[\"']?\s{{0,3}}[=:]\s{{0,3}}[\"']?)"
-    return _Rule(literal, re.compile(name + r"[A-Za-z0-9/+=]{36,}(?![\w/+=.(\[])"))
-
-
-def _kept(literal: str, before: str, rest: str) -> _Rule:
-    """A secret after words that stay."""
-    return _Rule(literal, re.compile(f"(?P<keep>{literal}{before}){rest}"))
-
-
-_SPOKEN = r"[A-Za-z0-9._~+/=-]"
-_NO_WORD = rf"(?=[A-Za-z._~+/=-]*\d|{_SPOKEN}{{24}}){_SPOKEN}{{12,}}"
-"""What may follow the word Bearer alone: not another word of a sentence."""
-_RULES = (
-    # Long ones are found inside of other words too, as after the n of "\\n".
-    _rule("hf_", r"(?:(?:oauth|jwt)_[A-Za-z0-9._-]{16,}|[A-Za-z0-9]{30,}|(?<!\whf_)[A-Za-z0-9]{16,})"),
-    _rule("api_org_", r"[A-Za-z0-9]{30,}"),
-    *(_rule(f"gh{kind}_", r"[A-Za-z0-9]{20,}") for kind in "pousr"),
-    _rule("github_pat_", r"[A-Za-z0-9_]{20,}"),
-    _token("glpat-", r"[A-Za-z0-9_-]{16,}"),
-    *(_token(p, r"[A-Z0-9]{16}\b") for p in ("AKIA", "ASIA")),
-    *(_token(f"{kind}k{dash}", r"[A-Za-z0-9_-]{16,}") for kind in "spr" for dash in "-_"),
-    _token("e2b", r"[-_][A-Za-z0-9_-]{16,}"),
-    _token("xox", r"[abprs][-_][A-Za-z0-9_-]{16,}"),
-    _token("AIza", r"[A-Za-z0-9_-]{30,}"),
-    _named("ecret", r"(?:_access_k|AccessK)ey"),
-    _named("ECRET_ACCESS_KEY"),
-    _named("oken", r"(?:(?<=ession_token)|(?<=essionToken)|(?<=github_token)|(?<=gh_token))"),
-    _named("TOKEN", r"(?:(?<=ESSION_TOKEN)|(?<=GITHUB_TOKEN)|(?<=GH_TOKEN))"),
-    _kept("uthorization", r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?[A-Za-z]{2,12} +", f"{_SPOKEN}{{8,}}"),
-    *(_kept(word, " +", _NO_WORD) for word in ("earer", "EARER")),
-    # Up to the last @ before a slash: a password may hold one.
-    _kept("://", "", r"[^\s/:@\"'<>]{0,200}:[^\s/\"'<>]{1,500}(?=@)"),
-    _rule("-----BEGIN ", r"[A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"),
+PLAIN_WORD = 12
+"""A value of letters alone counts as a credential from this length on: ``changeme`` is a word as well."""
+DEEPEST = 150
+"""Levels of lists and dicts that are walked; what lies deeper is hidden whole."""
+_SECRET_NAME = re.compile(
+    r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|_PASS|_PWD|CREDENTIALS?|_DSN|WEBHOOK|WEBHOOK_URL)$", re.I
 )
+_IN_URL = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 
 _lock = threading.Lock()
 _exact: tuple[str, ...] = ()
 
 
 def add_secret(value: str) -> None:
-    """Hide an exact value from now on, in this process; one of fewer than 8 characters is left alone."""
+    """Hide an exact value from now on, in this process; one of fewer than 8 characters is left alone.
+
+    It is hidden as it stands and as JSON, URLs, HTML, base64 and hexadecimal digits write it. Of a value of
+    several lines, such as a private key, each long line is hidden by itself.
+    """
     global _exact
     value = value.strip()
     if len(value) < SHORTEST:
@@ -81,41 +45,85 @@ def add_secret(value: str) -> None:
     with _lock:
         if value not in _exact:
             # The longest first: one value may hold another. A new tuple, since readers take no lock.
-            _exact = tuple(sorted((*_exact, value), key=len, reverse=True))
+            _exact = tuple(sorted({*_exact, *forms(value)}, key=len, reverse=True))
 
 
 def add_secrets_of(environment: Mapping[str, str]) -> None:
-    """Hide the values of the variables whose names say that they are secret."""
+    """Hide the values of the variables whose names say that they are secret, and passwords in URLs."""
     for name, value in environment.items():
-        if _SECRET_NAME.search(name) and len(value) >= SHORTEST_IN_ENVIRONMENT:
+        if _SECRET_NAME.search(name) and _is_secret(value.strip()):
             add_secret(value)
+        for password in _IN_URL.findall(value):
+            if _is_secret(password):
+                add_secret(password)
+                add_secret(unquote(password))
 
 
 def mask(text: str) -> str:
     """The text with credentials replaced by ``[hidden]``; names such as ``pad_token`` stay as they are."""
     for value in _exact:
-        text = text.replace(value, HIDDEN)
-    for literal, pattern in _RULES:
-        if literal in text:
-            text = pattern.sub(_hide, text)
+        if value in text:
+            text = text.replace(value, HIDDEN)
+    for rule in RULES:
+        if rule.literal in text:
+            text = rule.pattern.sub(_hide, text)
     return text
 
 
-def mask_all(value: Any) -> Any:
-    """The same for every text inside of lists and dicts."""
+def exact_values() -> tuple[str, ...]:
+    """What is hidden as an exact value, the longest first; for the parts of this module's work elsewhere."""
+    return _exact
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text has a credential in it, or what looks like one."""
+    return holds_known_secret(text) or any(_applies(rule, text) for rule in RULES)
+
+
+def holds_known_secret(text: str) -> bool:
+    """Whether a text has an exact value in it, or a token of a kind that nothing else looks like."""
+    return any(value in text for value in _exact) or any(_applies(rule, text) for rule in SURE)
+
+
+def mask_all(value: Any, depth: int = 0) -> Any:
+    """The same for every text inside of lists and dicts, and for the keys of dicts."""
     if isinstance(value, str):
         return mask(value)
+    if depth > DEEPEST:
+        return HIDDEN
     if isinstance(value, Mapping):
-        return {key: _mask_item(key, item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [mask_all(item) for item in value]
-    return value
+        return {_mask_key(key): _mask_item(key, item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [mask_all(item, depth + 1) for item in value]
+    return mask_path(value) if isinstance(value, Path) else value
 
 
-def _mask_item(key: Any, item: Any) -> Any:
+def mask_path(path: Path) -> Path:
+    """A path, its parts masked."""
+    text = str(path)
+    hidden = mask(text)
+    return path if hidden == text else Path(hidden)
+
+
+def _is_secret(value: str) -> bool:
+    """Not too short, no plain word, and no file's name: such variables often say where the secret is."""
+    if len(value) < SHORTEST or (len(value) < PLAIN_WORD and value.isalpha()):
+        return False
+    return not (value.startswith(("/", "~/")) and Path(value).expanduser().exists())
+
+
+def _applies(rule: Rule, text: str) -> bool:
+    return rule.literal in text and rule.pattern.search(text) is not None
+
+
+def _mask_key(key: Any) -> Any:
+    return mask(key) if isinstance(key, str) else key
+
+
+def _mask_item(key: Any, item: Any, depth: int) -> Any:
     """A value of a dict, where its key may be the name that tells what it is."""
     if not isinstance(key, str) or not isinstance(item, str):
-        return mask_all(item)
+        return mask_all(item, depth)
     hidden = mask(item)
     return HIDDEN if hidden == item and mask(f"{key}={item}").endswith(f"={HIDDEN}") else hidden
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_intern.masking import mask_all
+
 if TYPE_CHECKING:
     from ml_intern.ledger import Experiment
     from ml_intern.session import Session
@@ -70,6 +72,10 @@ class RunResult:
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints."""
+        shown: dict[str, Any] = mask_all(self._whole())
+        return shown
+
+    def _whole(self) -> dict[str, Any]:
         return {
             "session": self.session,
             "status": self.status,

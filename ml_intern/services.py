@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ml_intern.context import Services
 from ml_intern.data.store import DatasetStore
+from ml_intern.env_file import FILE as ENV_FILE
 from ml_intern.evals.store import Evals
 from ml_intern.events import Event
 from ml_intern.files import Files
@@ -16,6 +17,7 @@ from ml_intern.hub.client import Hub
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Ledger
 from ml_intern.sandbox.base import Sandbox
+from ml_intern.secrets import Secrets
 from ml_intern.settings import FILE, Settings
 
 
@@ -26,14 +28,16 @@ def assemble(
     settings: Settings,
     sandbox: Sandbox,
     emit: Callable[[Event], None],
+    secrets: Secrets | None = None,
 ) -> Services:
     """Everything that tools reach through their context.
 
     Evaluation jobs live below the hidden ``evals`` folder, so that no cell can read the items they are given.
     """
     own = [folder / "datasets", folder / "jobs"]
-    files = Files(workspace, Path.cwd(), settings.data_dirs, [settings.state, Path.cwd() / FILE], own)
-    hub = Hub(settings, settings.state)
+    closed = [settings.state, Path.cwd() / FILE, Path.cwd() / ENV_FILE]
+    files = Files(workspace, Path.cwd(), settings.data_dirs, closed, own)
+    hub = Hub(settings, settings.state, secrets.env if secrets else os.environ)
     ledger = Ledger(folder / "ledger.sqlite", emit)
     for name in ("datasets", "jobs", "evals"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -50,6 +54,7 @@ def assemble(
         evals=Evals(folder / "evals", hidden_jobs, ledger, settings),
         hub=hub,
         emit=emit,
+        secrets=secrets,
     )
 
 

@@ -6,11 +6,12 @@ import datetime
 import json
 import os
 import queue
-import secrets
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from secrets import token_hex
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -19,19 +20,23 @@ from ml_intern.brains.factory import build_brain
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.checks import check_price, check_settings, eval_file
 from ml_intern.durations import show_duration
-from ml_intern.errors import Denied, InternError, Interrupted, LimitReached
+from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate
 from ml_intern.journal import Journal
-from ml_intern.masking import add_secrets_of, mask, mask_all
+from ml_intern.lock import SessionLock
+from ml_intern.masking import add_secret, mask, mask_all
+from ml_intern.outside.mcp_servers import McpServers
+from ml_intern.policy import idle_rules
 from ml_intern.registry import load_tools
 from ml_intern.result import RunResult
 from ml_intern.router import Approver, Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
 from ml_intern.sandbox.choose import choose_sandbox
 from ml_intern.sandbox.run import run_in_sandbox
+from ml_intern.secrets import Secrets, check_project, check_workspace
 from ml_intern.services import assemble, facts
-from ml_intern.settings import Settings
+from ml_intern.settings import FILE, Settings
 
 CLOSE_S = 30.0
 """How long the end of a session waits for calls that still run: a publication is told, not lost."""
@@ -48,9 +53,16 @@ class Session:
     """
 
     def __init__(
-        self, settings: Settings, prompt: str, brain: Brain, sandbox: Sandbox, approver: Approver | None
+        self,
+        settings: Settings,
+        prompt: str,
+        brain: Brain,
+        sandbox: Sandbox,
+        approver: Approver | None,
+        secrets: Secrets | None = None,
+        mcp: McpServers | None = None,
     ) -> None:
-        self.id = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        self.id = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
         self.settings = settings
         self.prompt = prompt
         self.folder = settings.state / "sessions" / self.id
@@ -64,15 +76,17 @@ class Session:
         self.late = False
         self.budget = Budget(parse_budget(settings.budget))
         gate = Gate(settings.policy, self.budget, settings.yes)
-        tools = load_tools(settings)
+        self.mcp = mcp or McpServers({})
+        tools = load_tools(settings, self.mcp.specs())
         self.workspace.mkdir(parents=True, exist_ok=True)
+        self._lock = SessionLock(self.folder)
         self.journal = Journal(self.folder / "journal.sqlite")
-        self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit)
-        self.services.left = self.budget.left
+        self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
         self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)
         self._register_eval()
         self.router = Router(tools, self.services, gate, self.budget, self.journal, approver)
+        self.services.left, self.services.spent = self.router.left, self.router.spent
         self.kernel: Any = None
         self.agent: Any = None
         self._worker = threading.Thread(target=self._work, name="ml-intern-session", daemon=True)
@@ -88,13 +102,32 @@ class Session:
             Denied: There is no sandbox for the brain's cells.
         """
         check_settings(settings)
-        add_secrets_of({**os.environ, "API_KEY": settings.api_key or ""})
-        early: list[Event] = []
-        brain = build_brain(settings, early.append)
-        brain.prepare(prompt)
+        project = Path.cwd()
+        check_workspace(settings.workspace, project)
+        secrets = Secrets(os.environ, project)
+        add_secret(settings.api_key or "")
+        check_project(settings.base_url, settings.api_key, os.environ, project / FILE)
+        early: list[Event] = [*secrets.notices]
+        prompt = _without_credentials(prompt, early.append)
+        try:
+            brain = build_brain(settings, early.append, secrets.env)
+            brain.prepare(prompt)
+        except NoBrain as error:
+            # Why the key of .env did not count is what the person then wants to know.
+            words = [error.hint, *(n.text for n in secrets.notices if n.level == "warning")]
+            raise NoBrain(error.message, " ".join(filter(None, words))) from error
         check_price(settings, brain)
-        sandbox = choose_sandbox(settings.sandbox, trusted=brain.trusted)
-        session = cls(settings, prompt, brain, sandbox, approver)
+        sandbox = choose_sandbox(settings.sandbox, trusted=brain.trusted, settings=settings, env=secrets.env)
+        mcp = McpServers(settings.mcp_servers, secrets.env)
+        try:
+            session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp)
+        except BaseException:  # a Ctrl-C while the servers start: none of them stays
+            mcp.close()
+            raise
+        early += [Notice("warning", problem) for problem in mcp.problems]
+        early += [
+            Notice("warning", line) for line in idle_rules(settings.policy, [*session.router.specs.values()])
+        ]
         for event in early:
             session.emit(event)
         return session
@@ -137,14 +170,18 @@ class Session:
     def close(self) -> None:
         """End the run and the services. Jobs that run go on; they are processes of their own."""
         if self._worker.is_alive():
-            self.interrupt()
-            self._worker.join(CLOSE_S)
+            deadline = time.monotonic() + CLOSE_S
+            while self._worker.is_alive() and time.monotonic() < deadline:
+                self.interrupt()  # again: a cell that begins at this moment has not heard the first
+                self._worker.join(0.5)
         if self.kernel is not None:
             self.kernel.close()
+        self.mcp.close()
         self.services.hub.close()
         self.sandbox.stop()
         self.services.ledger.close()
         self.journal.close()
+        self._lock.release()
 
     def result(self) -> RunResult:
         """What came of the run."""
@@ -198,12 +235,16 @@ class Session:
     def _drive(self) -> str:
         from ml_intern.agent import InternAgent
         from ml_intern.executor import KernelExecutor
-        from ml_intern.instructions import system_prompt
+        from ml_intern.instructions import isolation, system_prompt
         from ml_intern.sandbox.host import KernelHost
 
         specs = list(self.router.specs.values())
         told = facts(self.services)
-        system = system_prompt(specs, isolation=self.sandbox.describe(), workspace=self.workspace, facts=told)
+        system = mask(
+            system_prompt(
+                specs, isolation=isolation(self.sandbox, self.limits()), workspace=self.workspace, facts=told
+            )
+        )
         settings = self.settings
         self.kernel = KernelHost(
             self.sandbox,
@@ -237,7 +278,13 @@ class Session:
     def limits(self) -> Limits:
         """What cells and commands may use."""
         s = self.settings
-        return Limits(s.sandbox_memory_mb, s.sandbox_processes, s.sandbox_disk_mb)
+        return Limits(
+            s.sandbox_memory_mb,
+            s.sandbox_processes,
+            s.sandbox_disk_mb,
+            growth_mb=s.sandbox_growth_mb,
+            cpus=s.sandbox_cpus or None,
+        )
 
     def mounts(self) -> Mounts:
         """What cells see: the workspace, and read-only the datasets and jobs of this session.
@@ -251,6 +298,7 @@ class Session:
         )
 
     def _finish(self, answer: str, error: InternError | None) -> None:
+        self.router.meter.settle()
         if error is None and self.router.denied:
             error = Denied("The run ended, but something it asked for was denied: " + self.router.denied[0])
         code = error.exit_code if error else 0
@@ -294,6 +342,15 @@ class Session:
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(mask_all(card), indent=2))
         fresh.replace(path)
+
+
+def _without_credentials(prompt: str, emit: Callable[[Event], None]) -> str:
+    """The prompt as everybody may read it: a brain, the journal, a provider. The person is told."""
+    hidden = mask(prompt)
+    if hidden != prompt:
+        told = "A credential in the prompt was hidden: neither the brain nor its cells get one."
+        emit(Notice("warning", f"{told} Set it in the environment or in .env."))
+    return hidden
 
 
 def _chatty(event: Event) -> bool:

@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from ml_intern.errors import UsageError
 from ml_intern.tooling import did_you_mean
+from ml_intern.trust import check_trust
 
 FILE = "ml-intern.toml"
 
@@ -67,7 +68,10 @@ class Settings(BaseSettings):
     # Loop
     max_steps: int = Field(60, ge=1, description="cells a run may take")
     budget: str = Field("", description='ceiling, such as "5 usd, 2 gpu-hours, 1h, 500k tokens, 20 jobs"')
-    yes: Words = Field(default_factory=list, description="effects that need no question")
+    yes: Words = Field(
+        default_factory=list,
+        description="effects that need no question; network opens it to scripts that ask",
+    )
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
     recent_steps: int = Field(
         12, ge=2, description="newest steps that stay whole in the prompt, at the least"
@@ -80,6 +84,19 @@ class Settings(BaseSettings):
     sandbox_memory_mb: int = Field(4096, ge=64)
     sandbox_processes: int = Field(256, ge=8)
     sandbox_disk_mb: int = Field(2048, ge=16, description="the sandbox's private /tmp and home")
+    sandbox_growth_mb: int = Field(20_000, ge=16, description="what cells may add to the workspace")
+    sandbox_cpus: float = Field(0, ge=0, description="cores' worth of CPU time for cells; 0: all there are")
+    docker_image: str = Field(
+        "ml-intern-sandbox", description="image of --sandbox docker; doctor --build makes it"
+    )
+    torch_index: str | None = Field(
+        None,
+        description="where doctor --build takes torch from, PyTorch's CPU index say; nothing: as pip does",
+    )
+    e2b_template: str | None = Field(None, description="template of --sandbox e2b; nothing: E2B's own")
+    e2b_timeout_s: int = Field(
+        3600, ge=60, description="an E2B sandbox ends so long after the last sign of life"
+    )
 
     # Work
     compute: Literal["auto", "local", "docker", "slurm", "hf-jobs"] = Field(
@@ -91,6 +108,7 @@ class Settings(BaseSettings):
     )
     job_memory_mb: int = Field(8192, ge=128)
     job_file_mb: int = Field(200_000, ge=16, description="largest file that a job may write")
+    job_disk_mb: int = Field(500_000, ge=16, description="what one job may add to the disk")
     eval: str | None = Field(None, description="file or name of the evaluation that decides")
     metric: str | None = Field(None, description="metric that decides")
     dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")
@@ -103,6 +121,9 @@ class Settings(BaseSettings):
     )
     data_dirs: Paths = Field(default_factory=list, description="further folders that tools may read")
     tools: Paths = Field(default_factory=list, description="folders with a user's own tools")
+    mcp_servers: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="MCP servers whose tools the intern may call, by name"
+    )
     playbooks: Paths = Field(default_factory=list, description="folders with a user's own playbooks")
 
     # Hub
@@ -126,6 +147,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, environment, project file, user file."""
         project = TomlConfigSettingsSource(settings_cls, Path.cwd() / FILE)
+        check_trust(Path.cwd() / FILE, project.toml_data)
         user = TomlConfigSettingsSource(settings_cls, platformdirs.user_config_path("ml-intern") / FILE)
         return init_settings, env_settings, project, user
 

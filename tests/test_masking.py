@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import base64
+import html
+import json
+import re
+import string
 import threading
 import time
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml_intern import masking
 from ml_intern.masking import add_secret, mask, mask_all
@@ -47,6 +56,29 @@ def own_secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "[hidden]",
         ),
         ("-----BEGIN PRIVATE KEY-----\nMIIE cut off", "[hidden]"),
+        ("ghp_" + "x1" * 18, "[hidden]"),
+        ("ASIA" + "ABCDEFGH12345678", "[hidden]"),
+        (f"aws_secret_key = {AWS}", "aws_secret_key = [hidden]"),
+        ("sk-ant-api03-" + "aB3_" * 10, "[hidden]"),
+        ("gsk_" + "aB3d" * 12, "[hidden]"),
+        ("npm_" + "aB3d" * 9, "[hidden]"),
+        ("SG." + "aB3d" * 5 + "." + "aB3d" * 8, "[hidden]"),
+        ("eyJhbGciOiJI." + "eyJzdWIiOiIx" + ".c2lnbmF0dXJl", "[hidden]"),
+        ("MISTRAL_API_KEY=" + "aB3dE5gH" * 4, "MISTRAL_API_KEY=[hidden]"),
+        ('{"api_key": "' + "aB3dE5gH" * 4 + '"}', '{"api_key": "[hidden]"}'),
+        (r'"{\"api_key\": \"' + "aB3dE5gH" * 4 + r'\"}"', r'"{\"api_key\": \"[hidden]\"}"'),
+        ("x-api-key: " + "aB3dE5gH" * 4, "x-api-key: [hidden]"),
+        ("client_secret=" + "aB3dE5gH" * 3, "client_secret=[hidden]"),
+        ("HTTP_AUTHORIZATION: Bearer " + "abcdefgh" * 2, "HTTP_AUTHORIZATION: Bearer [hidden]"),
+        (
+            "git clone https://" + "a1B2c3D4e5F6g7H8" + "@github.com/x/y",
+            "git clone https://[hidden]@github.com/x/y",
+        ),
+        (
+            "https://hooks.slack.com/services/T0" + "0A1B2C3/B0A1B2C3/abcd1234",
+            "https://hooks.slack.com/services/[hidden]",
+        ),
+        ("?X-Amz-Signature=" + "0123456789abcdef" * 4 + "&a=b", "?X-Amz-Signature=[hidden]&a=b"),
     ],
 )
 def test_credentials_are_hidden(text: str, left: str) -> None:
@@ -70,6 +102,12 @@ def test_a_token_after_an_escape_is_hidden() -> None:
         "https://example.org:80/a@b and http://127.0.0.1:8765/local/tiny",
         "the bearer authentication, the bearer of this letter",
         "max_tokens=100, session_token=None",
+        "api_key=os.environ['OPENAI_API_KEY'], api_key = settings.api_key_of_provider_2(name)",
+        "api_key=read_key_number_12345678(settings)",
+        "git@github.com:owner/name.git, ssh://git@github.com/owner/name, pip install a@https://example.org/a",
+        "https://medium.com/@somebody/a-story-with-1234567890",
+        "password: ask the person, client_secret: str",
+        "task-specific-fine-tuning-of-models sk-learn npm_config_registry fw_cfg_of_the_machine",
         "sha256 " + "0123456789abcdef" * 4,
     ],
 )
@@ -93,6 +131,38 @@ def test_secrets_may_be_added_by_many_threads() -> None:
     for thread in threads:
         thread.join()
     assert set(mask(" ".join(values)).split()) == {"[hidden]"}
+
+
+ODD = 'p"ä\\s/w+ö=rd <1>&2|*'
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        str,
+        json.dumps,
+        lambda v: json.dumps(v, ensure_ascii=False),
+        lambda v: json.dumps(json.dumps({"v": v})),
+        repr,
+        urllib.parse.quote,
+        urllib.parse.quote_plus,
+        lambda v: urllib.parse.quote(v, safe=""),
+        lambda v: re.sub("%..", lambda m: m[0].lower(), urllib.parse.quote(v, safe="")),
+        html.escape,
+        lambda v: v.encode().hex(),
+        lambda v: base64.b64encode(v.encode()).decode(),
+        lambda v: base64.urlsafe_b64encode(v.encode()).decode(),
+        lambda v: base64.b64encode(f"user:{v}".encode()).decode(),
+        lambda v: base64.b64encode(f"ab{v}, and more".encode()).decode(),
+    ],
+)
+def test_a_known_value_is_hidden_however_it_is_written(write: Callable[[str], str]) -> None:
+    for value in (ODD, "0123456789abcdefXYZ"):
+        add_secret(value)
+        text = write(value)
+        shown = mask(f"before {text} after")
+        assert "[hidden]" in shown and shown.startswith("before ") and shown.endswith(" after")
+        assert value not in shown and len(shown) < len("before [hidden] after") + 32
 
 
 def test_lists_and_dicts_are_masked_inside() -> None:
@@ -131,3 +201,55 @@ def test_the_values_of_secret_variables_are_hidden() -> None:
         {"PROVIDER_API_KEY": "quite-a-private-value", "EDITOR": "quite-a-public-value", "A_TOKEN": "short"}
     )
     assert mask("quite-a-private-value quite-a-public-value short") == "[hidden] quite-a-public-value short"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hidden"),
+    [
+        ("A_TOKEN", "eight-ch", True),
+        ("A_TOKEN", "password", False),
+        ("A_TOKEN", "1234567", False),
+        ("DB_PASS", "with-a-dash", True),
+        ("PWD", "/work/a-place", False),
+        ("OLDPWD", "/work/another-place", False),
+        ("CREDENTIALS", "/etc/hostname", False),
+        ("PROXY", "http://ann:un%21usual@proxy:3128", True),
+    ],
+)
+def test_which_variables_are_secret(name: str, value: str, hidden: bool) -> None:
+    masking.add_secrets_of({name: value})
+    assert ("[hidden]" in mask(f"> {value} <")) is hidden
+
+
+def test_a_secret_of_several_lines_is_hidden_line_by_line() -> None:
+    add_secret("-----BEGIN X-----\nAAAABBBBCCCCDDDDEEEE\nFFFFGGGGHHHHIIIIJJJJ\nkk==\n-----END X-----\n")
+    assert mask("> AAAABBBBCCCCDDDDEEEE") == "> [hidden]"
+
+
+def test_keys_sets_and_paths_are_masked_too_and_deep_ones_end() -> None:
+    token = "hf_" + "a" * 32
+    found = mask_all({token: {1}, "p": Path("/x") / token, "s": {token}, 1: token})
+    assert token not in repr(found) and found["p"] == Path("/x/[hidden]")
+    deep: list[object] = []
+    for _ in range(5_000):
+        deep = [deep]
+    mask_all(deep)
+
+
+@given(st.text(alphabet=string.printable + "äß… ", max_size=300))
+def test_masking_twice_is_masking_once(text: str) -> None:
+    once = mask(text)
+    assert mask(once) == once
+
+
+@given(st.text(alphabet=string.ascii_letters + " _.=()[]\n", max_size=300))
+def test_words_and_code_without_digits_stay(text: str) -> None:
+    assert mask(text) == text or any(len(word) >= 16 for word in text.split())
+
+
+@given(st.text(alphabet=string.ascii_letters + string.digits + "_-", min_size=12, max_size=60), st.data())
+def test_a_known_value_never_comes_through(value: str, data: st.DataObject) -> None:
+    before, after = (data.draw(st.text(max_size=40)) for _ in range(2))
+    masking._exact = ()
+    add_secret(value)
+    assert value not in mask(before + value + after)

@@ -22,7 +22,7 @@ def list_evals(ctx: ToolContext) -> list[EvalInfo]:
     return ctx.evals.list()
 
 
-@tool(effect="compute")
+@tool(effect="compute", needs=["hub:read"])
 def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = None) -> Scores:
     """Score a model on the dev split of a sealed evaluation; the ledger records it under the experiment.
 

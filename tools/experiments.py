@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from ml_intern import budget
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
+from ml_intern.jobs.hardware import gpu_name
 from ml_intern.ledger.model import Experiment, Measured, Scores
 from ml_intern.models import resolve_model
-from ml_intern.tooling import tool
+from ml_intern.tooling import Price, tool
 
 
 class Frozen(BaseModel):
@@ -81,7 +83,15 @@ def best_experiment(ctx: ToolContext, metric: str | None = None) -> Experiment |
     return ctx.ledger.best(metric or (wanted if any(wanted in e.dev for e in ctx.ledger.list()) else None))
 
 
-@tool(effect="compute")
+def _scoring_price(ctx: ToolContext, arguments: Any) -> Price:
+    """At the most an hour of a GPU, or what is left of it; nothing left is asked about."""
+    if not gpu_name():
+        return Price()
+    left = ctx.services.left().get("gpu_hours")
+    return Price(gpu_hours=min(1.0, left) if left else 1.0)
+
+
+@tool(effect="compute", needs=["hub:read"], price=_scoring_price)
 def freeze_experiment(ctx: ToolContext, experiment: str) -> Frozen:
     """Score an experiment's model on the sealed test split. Once a session, for one experiment, not undone.
 
@@ -92,6 +102,7 @@ def freeze_experiment(ctx: ToolContext, experiment: str) -> Frozen:
         experiment: The experiment that you will publish.
     """
     path = resolve_model(ctx, experiment)
+    ctx.spent(budget.Measured(gpu_hours=0.0))  # its job is counted by itself
     scores = ctx.evals.score_test(
         experiment,
         path,

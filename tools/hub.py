@@ -15,6 +15,7 @@ from ml_intern.errors import Interrupted, ToolError
 from ml_intern.events import Notice, Published
 from ml_intern.hub.client import REPLACED
 from ml_intern.hub.results import FilePage, PublishedDataset, PublishedModel, RepoView
+from ml_intern.masking import mask
 from ml_intern.retry import run_with_retry
 from ml_intern.tooling import tool
 
@@ -200,9 +201,11 @@ def _stage(ctx: ToolContext, experiment: str, model: Path, staged: Path) -> None
     """Copy exactly the files that will be published, where no cell can reach them."""
     from ml_intern.evals.model import fingerprint
     from ml_intern.hub import publishing
+    from ml_intern.hub.scanning import refuse_credentials
     from ml_intern.hub.staging import stage_model
 
     stage_model(model, staged)
+    refuse_credentials(staged)
     measured = ctx.ledger.get(experiment).model
     if measured and fingerprint(staged) != measured:
         raise ToolError(f"The weights of {experiment} changed while they were copied.", "Publish again.")
@@ -322,7 +325,7 @@ def _text(ctx: ToolContext, repo: str, path: str, kind: Kind, revision: str | No
         raise ToolError(
             f"{path} is not a text file ({len(data):,} bytes).", "inspect_repo lists the text files."
         )
-    return data.decode("utf-8", "replace")
+    return mask(data.decode("utf-8", "replace"))  # before it is cut into pages
 
 
 def _keep_card(ctx: ToolContext, repo: str, text: str) -> Path:

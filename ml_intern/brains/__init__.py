@@ -5,4 +5,4 @@ from __future__ import annotations
 import os
 
 # smolagents would load a `.env` file from wherever the person stands, with keys nobody meant for this run.
-os.environ.setdefault("PYTHON_DOTENV_DISABLED", "1")
+os.environ["PYTHON_DOTENV_DISABLED"] = "1"

@@ -12,6 +12,7 @@ from smolagents.models import ChatMessage, MessageRole, Model
 from smolagents.monitoring import TokenUsage
 
 from ml_intern.brains.replies import CELL_TAGS
+from ml_intern.masking import mask
 
 
 class Brain(Model):  # type: ignore[misc]
@@ -115,7 +116,7 @@ def wire_messages(messages: Iterable[Any]) -> list[dict[str, str]]:
     sent: list[dict[str, str]] = []
     for message in messages:
         # A cell may print half of a surrogate pair, which no JSON can carry.
-        role, text = role_of(message), text_of(message).encode("utf-8", "replace").decode()
+        role, text = role_of(message), mask(text_of(message)).encode("utf-8", "replace").decode()
         if sent and sent[-1]["role"] == role:
             sent[-1]["content"] += "\n" + text
         else:

@@ -42,6 +42,8 @@ def build_brain(
         UsageError: The model's name is not understood, or a package for it is missing.
         NoBrain: There is no key for it.
     """
+    if not settings.api_key and (own := env.get("ML_INTERN_API_KEY", "").strip()):
+        settings = settings.model_copy(update={"api_key": own})  # from .env, which settings do not read
     scheme, name = _split(settings.model or _choose(settings, emit, env))
     if scheme == "playbook":
         from ml_intern.brains.playbook_brain import PlaybookBrain

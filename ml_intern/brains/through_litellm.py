@@ -10,11 +10,12 @@ from typing import Any
 
 from smolagents.models import ChatMessage
 
-from ml_intern.brains.base import Brain, Ending, answer
+from ml_intern.brains.base import Brain, Ending, answer, wire_messages
 from ml_intern.brains.errors import explain
 from ml_intern.brains.hosts import check_url
 from ml_intern.brains.prices import FREE, Facts, lookup, table
 from ml_intern.brains.waiting import Patience
+from ml_intern.credentials import KEEPER
 from ml_intern.errors import InternError, NoBrain, UsageError
 from ml_intern.events import Event
 from ml_intern.settings import Settings
@@ -86,10 +87,12 @@ class LiteLLMBrain(Brain):
     def inner(self) -> Any:
         """smolagents' model, without its own retries, whose waits of a minute tell nobody."""
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it asks GitHub at its import
+        os.environ["LITELLM_MODE"] = "PRODUCTION"  # else it loads a .env file at its import
         from smolagents.models import LiteLLMModel
 
+        _guard_clients()
         # With a URL of the person's own, the provider's key from the environment must not go there.
-        key = self.settings.api_key or ("none" if self.base_url else None)
+        key = self.settings.api_key or ("none" if self.base_url else self._own_key() or None)
         model = LiteLLMModel(
             model_id=self.model_id,
             api_base=self.base_url,
@@ -102,6 +105,10 @@ class LiteLLMBrain(Brain):
         )
         model.client.suppress_debug_info = True
         return model
+
+    def _own_key(self) -> str:
+        """The provider's key: LiteLLM itself knows ``os.environ`` only, which has none of ``.env``."""
+        return self.env.get(table()["keys"].get(self.provider, ""), "").strip()
 
     def generate(
         self,
@@ -117,9 +124,10 @@ class LiteLLMBrain(Brain):
             ContextOverflow: The prompt is too long for the model.
             NoBrain: No answer came, also after waiting.
         """
+        sent = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in wire_messages(messages)]
         try:
             reply = self._patiently(
-                lambda: self.inner.generate(messages, stop_sequences, response_format, **kwargs)
+                lambda: self.inner.generate(sent, stop_sequences, response_format, **kwargs)
             )
         except InternError:
             raise
@@ -131,3 +139,12 @@ class LiteLLMBrain(Brain):
         return answer(
             reply.content or "", ending, reply.token_usage.input_tokens, reply.token_usage.output_tokens
         )
+
+
+def _guard_clients() -> None:
+    """LiteLLM's clients follow redirects and keep headers such as ``x-api-key``: look at each request."""
+    from litellm.llms.custom_httpx.http_handler import HTTPHandler
+
+    if not hasattr(HTTPHandler.create_client, "guarded"):
+        HTTPHandler.create_client = KEEPER.guarding(HTTPHandler.create_client)
+        HTTPHandler.create_client.guarded = True

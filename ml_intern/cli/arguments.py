@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 SANDBOXES = ("local", "docker", "e2b", "none")
+VARIANTS = ("cpu", "cuda")
 COMPUTES = ("auto", "local", "docker", "slurm", "hf-jobs")
 
 HELP = """\
@@ -81,6 +82,9 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
+FORMS_HELP = "notebook, script, markdown, trace (JSON lines as Claude Code keeps them) or playbook."
+
+
 @click.group(cls=Front, help=HELP, epilog=EPILOG, invoke_without_command=False)
 def front() -> None:
     """The group of all commands."""
@@ -96,7 +100,11 @@ def front() -> None:
 @click.option("--compute", type=click.Choice(COMPUTES), help="Where jobs run.")
 @click.option("--budget", metavar="TEXT", help='Ceiling: "5 usd, 2 gpu-hours, 1h, 500k tokens, 20 jobs".')
 @click.option("--max-steps", metavar="N", type=click.IntRange(min=1), help="Cells that the run may take.")
-@click.option("--yes", metavar="EFFECTS", help="Effects that need no question: compute,publish,destroy.")
+@click.option(
+    "--yes",
+    metavar="EFFECTS",
+    help="Effects that need no question: compute,publish,destroy; network opens it to scripts that ask.",
+)
 @click.option("--eval", metavar="FILE_OR_NAME", help="The evaluation that decides.")
 @click.option("--metric", metavar="NAME", help="The metric that decides.")
 @_folder("--workspace", "Folder that the intern works in.")
@@ -176,6 +184,23 @@ def report_command(**given: Any) -> None:
     commands.report(**given)
 
 
+@front.command("export")
+@session_argument
+@click.option("--format", "form", default="notebook", show_default=True, metavar="FORMAT", help=FORMS_HELP)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; nothing: stdout.")
+@click.option("--name", default="", help="playbook: what it is called.")
+@click.option("--slot", "slots", multiple=True, metavar="NAME=TEXT", help="playbook: a text of the prompt.")
+@state_option
+def export_command(**given: Any) -> None:
+    """Write a session as a notebook, script, Markdown, trace or playbook.
+
+    SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
+    """
+    from ml_intern.cli import commands
+
+    commands.export_session(**given)
+
+
 @front.group("hub")
 def hub_group() -> None:
     """The embedded Hub."""
@@ -211,6 +236,18 @@ def tools_command(**given: Any) -> None:
     commands.tools(**given)
 
 
+@front.command("trust")
+def trust_command() -> None:
+    """Let this folder's ml-intern.toml decide what may run here.
+
+    Needed where it sets effects that need no question, rules, tools, MCP servers, folders or no sandbox;
+    after a change of the file again.
+    """
+    from ml_intern.cli import commands
+
+    commands.trust_project()
+
+
 @front.command("playbooks")
 @json_option
 def playbooks_command(**given: Any) -> None:
@@ -221,6 +258,10 @@ def playbooks_command(**given: Any) -> None:
 
 
 @front.command("doctor")
+@click.option("--build", is_flag=True, help="Build the image of --sandbox docker first (needs the internet).")
+@click.option(
+    "--variant", type=click.Choice(VARIANTS), help="What the image is for; nothing: what fits here."
+)
 @state_option
 @json_option
 def doctor_command(**given: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from ml_intern.cli.sessions import SessionCard, find_session, list_sessions
 from ml_intern.cli.tables import print_json, print_table
 from ml_intern.durations import show_duration
 from ml_intern.errors import UsageError
+from ml_intern.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.jobs.local import Jobs
@@ -95,6 +97,28 @@ def report(session: str | None, state: Path | None, as_json: bool) -> None:
         click.echo(str(path))
 
 
+def export_session(
+    session: str | None, form: str, output: Path | None, name: str, slots: tuple[str, ...], state: Path | None
+) -> None:
+    """Write a session in another form, to a file or to stdout."""
+    from ml_intern.export import export
+
+    wrong = next((slot for slot in slots if not slot.partition("=")[2]), None)
+    if wrong is not None:
+        raise UsageError(f"--slot {wrong!r} has no text.", "Write --slot NAME=TEXT.")
+    card = find_session(_settings(state).state, session)
+    pairs = dict(slot.split("=", 1) for slot in slots)
+    text = mask(export(card.folder, form, name=name, slots=pairs))
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{str(output)!r} cannot be written: {error.strerror}.") from None
+    click.echo(str(output))
+
+
 def serve_hub(host: str, port: int | None, root: Path | None, token: str | None, state: Path | None) -> None:
     """Serve the embedded Hub until Ctrl-C."""
     from ml_intern.hub.server import PORT, listen, serve
@@ -127,24 +151,42 @@ def _announce(folder: Path, host: str, port: int) -> None:
 
 def tools(name: str | None, as_json: bool) -> None:
     """List the tools, or show one."""
+    from ml_intern.outside.mcp_servers import McpServers
     from ml_intern.registry import load_tools
     from ml_intern.tooling import did_you_mean
 
-    found = load_tools(_settings(None))
+    settings = _settings(None)
+    servers = McpServers(settings.mcp_servers)
+    try:
+        found = load_tools(settings, servers.specs())
+    finally:
+        servers.close()
+    for problem in servers.problems:
+        click.echo(problem, err=True)
     if name is not None:
         chosen = next((spec for spec in found if spec.name == name), None)
         if chosen is None:
             raise UsageError(f"There is no tool {name!r}{did_you_mean(name, [s.name for s in found])}.")
         found = [chosen]
     if as_json:
-        keys = ("name", "subject", "effect", "needs", "signature", "doc")
+        keys = ("name", "subject", "origin", "effect", "needs", "signature", "doc")
         print_json({"tools": [{k: getattr(s, k) for k in keys} | {"schema": s.json_schema()} for s in found]})
     elif name is not None:
-        click.echo(f"{found[0].signature}\n\neffect: {found[0].effect}\n\n{found[0].doc}")
+        needs = f"\nneeds: {', '.join(found[0].needs)}" if found[0].needs else ""
+        click.echo(f"{found[0].signature}\n\neffect: {found[0].effect}{needs}\n\n{found[0].doc}")
     else:
         print_table(
             ("subject", "effect", "tool", ""), [(s.subject, s.effect, s.name, s.summary) for s in found]
         )
+
+
+def trust_project() -> None:
+    """Remember the project's settings as the person's own word."""
+    from ml_intern.settings import FILE
+    from ml_intern.trust import trust
+
+    trust(Path.cwd() / FILE)
+    click.echo(f"{FILE} of this folder may now decide what runs here, as long as it stays as it is.")
 
 
 def playbooks(as_json: bool) -> None:
@@ -168,8 +210,10 @@ def playbooks(as_json: bool) -> None:
 
 
 def _settings(state: Path | None) -> Settings:
+    from ml_intern.secrets import Secrets
     from ml_intern.settings import Settings
 
+    Secrets(os.environ, Path.cwd())  # what it finds is hidden from here on
     return Settings.load(state=state)
 
 

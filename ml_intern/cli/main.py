@@ -20,7 +20,7 @@ from ml_intern.cli.arguments import front, prompt_command
 from ml_intern.errors import InternError, Interrupted, UsageError
 
 # Words that later versions understand. A run on the prompt "resume 3" would surprise more than a refusal.
-LATER = ("chat", "export", "mcp", "replay", "resume", "web")
+LATER = ("chat", "mcp", "replay", "resume", "web")
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -110,8 +110,12 @@ def _fail(error: Exception, words: Sequence[str]) -> int:
     else:
         line, code = f"This is a defect, please report it: {type(error).__name__}: {error}.", 1
         line += "" if verbose else " With -v it shows where."
+    from ml_intern.masking import add_secrets_of, mask
+
+    add_secrets_of(os.environ)
+    line = mask(line)
     if verbose:
-        traceback.print_exception(error)
+        click.echo(mask("".join(traceback.format_exception(error))), err=True, nl=False)
     click.echo(f"ml-intern: {line}", err=True)
     if "--json" in given or os.environ.get("ML_INTERN_JSON", "").lower() in ("1", "true", "yes", "on"):
         from ml_intern.cli.ending import failure

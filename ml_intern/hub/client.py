@@ -18,12 +18,14 @@ from urllib.parse import urlparse
 
 from ml_intern.errors import ToolError
 from ml_intern.hub.errors import explain, missing_token
+from ml_intern.hub.guard import guard_library, keep_token
 from ml_intern.hub.library import LIBRARY, bypass_proxies
 from ml_intern.hub.names import PREFIXES, Kind, repo_name_problem
 from ml_intern.hub.plain import without_links
+from ml_intern.hub.scanning import refuse_credentials
 from ml_intern.hub.server import ServerThread, is_loopback
 from ml_intern.hub.target import check_account, check_visibility
-from ml_intern.masking import add_secret
+from ml_intern.masking import add_secret, mask
 from ml_intern.tokens import hub_token
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ class Hub:
     @property
     def label(self) -> str:
         """Which Hub this is, in words."""
-        return f"the embedded Hub in {self.storage}" if self.embedded else self._remote
+        return f"the embedded Hub in {self.storage}" if self.embedded else mask(self._remote)
 
     @property
     def official(self) -> bool:
@@ -116,7 +118,9 @@ class Hub:
         if self.embedded or (is_loopback(host) and not self._given):
             return NOBODY
         found = self._given or (hub_token(self._env) if self.official else "")
-        add_secret(found)
+        if found:
+            add_secret(found)
+            keep_token(found, self._remote, official=self.official)
         return found or None
 
     @property
@@ -132,6 +136,7 @@ class Hub:
         """The client. Run its calls inside `reach`."""
         from huggingface_hub import HfApi
 
+        guard_library()
         return HfApi(endpoint=self.endpoint, token=self.token or False, library_name="ml-intern")
 
     @property
@@ -210,8 +215,10 @@ class Hub:
             replace: Patterns of older files that go in the same commit.
 
         Raises:
-            ToolError: The name, the rights or the repository's visibility stand in the way.
+            ToolError: The name, the rights or the repository's visibility stand in the way, or a file has a
+                credential in it.
         """
+        refuse_credentials(folder)
         repo = self.full_name(repo)
         with self.reach(repo):
             made = self._make(repo, repo_type, private)

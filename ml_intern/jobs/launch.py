@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_intern.jobs.hardware import gpus_of
 from ml_intern.jobs.model import JobSpec, JobStatus
+from ml_intern.sandbox import tree
 from ml_intern.sandbox.base import Launch, Limits, Mounts, Sandbox
 from ml_intern.sandbox.process import run_quietly
 from ml_intern.settings import Settings
@@ -128,13 +129,7 @@ def end_left_over(folder: Path) -> None:
     """End what a job left when its supervisor is no more: its container, and processes with its mark."""
     if (folder / "launch.json").exists():
         run_quietly(json.loads((folder / "launch.json").read_text()).get("end", []))
-    word = f"ML_INTERN_JOB={mark(folder)}".encode()
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and word in (entry / "environ").read_bytes():
-                os.kill(int(entry.name), 9)
-        except OSError:
-            continue  # Not ours to read, or gone.
+    tree.kill(tree.marked(f"ML_INTERN_JOB={mark(folder)}"))
 
 
 def _argv(folder: Path, spec: JobSpec, python: str) -> list[str]:

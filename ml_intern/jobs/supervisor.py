@@ -106,7 +106,7 @@ def _leads_out(link: Found, root: str) -> bool:
 
 def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
     started = time.time()
-    growth = Growth([folder], plan["growth_mb"], lambda: tree.below(os.getpid()))
+    growth = Growth([folder], plan["growth_mb"], lambda: _of_the_job(plan))
     with (folder / "log.txt").open("ab") as log:
         try:
             job = subprocess.Popen(
@@ -137,6 +137,12 @@ def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
         _finish(folder, "succeeded", code)
     else:
         _finish(folder, "failed", code, plan)
+
+
+def _of_the_job(plan: dict[str, Any]) -> set[int]:
+    """The job's processes: below this one, or, in a container, known by their mark."""
+    marked = tree.marked(f"ML_INTERN_JOB={plan['env']['ML_INTERN_JOB']}")
+    return tree.below(os.getpid()).union(marked, *(tree.below(pid) for pid in marked))
 
 
 def _end_elsewhere(argv: list[str]) -> None:

@@ -33,6 +33,7 @@ def ctx(tmp_path: Path) -> ToolContext:
         jobs=Jobs(tmp_path / "jobs", None, settings, lambda event: None),
         settings=settings,
         emit=lambda event: None,
+        spent=None,
     )
     return ToolContext(services=services, call="call-1", key="key-1")  # type: ignore[arg-type]
 

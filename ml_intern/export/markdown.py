@@ -1,0 +1,42 @@
+"""A session as Markdown: to read, to paste into an issue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ml_intern.export.notebook import said_beside
+from ml_intern.export.story import Step, Story
+
+
+def to_markdown(story: Story) -> str:
+    """Task, steps with code and observation, answer."""
+    lines = [
+        f"# {story.prompt}",
+        "",
+        f"Session `{story.id}` · {story.model} · {story.created} · {story.status or 'unfinished'}",
+        "",
+    ]
+    for step in story.steps:
+        lines += _step(step)
+    if story.answer:
+        lines += ["## Answer", "", story.answer, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _step(step: Step) -> Iterator[str]:
+    yield f"## Step {step.number}"
+    yield ""
+    if said := said_beside(step.text):
+        yield from (said, "")
+    if step.code:
+        yield from (*fenced("python", step.code), "")
+    if step.observation:
+        yield from (*fenced("text", step.observation), "")
+
+
+def fenced(language: str, text: str) -> list[str]:
+    """A block whose fence is longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return [f"{fence}{language}", text.rstrip("\n"), fence]
