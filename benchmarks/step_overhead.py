@@ -4,9 +4,13 @@ The same scripted replies go to both. Ours runs the cells in a kernel of its own
 and emits events; the bare agent runs them in its own interpreter in the same process and keeps nothing.
 
 `start_s` is imports and start-up until the first question to the model, `ms_per_step` the mean time from one
-question to the next, `peak_mb` the agent's own process, `prompt_chars` the mean length of a prompt.
+question to the next, `ms_at_start` and `ms_at_end` the median over the steps around a tenth of the run and
+over the last ones, `peak_mb` the agent's own process, `prompt_chars` the mean length of a prompt,
+`prompt_max` the longest, `prefix_share` how much of a prompt is, byte for byte, the beginning of the one
+before it: what a provider's prompt cache can reuse. `--window` is the model's window in tokens; the bare
+agent knows none.
 
-    python benchmarks/step_overhead.py [--steps 10 50 200 500] [--sandbox none]
+    python benchmarks/step_overhead.py [--steps 10 50 200 500] [--window 32000] [--sandbox none]
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,27 +44,58 @@ def characters(messages: list[Any]) -> int:
     return total
 
 
-def one(kind: str, steps: int, sandbox: str) -> dict[str, float]:
+def shared_prefix(before: str, now: str) -> float:
+    """Share of `now` that is the beginning of `before`, too."""
+    if now.startswith(before):
+        return len(before) / len(now)
+    low, high = 0, min(len(before), len(now))
+    while low < high:  # the longest common beginning, by halving
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if before[:middle] == now[:middle] else (low, middle - 1)
+    return low / len(now)
+
+
+def whole(messages: list[Any]) -> str:
+    return "\n".join(
+        content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content or [])
+        for content in (message.content for message in messages)
+    )
+
+
+def one(kind: str, steps: int, sandbox: str, window: int) -> dict[str, float]:
     sent: list[int] = []
     asked: list[float] = []
+    left: list[float] = []
+    shares: list[float] = []
+    before = [""]
 
     def script(messages: list[Any], opening: str, closing: str) -> str:
         asked.append(time.perf_counter())
         sent.append(characters(messages))
+        now = whole(messages)
+        shares.append(shared_prefix(before[0], now))
+        before[0] = now
+        left.append(time.perf_counter())  # the figures above are this script's work, not the agent's
         return reply(len(sent), steps, opening, closing)
 
     began = time.perf_counter()
-    run_ours(script, steps, sandbox) if kind == "ours" else run_bare(script, steps)
+    run_ours(script, steps, sandbox, window) if kind == "ours" else run_bare(script, steps)
+    gaps = [1000 * (then - now) for now, then in zip(left, asked[1:], strict=False)]
+    around = max(3, steps // 20)
     return {
         "start_s": asked[0] - began,
-        "ms_per_step": 1000 * (asked[-1] - asked[0]) / (steps - 1),
+        "ms_per_step": sum(gaps) / len(gaps),
+        "ms_at_start": statistics.median(gaps[max(0, steps // 10 - around) : steps // 10 + around]),
+        "ms_at_end": statistics.median(gaps[-2 * around :]),
         "total_s": time.perf_counter() - began,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "prompt_chars": sum(sent) / steps,
+        "prompt_max": max(sent),
+        "prefix_share": sum(shares[1:]) / len(shares[1:]),
     }
 
 
-def run_ours(script: Any, steps: int, sandbox: str) -> None:
+def run_ours(script: Any, steps: int, sandbox: str, window: int) -> None:
     from ml_intern.brains.base import Brain, Ending, answer
     from ml_intern.sandbox.choose import choose_sandbox
     from ml_intern.session import Session
@@ -67,8 +103,11 @@ def run_ours(script: Any, steps: int, sandbox: str) -> None:
 
     class Scripted(Brain):
         label = "scripted"
+        context_tokens = window
 
-        def generate(self, messages: list[Any], **_: Any) -> Any:
+        def generate(self, messages: list[Any], **given: Any) -> Any:
+            if "stop_sequences" not in given:  # it is asked for a summary
+                return answer("Done: the numbers of all steps were read.", Ending("stop"), 0, 0)
             return answer(script(messages, *self.tags), Ending("stop"), 0, 0)
 
     with tempfile.TemporaryDirectory() as state:
@@ -99,23 +138,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 50, 200, 500])
+    parser.add_argument("--window", type=int, default=128_000)
     parser.add_argument("--sandbox", default="none", choices=["none", "local"])
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(one(args.one[0], int(args.one[1]), args.sandbox)))
+        print(json.dumps(one(args.one[0], int(args.one[1]), args.sandbox, args.window)))
         return
-    print(f"{'steps':>5}  {'':13} {'ours':>10} {'bare':>10} {'ours/bare':>10}   sandbox={args.sandbox}")
+    print(f"sandbox={args.sandbox} window={args.window}")
+    print(f"{'steps':>5}  {'':13} {'ours':>10} {'bare':>10} {'ours/bare':>10}")
     for steps in args.steps:
-        found = {kind: measure(kind, steps, args.sandbox) for kind in ("ours", "bare")}
+        found = {kind: measure(kind, steps, args.sandbox, args.window) for kind in ("ours", "bare")}
         for name in found["ours"]:
             ours, bare = found["ours"][name], found["bare"][name]
             print(f"{steps:>5}  {name:13} {ours:>10.2f} {bare:>10.2f} {ours / bare:>10.2f}")
 
 
-def measure(kind: str, steps: int, sandbox: str) -> dict[str, float]:
+def measure(kind: str, steps: int, sandbox: str, window: int) -> dict[str, float]:
     """A process of its own for each, so that memory is its own too; imports count in both."""
-    command = [sys.executable, __file__, "--sandbox", sandbox, "--one", kind, str(steps)]
+    given = ["--sandbox", sandbox, "--window", str(window)]
+    command = [sys.executable, __file__, *given, "--one", kind, str(steps)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, float] = json.loads(printed.splitlines()[-1])
     return found

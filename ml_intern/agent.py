@@ -14,15 +14,19 @@ from smolagents.monitoring import AgentLogger
 from smolagents.utils import AgentExecutionError, AgentParsingError
 
 from ml_intern.brains.base import Brain, finish_reason
+from ml_intern.brains.errors import ContextOverflow
 from ml_intern.brains.replies import CELL_TAGS, Reply, parse_reply
 from ml_intern.budget import Budget
+from ml_intern.compaction import Compactor
+from ml_intern.doomloop import DoomLoop
 from ml_intern.errors import InternError, Interrupted, LimitReached
-from ml_intern.events import BrainAnswered
+from ml_intern.events import BrainAnswered, ContextCompacted, Event, Notice
 from ml_intern.executor import CellFailed, KernelExecutor
 from ml_intern.instructions import prompt_templates
 from ml_intern.journal import Journal
+from ml_intern.pinned import pinned, spill
 from ml_intern.settings import Settings
-from ml_intern.view import View, text_of
+from ml_intern.view import View, size, text_of
 
 CORRECTIONS = 2
 """How often in a row a reply without a usable cell is corrected before the run stops."""
@@ -31,8 +35,16 @@ STOP_SEQUENCES = ["\nObservation of step"]
 """A model that goes on to invent its own observation is cut there."""
 
 
+OVERFLOWS = 4
+"""How often in a row a provider may say that the prompt is too long, before it is believed for good."""
+
+
 class NoUsableCell(InternError):
     """The brain kept answering without a cell that can run."""
+
+
+class Stuck(InternError):
+    """The brain did the same again and again, and was told twice."""
 
 
 class InternAgent(CodeAgent):  # type: ignore[misc]
@@ -50,7 +62,12 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         self.settings = settings
         self.budget = budget
         self.journal = journal
-        self.view = View(brain.context_tokens, settings.max_output_tokens, settings.recent_steps)
+        services = executor.router.services
+        self.view = View(
+            brain.context_tokens, settings.max_output_tokens, settings.recent_steps, spill(services)
+        )
+        self.compactor = Compactor(self.view, self._write_summary, lambda: pinned(services))
+        self.doomloop = DoomLoop()
         self.corrections = 0
         self.cells = 0
         self.tokens = {"input": 0, "output": 0}
@@ -70,7 +87,12 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         return self._system_prompt
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
-        """The view of the memory that the brain reads."""
+        """The view of the memory that the brain reads, brought below the window's limit."""
+        done = self.compactor.make_room(self.memory)
+        if done is not None:
+            record = {"how": done.how, "step": self.step_number, "text": done.text, "last": done.last}
+            self.journal.append("compaction", record)
+            self._emit(ContextCompacted(done.how, done.before, done.after))
         return self.view.render(self.memory)
 
     def _step_stream(self, memory_step: ActionStep) -> Generator[ToolCall | ActionOutput]:
@@ -89,12 +111,13 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def _ask_brain(self, memory_step: ActionStep) -> Reply:
         began = time.monotonic()
-        answer = self.model.generate(self.write_memory_to_messages(), stop_sequences=STOP_SEQUENCES)
+        messages, answer = self._generate()
         self._stop_if_asked()
         text = text_of(answer)
         usage = answer.token_usage
         used = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
         self._charge(*used)
+        self.view.calibrate(size(messages), used[0])
         memory_step.model_output_message = answer
         memory_step.model_output = text
         memory_step.token_usage = usage
@@ -102,9 +125,36 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         self.journal.append(
             "brain", {"step": step, "text": text, "tokens": used, "finish": finish_reason(answer)}
         )
-        emit = self.python_executor.router.services.emit
-        emit(BrainAnswered(step, text, used[0], used[1], time.monotonic() - began))
+        self._emit(BrainAnswered(step, text, used[0], used[1], time.monotonic() - began))
         return parse_reply(text, CELL_TAGS, finish_reason(answer))
+
+    def _generate(self) -> tuple[list[ChatMessage], ChatMessage]:
+        """The prompt and its answer; where the provider finds the prompt too long, a shorter one."""
+        for _ in range(OVERFLOWS):
+            messages = self.write_memory_to_messages()
+            try:
+                return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
+            except ContextOverflow:
+                self.view.tighten()
+        messages = self.write_memory_to_messages()
+        return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
+
+    def _write_summary(self, messages: list[ChatMessage]) -> str:
+        """The brain's summary of its oldest steps; nothing where it is a playbook or gives no answer."""
+        if not self.model.language_model:
+            return ""
+        try:
+            answer = self.model.generate(messages)
+        except Interrupted:
+            raise
+        except InternError:
+            return ""
+        if answer.token_usage:
+            self._charge(answer.token_usage.input_tokens, answer.token_usage.output_tokens)
+        return text_of(answer)
+
+    def _emit(self, event: Event) -> None:
+        self.python_executor.router.services.emit(event)
 
     def _charge(self, input_tokens: int, output_tokens: int) -> None:
         self.tokens["input"] += input_tokens
@@ -128,14 +178,29 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         try:
             output = executor(reply.code or "", reply.note)
         except CellFailed as error:
-            memory_step.observations = error.message
+            seen = memory_step.observations = self._watched(reply, error.message)
             self._stop_if_asked()
-            raise AgentExecutionError(error.message, self.logger) from None
+            raise AgentExecutionError(seen, self.logger) from None
         memory_step.observations = output.logs
         memory_step.action_output = output.output
         if not output.is_final_answer:
+            memory_step.observations = self._watched(reply, output.logs)
             self._stop_if_asked()
         return ActionOutput(output=output.output, is_final_answer=output.is_final_answer)
+
+    def _watched(self, reply: Reply, observation: str) -> str:
+        """The observation, with a word about it where the run turns in circles.
+
+        Raises:
+            Stuck: Words did not help.
+        """
+        verdict = self.doomloop.see(reply.code or "", observation)
+        if verdict is None:
+            return observation
+        self._emit(Notice("warning", verdict.text))
+        if verdict.level == "stop":
+            raise Stuck(verdict.text, "Give the task in other words, or another model.")
+        return f"{observation}\n{verdict.text}"
 
     def _stop_if_asked(self) -> None:
         # The router's word counts: smolagents takes its own switch back when a run starts.

@@ -47,6 +47,15 @@ class BrainAnswered(Event):
 
 
 @dataclass(frozen=True)
+class ContextCompacted(Event):
+    """Old steps were made shorter. `how` is shrunk or summarised; sizes are characters of the prompt."""
+
+    how: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
 class CellStarted(Event):
     """A cell begins to run."""
 
@@ -104,7 +113,19 @@ class ToolFinished(Event):
 
 @dataclass(frozen=True)
 class ApprovalNeeded(Event):
-    """The gate asks a person."""
+    """The gate asks a person.
+
+    Attributes:
+        call: Names the call; the answer is for it.
+        arguments: All of them, without the credentials that a text in them may hold.
+        price: In words.
+        reason: Why it asks.
+        source: Where the call comes from, such as ``cell-3``.
+        reach: What it can reach beyond the sandbox, in words.
+        always: What "always" would cover; empty where it cannot be given.
+        once: Why "always" cannot be given; empty where it can.
+        yes: The word of ``--yes`` that would have answered; empty where none does.
+    """
 
     call: str
     tool: str
@@ -112,15 +133,21 @@ class ApprovalNeeded(Event):
     arguments: dict[str, Any]
     price: str
     reason: str
+    source: str = ""
+    reach: str = ""
+    always: str = ""
+    once: str = ""
+    yes: str = ""
 
 
 @dataclass(frozen=True)
 class ApprovalAnswered(Event):
-    """What the person, or the rule that stands in for one, said."""
+    """What was said, and by whom: ``person``, or ``nobody`` where none could be asked or answered."""
 
     call: str
     allowed: bool
     reason: str
+    by: str = "person"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
-"""What the brain sees of the run: all steps are kept, a view of them is rendered.
+"""What the brain sees of the run: a view of the memory is rendered, within the brain's window.
 
 The prompt of step n+1 begins with that of step n, byte for byte, so that providers can reuse their prompt
-caches. Where the window forces old observations to shrink, a whole block of steps shrinks at once, and the
-prefix then stays the same until the next block.
+caches. Where the window forces old observations to shrink, a whole block of steps shrinks at once, well below
+the limit, and the prefix then stays the same for many steps. Each time it does not, `changes` goes up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from smolagents.memory import ActionStep, AgentMemory, MemoryStep, TaskStep
@@ -19,15 +20,40 @@ from ml_intern.executor import head_and_tail
 CHARS_PER_TOKEN = 3.5
 """Conservative for English mixed with code: byte-pair tokenizers give 3.5 to 4.2 characters a token."""
 
+LEAST_CHARS_PER_TOKEN = 1.0
+"""Whatever a provider counts, a token is taken for no less than a character."""
+
 BLOCK = 8
 """Steps that shrink at one time."""
 
 SHRUNK_CHARS = 400
 """What is left of an old observation."""
 
+SHRINK_TO = 0.75
+"""Share of the window that shrinking aims at, so that it is not needed again after the next step."""
+
+LONGEST_SHARE = 0.4
+"""A single message that takes more of the window is replaced by a word about it."""
+
+Spill = Callable[[str, str], Path]
+"""Keeps a text in a file of the given name; answers where."""
+
 
 class ContextFull(LimitReached):
-    """The prompt does not fit into the brain's window, even with old steps shrunk."""
+    """The prompt does not fit into the brain's window, whatever is shrunk and summarised."""
+
+
+class SummaryStep(MemoryStep):  # type: ignore[misc]
+    """What stands in the memory in place of the oldest steps.
+
+    Args:
+        text: The summary, pinned facts included.
+        last: Number of the last step that it stands for.
+    """
+
+    def __init__(self, text: str, last: int) -> None:
+        self.text = text
+        self.last = last
 
 
 class View:
@@ -37,40 +63,98 @@ class View:
         context_tokens: The brain's window, in tokens.
         reserve_tokens: Kept free for the reply.
         recent_steps: Newest steps that never shrink.
+        spill: Keeps what is too long for the window; None: it is only counted.
     """
 
-    def __init__(self, context_tokens: int, reserve_tokens: int, recent_steps: int) -> None:
-        self.limit = int((context_tokens - reserve_tokens) * CHARS_PER_TOKEN)
+    def __init__(
+        self, context_tokens: int, reserve_tokens: int, recent_steps: int, spill: Spill | None = None
+    ) -> None:
+        self.tokens = context_tokens - reserve_tokens
         self.recent_steps = recent_steps
-        self.shrunk = 0
-        self._whole: dict[int, list[ChatMessage]] = {}
-        self._small: dict[int, list[ChatMessage]] = {}
+        self.changes = 0
+        self._chars_per_token = CHARS_PER_TOKEN
+        self._spill = spill
+        self._shrunk: set[int] = set()
+        self._messages: dict[int, tuple[MemoryStep, list[ChatMessage]]] = {}
+
+    @property
+    def limit(self) -> int:
+        """Characters that fit."""
+        return int(self.tokens * self._chars_per_token)
+
+    def calibrate(self, characters: int, tokens: int) -> None:
+        """Learn from the provider's own count; only a count that is higher than expected changes anything."""
+        if tokens > 0 and characters / tokens < self._chars_per_token:
+            self._chars_per_token = max(LEAST_CHARS_PER_TOKEN, characters / tokens)
+
+    def tighten(self) -> None:
+        """The provider says that the prompt was too long: trust it more than our own meter."""
+        self._chars_per_token = max(LEAST_CHARS_PER_TOKEN, 0.8 * self._chars_per_token)
 
     def render(self, memory: AgentMemory) -> list[ChatMessage]:
-        """The messages of the next request.
-
-        Raises:
-            ContextFull: They are too many for the window.
-        """
-        messages = self._messages(memory)
-        while size(messages) > self.limit:
-            if self.shrunk + self.recent_steps >= len(memory.steps):
-                raise ContextFull(
-                    f"The prompt of {size(messages)} characters is larger than the window of {self.limit}.",
-                    "Use a brain with a larger window, or raise context_tokens if its window is larger.",
-                )
-            self.shrunk = min(self.shrunk + BLOCK, len(memory.steps) - self.recent_steps)
-            messages = self._messages(memory)
-        return messages
-
-    def _messages(self, memory: AgentMemory) -> list[ChatMessage]:
+        """The messages of the next request, however long they are."""
         messages = [text_message(MessageRole.SYSTEM, memory.system_prompt.system_prompt)]
-        for index, step in enumerate(memory.steps):
-            cache = self._small if index < self.shrunk else self._whole
-            if index not in cache:
-                cache[index] = _convert(step, SHRUNK_CHARS if index < self.shrunk else None)
-            messages += cache[index]
+        for step in memory.steps:
+            messages += self._of(step)
         return messages
+
+    def fits(self, memory: AgentMemory) -> bool:
+        """Whether the messages are within the window."""
+        return size(self.render(memory)) <= self.limit
+
+    def shrink(self, memory: AgentMemory) -> bool:
+        """Shrink old observations until there is room again; whether there is."""
+        old = [step for step in memory.steps[: -self.recent_steps] if isinstance(step, ActionStep)]
+        whole = [step for step in old if id(step) not in self._shrunk]
+        while whole and size(self.render(memory)) > SHRINK_TO * self.limit:
+            for step in whole[:BLOCK]:
+                self._shrunk.add(id(step))
+                self._messages.pop(id(step), None)
+            whole = whole[BLOCK:]
+            self.changes += 1
+        return self.fits(memory)
+
+    def forget(self, memory: AgentMemory) -> None:
+        """Drop what was kept of steps that are no longer in the memory."""
+        there = {id(step) for step in memory.steps}
+        self._messages = {key: kept for key, kept in self._messages.items() if key in there}
+        self._shrunk &= there
+        self.changes += 1
+
+    def _of(self, step: MemoryStep) -> list[ChatMessage]:
+        if id(step) not in self._messages:
+            self._messages[id(step)] = (step, self._convert(step))
+        return self._messages[id(step)][1]
+
+    def _convert(self, step: MemoryStep) -> list[ChatMessage]:
+        if isinstance(step, TaskStep):
+            return [text_message(MessageRole.USER, f"Task:\n{step.task}")]
+        if isinstance(step, SummaryStep):
+            return [text_message(MessageRole.USER, step.text)]
+        if not isinstance(step, ActionStep):
+            return []
+        number, reply = step.step_number, step.model_output or ""
+        # The code stands in the reply already, so it is not shown a second time.
+        said = [text_message(MessageRole.ASSISTANT, self._bounded(reply, f"reply-{number}"))] if reply else []
+        seen = observation_of(step)
+        if id(step) in self._shrunk:
+            seen = head_and_tail(seen, SHRUNK_CHARS)
+        seen = self._bounded(seen, f"observation-{number}")
+        return [*said, text_message(MessageRole.USER, f"Observation of step {number}:\n{seen}")]
+
+    def _bounded(self, text: str, name: str) -> str:
+        """The text, or what it was and where it is: one message must not fill the window alone."""
+        most = int(LONGEST_SHARE * self.limit)
+        if len(text) <= most:
+            return text
+        where = f", the whole is in {self._spill(name, text)}" if self._spill else ""
+        kept = head_and_tail(text, min(most, SHRUNK_CHARS))
+        return f"[{len(text)} characters were too many for the window{where}]\n{kept}"
+
+
+def observation_of(step: ActionStep) -> str:
+    """What the brain was told of a step."""
+    return str(step.error.message if step.error else step.observations or "")
 
 
 def size(messages: Sequence[ChatMessage]) -> int:
@@ -89,16 +173,3 @@ def text_of(message: ChatMessage) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part.get("text", "") for part in content or [] if isinstance(part, dict))
-
-
-def _convert(step: MemoryStep, limit: int | None) -> list[ChatMessage]:
-    if isinstance(step, TaskStep):
-        return [text_message(MessageRole.USER, f"Task:\n{step.task}")]
-    if not isinstance(step, ActionStep):
-        return []
-    # The code stands in the reply already, so it is not shown a second time.
-    messages = [text_message(MessageRole.ASSISTANT, step.model_output or "")] if step.model_output else []
-    seen = step.error.message if step.error else step.observations or ""
-    if limit is not None:
-        seen = head_and_tail(seen, limit)
-    return [*messages, text_message(MessageRole.USER, f"Observation of step {step.step_number}:\n{seen}")]
