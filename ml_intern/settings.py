@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     model: str | None = Field(
         None, description="SCHEME:NAME of the brain; nothing means hf: with a token, else playbook:"
     )
+    fallback_models: Words = Field(
+        default_factory=list, description="SCHEME:NAME of brains that take over, in order, when one is gone"
+    )
     base_url: str | None = Field(None, description="URL of an OpenAI-compatible endpoint")
     api_key: str | None = Field(
         None, description="key for that endpoint; OPENAI_API_KEY where it is not set", repr=False

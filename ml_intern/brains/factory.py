@@ -31,7 +31,9 @@ NO_KEY = "none"
 def build_brain(
     settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str] = os.environ
 ) -> Brain:
-    """The brain that the settings name; without a name `hf:` where a token is, else `playbook:`.
+    """The brain that the settings name, with those that take over when it is gone.
+
+    Without a name it is `hf:` where a token is, else `playbook:`.
 
     Args:
         settings: Names the model, the endpoint and its key.
@@ -44,6 +46,18 @@ def build_brain(
     """
     if not settings.api_key and (own := env.get("ML_INTERN_API_KEY", "").strip()):
         settings = settings.model_copy(update={"api_key": own})  # from .env, which settings do not read
+    first = _build_one(settings, emit, env)
+    if not settings.fallback_models:
+        return first
+    from ml_intern.brains.fallback import FallbackBrain
+
+    # The base URL and its key belong to the first alone.
+    others = [{"model": model, "base_url": None, "api_key": None} for model in settings.fallback_models]
+    later = [_build_one(settings.model_copy(update=update), emit, env) for update in others]
+    return FallbackBrain([first, *later], emit)
+
+
+def _build_one(settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str]) -> Brain:
     scheme, name = _split(settings.model or _choose(settings, emit, env))
     if scheme == "playbook":
         from ml_intern.brains.playbook_brain import PlaybookBrain
