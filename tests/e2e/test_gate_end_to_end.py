@@ -119,6 +119,7 @@ def test_a_wrong_word_or_rule_is_one_line_before_anything_runs(
     code, result = intern([END], "--yes", "pubish")
     assert code == 2 and "did you mean 'publish'" in result["errors"][0]
     (tmp_path / "ml-intern.toml").write_text('[[policy]]\ntool = "forget"\nacton = "deny"\n')
+    monkeypatch.delenv("ML_INTERN_TRUST_PROJECT")
     code, result = intern([END])
     assert code == 2 and "ml-intern trust" in result["errors"][0]
     monkeypatch.setenv("ML_INTERN_TRUST_PROJECT", "1")
