@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,10 +90,17 @@ class Files:
         Raises:
             ToolError: It lies outside of the workspace.
         """
-        path = (self.workspace / Path(name).expanduser()).resolve()
-        if self.workspace not in path.parents:
-            raise ToolError(f"{str(name)!r} lies outside of the workspace.", f"Write below {self.workspace}.")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path = (self.workspace / Path(name).expanduser()).resolve()
+            if self.workspace not in path.parents:
+                raise ToolError(
+                    f"{str(name)!r} lies outside of the workspace.", f"Write below {self.workspace}."
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.path.lexists(path)
+        except (OSError, ValueError, RuntimeError) as error:
+            told = getattr(error, "strerror", None) or error
+            raise ToolError(f"{str(name)[:100]!r} cannot be written: {told}.", "Choose another.") from None
         return path
 
 

@@ -441,7 +441,7 @@ os._exit(3)
         contained=usable_after,
         alone=True,
         transport=True,
-        control=True,
+        control="the host moves it aside, with walls or without",
     ),
     Attack(
         "the kernel's output file as a link, then a crash",

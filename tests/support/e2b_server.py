@@ -14,6 +14,7 @@ import os
 import random
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import struct
@@ -280,7 +281,7 @@ class E2BServer:
     """
 
     def __init__(self, latency_s: float = 0, chunk: int = 0, drop_every: int = 0, seed: int = 0) -> None:
-        self.python = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+        self.python = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n'
         self.latency_s, self.chunk, self.drop_every = latency_s, chunk, drop_every
         self.random = random.Random(seed)
         self.requests: list[str] = []
