@@ -12,7 +12,7 @@ from ml_intern.sandbox.local import LocalSandbox
 
 def prompt(sandbox: Sandbox, limits: Limits) -> str:
     told = isolation(sandbox, limits)
-    return system_prompt([], isolation=told, workspace="/work/space", facts="none")
+    return system_prompt([], isolation=told, workspace="/some/space", facts="none")
 
 
 def test_without_walls_none_are_claimed() -> None:
