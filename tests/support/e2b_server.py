@@ -174,8 +174,10 @@ class Box:
             elif system.is_dir():
                 binds += ["--ro-bind", str(system), str(system)]
         own = Path(__file__).resolve().parents[2]
-        bound = [Path("/usr"), own]
+        bound = [Path("/usr")]
         for path in sorted(python_paths(), key=lambda path: len(path.parts)):
+            if own in (path, *path.parents) and Path(sys.prefix) not in (path, *path.parents):
+                continue  # of the project nothing is there but what the client brings
             if not any(above in (path, *path.parents) for above in bound):
                 # bubblewrap would make these for itself alone, and cells run as another user.
                 (self.root / str(path).lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
