@@ -200,8 +200,8 @@ class KernelHost:
                 if left <= 0:
                     break
                 cell.changed.wait(min(left, 0.5))
-            if cell.over:
-                return ""
+            if cell.over:  # an interrupt may have ended it before this thread looked
+                return "it was interrupted" if cell.stop_asked and cell.done is not None else ""
         late = f"it ran longer than its {self.timeout_s:g} s (time inside tools not counted)"
         return self._stop(cell, "it was interrupted" if cell.stop_asked else late)
 

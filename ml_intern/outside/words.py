@@ -20,8 +20,9 @@ TAKEN = frozenset(dir(builtins)) | {"final_answer", "ToolError", "help"}
 
 def clean(text: str, limit: int) -> str:
     """At most `limit` characters of a text, line breaks kept, without what cannot be seen."""
-    longer = len(text) > limit
-    kept = text[:limit].replace("\r\n", "\n").replace("\t", "    ")
+    whole = text[: limit + 1].replace("\r\n", "\n").replace("\t", "    ")  # no more of it can be shown
+    longer = len(text) > limit + 1 or len(whole) > limit
+    kept = whole[:limit]
     shown = "".join(c if c == "\n" or unicodedata.category(c) not in _UNSEEN else " " for c in kept)
     return shown.rstrip() + ("…" if longer else "")
 
