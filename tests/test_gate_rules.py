@@ -59,7 +59,7 @@ DENY: dict[str, Any] = {"action": "deny"}
         ({"where": {"nested.list.1": "b"}}, {"nested": {"list": ["a", "b"]}}, True),
         ({"where": {"nested.list.9": "b"}}, {"nested": {"list": ["a", "b"]}}, False),
         ({"where": {"items": "/etc/*"}}, {"items": ["a", "/etc/passwd"]}, True),
-        ({"where": {"items": ["/etc/*", "/root/*"]}}, {"items": ["/root/x"]}, True),
+        ({"where": {"items": ["/etc/*", "/srv/*"]}}, {"items": ["/srv/x"]}, True),
         ({"where": {"items": "/ETC/*"}}, {"items": [" /etc/passwd"]}, True),
         ({"where": {"items": "*"}}, {}, False),
         ({"where": {"items": "*"}}, {"items": []}, False),

@@ -227,9 +227,8 @@ try:
 except OSError as problem: refused('part', problem)
 print('READ', sum(os.path.getsize(p) for p in glob.glob('part-*')) >> 20)
 """,
-        # The watch looks several times a second: how much is written until then is the disk's speed.
-        bounded(disk_mb=600),
-        job={"contained": bounded(disk_mb=600)},
+        bounded(disk_mb=300),
+        job={"contained": bounded(disk_mb=300)},
     ),
     *bomb(
         "many small files",

@@ -84,7 +84,9 @@ def test_no_cell_runs_twice_where_answers_are_lost(tmp_path: Path) -> None:
         run(server, tmp_path, work)
 
 
-TWICE = """#!{python}
+TWICE = """#!/bin/sh
+'''exec' '{python}' "$0" "$@"
+' '''
 import sys
 nonce = [word for word in sys.argv if len(word) == 16][-1]
 def say(text):

@@ -241,7 +241,9 @@ def test_very_many_files_are_told(kernel: KernelHost, workspace: Path) -> None:
     assert kernel.run("import shutil\nshutil.rmtree('many')").ok
 
 
-LIAR = """#!{python}
+LIAR = """#!/bin/sh
+'''exec' '{python}' "$0" "$@"
+' '''
 import base64, json, sys
 nonce = sys.argv[-1]
 out = sys.stdout
