@@ -24,9 +24,11 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
 
 READY_S = 30.0
 ASK_S = 10.0
@@ -149,8 +151,7 @@ def _launch() -> str:
     words = [f"--{name}={OWN / place}" for name, place in folders.items()]
     dies_with_us = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
     argv = [*dies_with_us, "dockerd", f"--host=unix://{OWN}/docker.sock", *words]
-    with (OWN / "log").open("wb") as log:
-        daemon = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    daemon = _lasting(argv)
     atexit.register(_stop, daemon)
     deadline = time.monotonic() + READY_S
     while not _answers():
@@ -160,6 +161,20 @@ def _launch() -> str:
             return f"dockerd did not start: {said[-1] if said else 'it said nothing'}"
         time.sleep(0.1)
     return ""
+
+
+def _lasting(argv: list[str]) -> subprocess.Popen[bytes]:
+    """Start it from a thread that stays: the kernel ends it with the thread that started it, not the process."""
+    started: Queue[subprocess.Popen[bytes]] = Queue()
+
+    def stay() -> None:
+        with (OWN / "log").open("wb") as log:
+            daemon = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        started.put(daemon)
+        daemon.wait()
+
+    threading.Thread(target=stay, name="docker engine", daemon=True).start()
+    return started.get()
 
 
 def _stop(daemon: subprocess.Popen[bytes]) -> None:
