@@ -20,7 +20,7 @@ from ml_intern.sandbox.watcher import Watcher
 
 __all__ = ["CALLS_AT_ONCE", "CallReply", "CellResult", "KernelHost"]
 
-START_S = 60.0
+START_S = 120.0
 """A kernel that says nothing for so long has not started."""
 
 
@@ -78,11 +78,13 @@ class KernelHost:
         link = self._link = Link(process, self._on_frame, self._on_end)
         link.open()
         link.send(self._init())
-        if not link.ready.wait(START_S) or link.ended.is_set():
+        answered = link.ready.wait(START_S)
+        if not answered or link.ended.is_set():
             link.end()
             self._link = None
             words = process.last_words().strip()
-            last = words.splitlines()[-1] if words else f"exit code {process.poll()}"
+            ended = f"exit code {process.poll()}" if answered else f"it said nothing for {START_S:g} s"
+            last = words.splitlines()[-1] if words else ended
             raise InternError(f"The kernel did not start in the sandbox {self.sandbox.name!r}: {last}.")
         self._watcher.follow(link)
 

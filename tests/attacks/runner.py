@@ -392,23 +392,27 @@ def _run(kind: str, out: Path, only: str, more: dict[str, str]) -> dict[str, Any
 
         settings = [f"{name}={value}" for name, value in env.items() if name != "PATH"]
         argv = as_ordinary_user(["env", *settings, *inside], folders=[base])
-    process = subprocess.Popen(
-        argv, env=env, preexec_fn=_network if kind.startswith(("local", "none")) else None, cwd="/"
-    )
+    errors = base / "errors.txt"
+    with errors.open("wb") as file:
+        process = subprocess.Popen(
+            argv,
+            env=env,
+            preexec_fn=_network if kind.startswith(("local", "none")) else None,
+            cwd="/",
+            stderr=file,
+        )
     try:
         process.wait(WHOLE_S)
     finally:
         process.kill()
         process.wait()
-        (base / "results.json").exists() or _clear(base)
+    end = errors.read_text(errors="replace")[-3000:]
     if not (base / "results.json").exists():
-        return {
-            "kind": kind,
-            "problem": f"the attacked host ended with {process.returncode} and told nothing",
-        }
+        _clear(base)
+        return {"kind": kind, "problem": f"the attacked host ended with {process.returncode}: {end}"}
     found: dict[str, Any] = json.loads((base / "results.json").read_text())
     if process.returncode:
-        found["problem"] = f"the attacked host ended with {process.returncode}"
+        found["problem"] = f"the attacked host ended with {process.returncode}: {end}"
     _clear(base)
     out.write_text(json.dumps(found, indent=1, ensure_ascii=False))
     return found
