@@ -65,7 +65,7 @@ def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: M
     if not (folder / "journal.sqlite").is_file():
         raise UsageError(f"The session {folder.name} has no journal: there is nothing to go on from.")
     card = read_card(folder)
-    settings, old = _settings(folder, card, given)
+    settings, old = settings_of(folder, card, given)
     try:
         return cls.create(settings, card["prompt"], approver, folder)
     except (UsageError, NoBrain) as error:
@@ -79,7 +79,7 @@ def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: M
     return session
 
 
-def _settings(folder: Path, card: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Settings, Settings]:
+def settings_of(folder: Path, card: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Settings, Settings]:
     """The settings of the session, with what is given now; and those of today alone."""
     named = {name: value for name, value in given.items() if value is not None and name != "state"}
     named["state"] = folder.parent.parent

@@ -158,6 +158,30 @@ def resume_command(
     )
 
 
+@front.command("replay")
+@session_argument
+@click.option("--live", is_flag=True, help="Run the tools again; else each call has the result it had.")
+@click.option("--sandbox", type=click.Choice(SANDBOXES), help="Where cells run.")
+@click.option("--budget", metavar="TEXT", help="Ceiling of the replay.")
+@click.option("--yes", metavar="EFFECTS", help="Effects that need no question.")
+@state_option
+@json_option
+@quiet_option
+@verbose_option
+def replay_command(
+    session: str | None, live: bool, as_json: bool, quiet: bool, verbose: int, yes: str | None, **given: Any
+) -> int:
+    """Play a session again without its brain, in a fresh session, and say where it differs.
+
+    SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
+    """
+    from ml_intern.cli import running
+
+    return running.replay(
+        session, live, given | {"yes": running.effects(yes)}, running.Face(as_json, quiet, verbose)
+    )
+
+
 @front.command("sessions")
 @state_option
 @json_option

@@ -83,6 +83,29 @@ def resume(session: str | None, given: dict[str, Any], face: Face) -> int:
     return _until_stopped(reopen, face, state)
 
 
+def replay(session: str | None, live: bool, given: dict[str, Any], face: Face) -> int:
+    """Play a session again without its brain; the exit code.
+
+    Args:
+        session: What the person calls it; nothing: the newest.
+        live: Tools really run.
+        given: Settings that shall be others than they were; None where a flag was not used.
+        face: What is shown.
+    """
+    from ml_intern.cli.sessions import find_session
+    from ml_intern.settings import Settings
+
+    state = given.get("state")
+    card = find_session(Settings.load(state=state).state, session)
+
+    def play(approver: Approver | None) -> Session:
+        from ml_intern.replaying import Replay
+
+        return Replay.of(card.folder, live, approver, **given)
+
+    return _until_stopped(play, face, state)
+
+
 def _until_stopped(opening: Open, face: Face, state: Path | None) -> int:
     stop, code = threading.Event(), Interrupted.exit_code
     try:

@@ -80,10 +80,11 @@ class Scripted(Brain):
     """The reply of each step follows from how many there were, as with a model at temperature zero."""
 
     label = "scripted"
+    cells: tuple[str | None, ...] = CELLS
 
     def generate(self, messages: list[Any], **_: Any) -> Any:
         step = sum(role_of(m) == "assistant" for m in messages)
-        code = CELLS[step]
+        code = self.cells[step]
         text = "I think about it." if code is None else f"Step {step}.\n<cell>\n{code}\n</cell>"
         return answer(text, Ending("stop"), 10 * (step + 1), step + 5)
 
