@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+WORKERS ?= 2
 STAMP = $(VENV)/installed.stamp
 SENTENCE = train the best small model of Python statements you can in two minutes, and publish it as python-statements
 
@@ -18,8 +19,9 @@ demo: $(STAMP)
 	ML_INTERN_HUB=embedded "$(BIN)/ml-intern" --model playbook: "$(SENTENCE)"
 	"$(BIN)/python" examples/first_light/load.py python-statements
 
+# A file's tests stay in one process and in order; WORKERS=0 runs all in this one.
 test: $(STAMP)
-	"$(BIN)/python" -m pytest
+	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(STAMP)
 	"$(BIN)/ruff" format --check .

@@ -67,6 +67,8 @@ class Call:
         """
         check_size(spec.name, given)
         arguments = spec.validate(given)
+        if spec.prepare is not None:
+            arguments = spec.prepare(ctx, arguments)
         price = Price()
         if spec.price is not None:
             try:

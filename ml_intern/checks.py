@@ -34,10 +34,33 @@ def check_settings(settings: Settings) -> None:
     if settings.compute not in COMPUTE_THERE_IS:
         raise UsageError(f"Compute {settings.compute!r} is not there yet.", "Use auto or local.")
     _check_folders(settings)
+    _check_code_apart(settings)
     if eval_file(settings):
         from ml_intern.evals.files import read_rows
 
         read_rows(Path(str(settings.eval)))
+
+
+def _check_code_apart(settings: Settings) -> None:
+    """Cells write the workspace: no code that the host runs may lie there."""
+    if settings.workspace is None:
+        return
+    workspace = settings.workspace.resolve()
+    words = [str(word) for entry in settings.mcp_servers.values() for word in _words_of(entry)]
+    files = [path.resolve() for word in words if "/" in word and (path := Path(word).expanduser()).exists()]
+    for place in (*(folder.resolve() for folder in settings.tools), *files):
+        if place == workspace or workspace in place.parents or place in workspace.parents:
+            raise UsageError(
+                f"{str(place)!r} runs on the host, and cells could change it in the workspace.",
+                "Name a workspace of its own, such as --workspace work.",
+            )
+
+
+def _words_of(entry: object) -> list[object]:
+    if not isinstance(entry, dict):
+        return []
+    given = entry.get("args")
+    return [entry.get("command", ""), entry.get("cwd", ""), *(given if isinstance(given, list) else [])]
 
 
 def _check_folders(settings: Settings) -> None:

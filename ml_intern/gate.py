@@ -9,7 +9,7 @@ from textwrap import shorten
 from typing import Any
 
 from ml_intern.budget import Budget
-from ml_intern.policy import DEFAULT_POLICY, Action, Rule, read_policy, read_yes, values_at
+from ml_intern.policy import DEFAULT_POLICY, NETWORK, OPENING, Action, Rule, read_policy, read_yes, values_at
 from ml_intern.tooling import Price, ToolSpec
 
 TARGETS = ("repo", "repo_id", "namespace", "private")
@@ -151,6 +151,8 @@ class Gate:
             return "what cannot be undone is asked about each time"
         if decision.rule == "budget":
             return "a price above the budget is asked about each time"
+        if spec.effect in OPENING and arguments.get(NETWORK) is True:
+            return "code that reaches the network is asked about each time"
         found = self.footprint(spec, arguments, price, decision.rule)
         return found or "a price that is not known is asked about each time"
 
@@ -165,6 +167,8 @@ class Gate:
         """What a yes to a call speaks of; None where it speaks of this one call alone."""
         if spec.effect == "destroy" or price.usd is None or price.gpu_hours is None:
             return None
+        if spec.effect in OPENING and arguments.get(NETWORK) is True:
+            return None  # another script is another danger
         known_rule = dict(self.rules).get(rule)
         names = set(known_rule.where) if known_rule else set()
         if spec.effect == "publish":

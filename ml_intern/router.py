@@ -24,7 +24,7 @@ from ml_intern.gate import Decision, Gate, Standing
 from ml_intern.journal import Journal
 from ml_intern.masking import mask_all
 from ml_intern.metering import JobMeter
-from ml_intern.policy import source_parts
+from ml_intern.policy import NETWORK, source_parts
 from ml_intern.recorded import Recorded
 from ml_intern.retry import is_transient, run_with_retry
 from ml_intern.tooling import Price, ToolSpec, did_you_mean, to_json
@@ -193,7 +193,7 @@ class Router:
         self, ctx: ToolContext, name: str, given: Mapping[str, object], source: str, error: InternError
     ) -> Outcome:
         denied = isinstance(error, Denied)
-        told = f"{name[:100]}: {error.message}"
+        told = error.message if error.message.startswith(name) else f"{name[:100]}: {error.message}"
         with self._lock:
             if denied and told not in self.denied and len(self.denied) < MOST_DENIED:
                 self.denied.append(told)
@@ -292,7 +292,8 @@ class Router:
         who = (call.source, call.spec.name)
         self._nos[who] = 0 if answer.allowed else self._nos[who] + 1
         if not answer.allowed:
-            raise Denied(f"{call.spec.name} was not allowed: {answer.reason or 'the person said no'}.")
+            told = f"{call.spec.name} was not allowed: {answer.reason or 'the person said no'}."
+            raise Denied(told, self._way_on(call))
         if answer.always and isinstance(standing, Standing):
             self.gate.allow_always(standing)
             self.journal.append("standing", standing.to_json(), durable=True)
@@ -300,6 +301,16 @@ class Router:
             return call
         changed = {**call.arguments.model_dump(), **answer.arguments}
         return Call.of(call.spec, call.ctx, call.source, changed, self._defect)
+
+    def _way_on(self, call: Call) -> str:
+        """What is open after a no, so that the brain neither asks again nor looks for a way round."""
+        private = {**call.shown, "private": True}
+        public = call.spec.effect == "publish" and call.shown.get("private") is False
+        if public and self.gate.decide(call.spec, private, call.price, call.source).action == "allow":
+            return "Nothing was published. private=True needs no question: the person can open it later."
+        if call.shown.get(NETWORK) is True:
+            return "Nothing was started. Go on without the network, and say in the answer what is missing."
+        return "Nothing was done. Go on without it, and say so in the answer."
 
     def _check_nos(self, call: Call) -> None:
         """A cell that asks in a loop does not wear a person down."""

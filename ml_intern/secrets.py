@@ -228,6 +228,19 @@ def check_workspace(workspace: Path | None, project: Path) -> None:
             f"There is a {FILE} in the workspace {str(workspace)!r}, and its cells could read it.",
             "Name a workspace of its own, such as --workspace work, or move the file.",
         )
+    keeps = [place / "ml-intern.toml" for place in places if _names_key(place / "ml-intern.toml")]
+    if keeps:
+        raise UsageError(
+            f"{keeps[0].name} in the workspace {str(workspace)!r} holds an api_key for cells to read.",
+            "Name a workspace of its own, or set ML_INTERN_API_KEY instead.",
+        )
+
+
+def _names_key(file: Path) -> bool:
+    try:
+        return "api_key" in file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def _service_of(name: str) -> Service:

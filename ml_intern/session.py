@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from secrets import token_hex
@@ -24,6 +25,7 @@ from ml_intern.durations import show_duration
 from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
+from ml_intern.jobs.model import FINISHED
 from ml_intern.journal import Journal
 from ml_intern.lock import SessionLock
 from ml_intern.masking import add_secret, mask, mask_all
@@ -222,15 +224,16 @@ class Session:
             while self._worker.is_alive() and time.monotonic() < deadline:
                 self.interrupt()  # again: a cell that begins at this moment has not heard the first
                 self._worker.join(0.5)
-        if self.kernel is not None:
-            self.kernel.close()
-        self.mcp.close()
-        self.services.hub.close()
-        self.sandbox.stop()
-        self.services.ledger.close()
-        self._closed.set()
-        self.journal.close()
-        self._lock.release()
+        with ExitStack() as last:  # the last one first, each whatever the others do
+            last.callback(self._lock.release)
+            last.callback(self.journal.close)
+            last.callback(self._closed.set)
+            last.callback(self.services.ledger.close)
+            last.callback(self.sandbox.stop)
+            last.callback(self.services.hub.close)
+            last.callback(self.mcp.close)
+            if self.kernel is not None:
+                last.callback(self.kernel.close)
 
     def result(self) -> RunResult:
         """What came of the run."""
@@ -289,6 +292,12 @@ class Session:
 
         specs = list(self.router.specs.values())
         told = facts(self.services)
+        if self.router.desk.approver is None:
+            allowed = ", ".join(self.settings.yes) or "nothing"
+            told += (
+                "\n- Nobody is there to ask: what a person would be asked about (public publishing, network "
+                f"for scripts, deleting, what is over the budget) is denied. Allowed beforehand: {allowed}."
+            )
         system = mask(
             system_prompt(
                 specs, isolation=isolation(self.sandbox, self.limits()), workspace=self.workspace, facts=told
@@ -356,6 +365,9 @@ class Session:
         self.router.meter.settle()
         if error is None and self.router.denied:
             error = Denied("The run ended, but something it asked for was denied: " + self.router.denied[0])
+        if left := [job.id for job in self.services.jobs.list() if job.state not in FINISHED]:
+            told = f"{len(left)} job{'s run' if len(left) > 1 else ' runs'} on: {', '.join(left)}"
+            self.emit(Notice("warning", f"{told} (ml-intern jobs shows how they go)."))
         code = error.exit_code if error else 0
         if error is not None:
             self._tell_end(str(error))

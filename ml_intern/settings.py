@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     )
     e2b_template: str | None = Field(None, description="template of --sandbox e2b; nothing: E2B's own")
     e2b_timeout_s: int = Field(
-        3600, ge=60, description="an E2B sandbox ends so long after the last sign of life"
+        300, ge=60, description="an E2B sandbox ends so long after the last sign of life"
     )
 
     # Work
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, environment, project file, user file."""
         project = TomlConfigSettingsSource(settings_cls, Path.cwd() / FILE)
-        check_trust(Path.cwd() / FILE, project.toml_data)
+        check_trust(Path.cwd() / FILE, project.toml_data, settings_cls.model_fields)
         user = TomlConfigSettingsSource(settings_cls, platformdirs.user_config_path("ml-intern") / FILE)
         return init_settings, env_settings, project, user
 

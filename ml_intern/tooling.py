@@ -54,6 +54,7 @@ class ToolSpec:
     subject: str = ""
     price: Callable[[Any, Any], Price] | None = None
     reconcile: Callable[[Any, str], Any] | None = None
+    prepare: Callable[[Any, Any], Any] | None = None
     origin: str = "ml_intern"
     """Who made it: ``ml_intern``, ``user`` (a file in a tools folder), ``smolagents``, ``mcp:SERVER``."""
 
@@ -191,6 +192,7 @@ def tool(
     needs: typing.Sequence[str] = (),
     price: Callable[[Any, Any], Price] | None = None,
     reconcile: Callable[[Any, str], Any] | None = None,
+    prepare: Callable[[Any, Any], Any] | None = None,
 ) -> Callable[[F], F]:
     """Declare a host-side function that cells can call.
 
@@ -199,6 +201,8 @@ def tool(
         needs: Credentials that the tool uses, such as ``hub:write``.
         price: Estimates what a call spends, from the context and the validated arguments.
         reconcile: Given the idempotency key of an unfinished call, returns its result or ``None``.
+        prepare: Given the context and the validated arguments, returns those that are shown, priced and run:
+            what a path leads to is read here, so that it is what a person says yes to.
 
     The function's first parameter is the `ToolContext`; the others become the arguments of the tool.
     """
@@ -212,6 +216,7 @@ def tool(
             subject=function.__module__.rsplit(".", 1)[-1],
             price=price,
             reconcile=reconcile,
+            prepare=prepare,
         )
         function.__tool__ = spec  # type: ignore[attr-defined]
         return function

@@ -1,9 +1,10 @@
 """Whether a project's settings may decide what runs on this machine.
 
 A project folder may be somebody else's, or a workspace that cells write in. What its ``ml-intern.toml`` says
-about models and limits is taken as it is; what would start programs on the host, open folders, take the walls
-away or answer the gate counts only once the person has looked at the file and said so. The word holds for the
-file as it was: after a change it is asked again.
+about steps, waits and lengths is taken as it is; all else (what starts programs on the host, opens folders,
+spends, names who answers, takes walls away or answers the gate) counts only once the person has looked at the
+file and said so. The word holds for the file and for the code in its tools folders as they were: after a
+change it is asked again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +21,39 @@ import platformdirs
 
 from ml_intern.errors import UsageError
 
-DECIDING = ("sandbox", "yes", "policy", "tools", "mcp_servers", "data_dirs", "state", "docker_image")
-"""Keys that need the person's word."""
+HARMLESS = frozenset({
+    "brain_retries", "cell_grace_s", "cell_timeout_s", "connect_timeout_s", "context_tokens", "dev_queries",
+    "job_timeout", "max_output_tokens", "max_steps", "metric", "observation_chars", "recent_steps",
+    "request_timeout_s", "tool_retries",
+})  # fmt: skip
+"""Keys that need no word; one that is not named here needs it, so that a new one does."""
 
 VARIABLE = "ML_INTERN_TRUST_PROJECT"
 """Set to 1: the word for whatever file there is, for machines where nobody can be asked."""
 
 
-def deciding_keys(settings: dict[str, Any]) -> list[str]:
-    """The keys of a project's settings that need the person's word."""
-    needed = [key for key in DECIDING if key in settings]
-    # Stronger walls are nobody's harm.
-    return [key for key in needed if key != "sandbox" or settings[key] == "none"]
+def deciding_keys(settings: dict[str, Any], known: Collection[str]) -> list[str]:
+    """The keys of a project's settings that need the person's word; unknown ones are refused elsewhere."""
+    # Other walls on this machine are nobody's harm; none, or another machine, may be.
+    return [
+        key
+        for key in settings
+        if key in known
+        and key not in HARMLESS
+        and not (key == "sandbox" and settings[key] in ("local", "docker"))
+    ]
 
 
-def check_trust(file: Path, settings: dict[str, Any]) -> None:
+def check_trust(file: Path, settings: dict[str, Any], known: Collection[str]) -> None:
     """Refuse a project's settings that decide what runs here, unless the person has said yes to this file.
 
     Raises:
         UsageError: Names the keys and the command that says yes.
     """
-    keys = deciding_keys(settings)
-    if keys and os.environ.get(VARIABLE) != "1" and _known().get(str(file)) != _digest(file):
+    keys = deciding_keys(settings, known)
+    if not keys or os.environ.get(VARIABLE) == "1":
+        return
+    if _known().get(str(file)) != _digest(file, settings):
         raise UsageError(
             f"{file.name} in this folder sets {', '.join(keys)}, which decides what may run on this machine.",
             "Look at the file; if it is yours, run: ml-intern trust",
@@ -57,7 +71,11 @@ def trust(file: Path) -> None:
     store = _store()
     store.parent.mkdir(parents=True, exist_ok=True)
     fresh = store.with_suffix(".new")
-    fresh.write_text(json.dumps({**_known(), str(file): _digest(file)}, indent=1))
+    try:
+        settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{file.name} cannot be read: {error}.") from None
+    fresh.write_text(json.dumps({**_known(), str(file): _digest(file, settings)}, indent=1))
     fresh.replace(store)
 
 
@@ -74,5 +92,11 @@ def _known() -> dict[str, str]:
     return known if isinstance(known, dict) else {}
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _digest(file: Path, settings: dict[str, Any]) -> str:
+    """Of the file, and of the code that it brings onto the host."""
+    found = hashlib.sha256(file.read_bytes())
+    folders = settings.get("tools", [])
+    for folder in folders if isinstance(folders, list) else [folders]:
+        for code in sorted((file.parent / str(folder)).glob("*.py")):
+            found.update(f"{code.name}\0".encode("utf-8", "replace") + code.read_bytes())
+    return found.hexdigest()

@@ -155,6 +155,9 @@ class Sandbox(Protocol):
     ) -> Launch:
         """How to run `argv` inside the walls, in the workspace: for a job's supervisor to start."""
 
+    def launcher_env(self) -> dict[str, str]:
+        """The variables of every `Launch`: also what ends a job of an earlier host needs them."""
+
     def kernel_files(self, mounts: Mounts) -> KernelFiles:
         """The files of a kernel with these mounts."""
 
@@ -172,6 +175,10 @@ class SharesFolders:
     """What sandboxes on this machine have in common: host and kernel see the same workspace."""
 
     python = sys.executable
+
+    def launcher_env(self) -> dict[str, str]:
+        """None are needed."""
+        return {}
 
     def kernel_files(self, mounts: Mounts) -> KernelFiles:
         """Files in a folder of the workspace."""

@@ -102,7 +102,8 @@ class Cell:
         """Take a piece of output."""
         piece = text(frame.get("text"), STREAMED_CHARS - self._chars)
         offset = frame.get("offset")
-        self.heard_bytes = offset if type(offset) is int else self.heard_bytes
+        if type(offset) is int and self.heard_bytes <= offset < 1 << 62:
+            self.heard_bytes = offset
         self.say(piece)
 
     def say(self, piece: str) -> None:

@@ -186,7 +186,11 @@ class E2BSandbox:
         end = [*program, "--end", mark, *([spec["sandbox"]] if "sandbox" in spec else [])]
         # A client that ended by itself removed its note, and nothing is left to end.
         quick = ["/bin/sh", "-c", 'test ! -e "$0" || { "$@" && rm -f "$0"; }', str(note), *end]
-        return Launch([*program, json.dumps(spec)], quick, {**self.account.env, "PYTHONPATH": _paths()})
+        return Launch([*program, json.dumps(spec)], quick, self.launcher_env())
+
+    def launcher_env(self) -> dict[str, str]:
+        """The key and the addresses, and where the client finds its packages."""
+        return {**self.account.env, "PYTHONPATH": _paths()}
 
     # Life
 

@@ -52,7 +52,7 @@ def decode(line: bytes) -> dict[str, Any] | None:
         frame = json.loads(words)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(frame, dict) or frame.get("type") not in KINDS:
+    if not isinstance(frame, dict) or not isinstance(kind := frame.get("type"), str) or kind not in KINDS:
         return None
     if frame["type"] != "ready" and type(frame.get("id")) is not int:
         return None

@@ -84,7 +84,9 @@ class Growth:
 
     def renew(self) -> None:
         """Let work begin again: what is there may stay, also over the limit, and a little more may come."""
-        if self._grown > self._limit:
+        if (
+            self._grown > self._limit or self._suspicious()
+        ):  # the last moment of earlier work counts as its own
             self._measure(whole=True)
         self._allowed = self._limit if self._grown <= self._limit else self._grown + SLACK
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import stat
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -67,6 +68,10 @@ ODD_PERSONALITIES = (0x00100000, 0x00200000, 0x00400000)
 """Memory at address 0, the old layout, all that is readable is executable: they unmake protections."""
 ASKED = 0x80000000
 """Set in the number that only asks which personality there is."""
+
+FCHMODAT2 = 452
+SET_ID = (stat.S_ISUID, stat.S_ISGID)
+"""A file with these runs with its owner's rights, whoever starts it; the owner may be the person."""
 
 OPEN = 'exec 9< "$0" && exec "$@"'
 DESCRIPTOR = 9
@@ -164,6 +169,15 @@ def _add_rules(library: ctypes.CDLL, context: ctypes.c_void_p) -> None:
         refuse("ioctl", (1, MASKED, low, request))
     for bit in ODD_PERSONALITIES:
         refuse("personality", (0, MASKED, bit | ASKED, bit))
+    # Newer than many a libseccomp; callers fall back to the old call.
+    library.seccomp_rule_add_array(context, FAIL | ENOSYS, FCHMODAT2, 0, None)
+    for bit in SET_ID:
+        for call, place in (("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("mknod", 1), ("mknodat", 2)):
+            refuse(call, (place, MASKED, bit, bit))
+        refuse("creat", (1, MASKED, bit, bit))
+        # Without O_CREAT the mode is whatever stands in the register.
+        refuse("open", (1, MASKED, os.O_CREAT, os.O_CREAT), (2, MASKED, bit, bit))
+        refuse("openat", (2, MASKED, os.O_CREAT, os.O_CREAT), (3, MASKED, bit, bit))
 
 
 def _exported(library: ctypes.CDLL, context: ctypes.c_void_p) -> bytes:

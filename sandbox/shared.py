@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ml_intern.errors import InternError
+
 FOLDER = ".ml-intern"
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER_ONLY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class SharedFiles:
@@ -27,12 +33,46 @@ class SharedFiles:
     def open(self) -> None:
         """Make an empty output file for a new kernel."""
         self.close()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        ignore = self.folder / ".gitignore"
-        if not os.path.lexists(ignore):
-            ignore.write_text("*\n")
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self.output, flags, 0o600)
+        with self._own_folder() as folder:
+            with suppress(FileExistsError):
+                ignore = os.open(".gitignore", NEW, 0o644, dir_fd=folder)
+                os.write(ignore, b"*\n")
+                os.close(ignore)
+            self._fd = os.open(self.output.name, NEW, 0o600, dir_fd=folder)
+
+    @contextmanager
+    def _own_folder(self) -> Iterator[int]:
+        """A descriptor of the folder. A cell may have put a link or a file in its place: it is moved aside.
+
+        Raises:
+            InternError: The workspace cannot be used any more.
+        """
+        workspace = -1
+        try:
+            workspace = os.open(self.folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            for again in (True, False):
+                with suppress(FileExistsError):
+                    os.mkdir(self.folder.name, dir_fd=workspace)
+                try:
+                    folder = os.open(self.folder.name, FOLDER_ONLY, dir_fd=workspace)
+                    break
+                except OSError:
+                    if not again:
+                        raise
+                    aside = f"{self.folder.name}.{secrets.token_hex(4)}"
+                    os.rename(self.folder.name, aside, src_dir_fd=workspace, dst_dir_fd=workspace)
+            try:
+                yield folder
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise InternError(
+                f"The workspace {str(self.folder.parent)!r} cannot be used: {error.strerror}.",
+                "A cell may have taken its rights away; mend them, or choose another workspace.",
+            ) from None
+        finally:
+            if workspace >= 0:
+                os.close(workspace)
 
     def close(self) -> None:
         """Remove the output file."""
@@ -40,7 +80,8 @@ class SharedFiles:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
-                self.output.unlink(missing_ok=True)
+                with suppress(OSError):  # its folder may be gone, or closed to us
+                    self.output.unlink()
 
     def unheard(self, heard: int, limit: int) -> str:
         """The end of the output, from where the kernel last told of it.
@@ -53,13 +94,16 @@ class SharedFiles:
             if self._fd < 0:
                 return ""
             size = os.fstat(self._fd).st_size
-            begin = max(heard, size - limit)
+            begin = max(0, heard, size - limit)
             return os.pread(self._fd, limit, begin).decode("utf-8", "replace") if size > begin else ""
 
     def has_snapshot(self) -> bool:
         """Whether a kernel left a snapshot."""
-        return self.snapshot.is_file()
+        with suppress(OSError):
+            return self.snapshot.is_file()
+        return False
 
     def drop_snapshot(self) -> None:
         """Remove the snapshot."""
-        self.snapshot.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.snapshot.unlink()

@@ -15,6 +15,8 @@ for name in (*ACCOUNTS, "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
 for name in [n for n in os.environ if n.startswith("ML_INTERN_")]:
     os.environ.pop(name)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A project's settings are the tests' own; tests/test_trust.py looks at others'.
+os.environ["ML_INTERN_TRUST_PROJECT"] = "1"
 
 
 @pytest.fixture(autouse=True)

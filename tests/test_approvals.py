@@ -229,10 +229,10 @@ def test_always_says_its_scope_in_a_line(make: Make) -> None:
     assert len(said) < 200 and "\n" not in said
 
 
-def test_always_for_the_network_opens_it_to_this_tool_and_nothing_else(make: Make) -> None:
+def test_an_always_never_opens_the_network_to_another_script(make: Make) -> None:
     router = make(approver=Person(Answer(True, always=True)))
     assert router.call("script", {"code": "a", "network": True}).ok
-    assert not asks(router, "script", {"code": "b", "network": True})
+    assert asks(router, "script", {"code": "b", "network": True})
     assert asks(router, "wipe", {"what": "x"})
     other = make(approver=Person(Answer(True, always=True)))
     other.call("push", {"repo": "me/x", "private": False})

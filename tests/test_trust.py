@@ -18,6 +18,12 @@ DECIDING = [
     '[mcp_servers.x]\ncommand = "touch"',
     'data_dirs = ["/"]',
     'state = "."',
+    'workspace = "/etc"',
+    'base_url = "http://example.invalid/v1"',
+    'budget = ""',
+    'model = "openai:dear"',
+    'sandbox = "e2b"',
+    'playbooks = ["own"]',
 ]
 
 
@@ -48,9 +54,19 @@ def test_a_changed_file_is_asked_about_again(file: Path) -> None:
         Settings.load()
 
 
-def test_models_limits_and_stronger_walls_need_no_word(file: Path) -> None:
-    file.write_text('model = "openai:m"\nbudget = "2h"\nsandbox = "docker"\nmax_steps = 4\n')
+def test_limits_and_other_walls_need_no_word(file: Path) -> None:
+    file.write_text('sandbox = "docker"\nmax_steps = 4\njob_timeout = "2h"\n')
     assert Settings.load().sandbox == "docker"
+
+
+def test_code_in_a_tools_folder_counts_as_the_file(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    file.write_text('tools = ["own"]')
+    trust(file)
+    Settings.load()
+    (tmp_path / "own/evil.py").write_text("print('attacked')")
+    with pytest.raises(UsageError, match="ml-intern trust"):
+        Settings.load()
 
 
 def test_the_persons_own_file_and_flags_need_no_word(file: Path, tmp_path: Path) -> None:

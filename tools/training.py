@@ -151,7 +151,13 @@ def smoke_test(
     return _watched(ctx, status.id)
 
 
-@tool(effect="compute", needs=["hub:read"], price=_price, reconcile=_found_again)
+def _read_script(ctx: ToolContext, arguments: Any) -> Any:
+    """The code itself in place of its path: a cell could change the file while a person looks at it."""
+    code, called = _code_of(ctx, arguments.script)
+    return arguments.model_copy(update={"script": code, "name": arguments.name or called})
+
+
+@tool(effect="compute", needs=["hub:read"], price=_price, reconcile=_found_again, prepare=_read_script)
 def launch_script(
     ctx: ToolContext,
     script: str,
@@ -163,7 +169,7 @@ def launch_script(
     timeout: str | float | None = None,
     network: bool = False,
 ) -> JobStatus:
-    """Run Python code as a job in the sandbox's walls: no network, no credentials, the workspace read-only.
+    """Run Python code as a job in the sandbox's walls: no credentials, the workspace read-only, no network.
 
     It runs in its output folder: what it writes there stays. A model saved as ./model can be evaluated and
     published. Lines of JSON with a "step" appended to os.environ["ML_INTERN_METRICS"] become metrics.
@@ -176,8 +182,9 @@ def launch_script(
         name: Words for the job.
         experiment: The ledger's row that this belongs to.
         timeout: Wall time after which the job is stopped, "30m"; nothing: the setting job_timeout.
-        network: Open the network to the script. A person is asked each time: say in the reply before why it
-            is needed. Models and datasets need none, inputs brings them.
+        network: Open the network to the script. A person is asked each time, and where nobody is there the
+            answer is no: say in the reply before why it is needed. Models and datasets need none, inputs
+            brings them.
     """
     _check_hardware(hardware)
     code, called = _code_of(ctx, script)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlparse
 
@@ -87,6 +88,8 @@ class Hub:
         self._env = env
         # Only this one may belong to another Hub than huggingface.co: it stands beside HF_ENDPOINT.
         self._given = env.get("HF_TOKEN", "").strip() or None
+        # A job that may reach the network reaches loopback, too: without this it could publish by itself.
+        self._own_token = token_hex(16)
         self._server: ServerThread | None = None
         self._lock = threading.RLock()
 
@@ -107,7 +110,8 @@ class Hub:
             return self._remote
         with self._lock:
             if self._server is None:
-                self._server = ServerThread(self.storage, self._port)
+                add_secret(self._own_token)
+                self._server = ServerThread(self.storage, self._port, token=self._own_token)
                 bypass_proxies()
             return self._server.endpoint
 
@@ -115,7 +119,9 @@ class Hub:
     def token(self) -> str | None:
         """The token for this Hub's address; None for an anonymous reader."""
         host = urlparse(self._remote).hostname or ""
-        if self.embedded or (is_loopback(host) and not self._given):
+        if self.embedded:
+            return self._own_token
+        if is_loopback(host) and not self._given:
             return NOBODY
         found = self._given or (hub_token(self._env) if self.official else "")
         if found:

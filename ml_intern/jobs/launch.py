@@ -125,10 +125,11 @@ def mark(folder: Path) -> str:
     return hashlib.sha256(str(folder).encode()).hexdigest()[:16]
 
 
-def end_left_over(folder: Path) -> None:
+def end_left_over(folder: Path, sandbox: Sandbox | None) -> None:
     """End what a job left when its supervisor is no more: its container, and processes with its mark."""
     if (folder / "launch.json").exists():
-        run_quietly(json.loads((folder / "launch.json").read_text()).get("end", []))
+        env = {**os.environ, **(sandbox.launcher_env() if sandbox else {})}
+        run_quietly(json.loads((folder / "launch.json").read_text()).get("end", []), env)
     tree.kill(tree.marked(f"ML_INTERN_JOB={mark(folder)}"))
 
 

@@ -246,7 +246,7 @@ class Jobs:
                 # -S -s: no site-packages, a start in milliseconds; the path gives it this package alone.
                 self._supervisors[job] = subprocess.Popen(
                     [sys.executable, "-S", "-s", "-m", "ml_intern.jobs.supervisor", str(folder)],
-                    env={**told, "PYTHONPATH": str(Path(ml_intern.__file__).parents[1]), "PATH": os.defpath},
+                    env={"PYTHONPATH": str(Path(ml_intern.__file__).parents[1]), "PATH": os.defpath, **told},
                     cwd=folder,
                     stdin=subprocess.DEVNULL,
                     stdout=errors,
@@ -305,7 +305,7 @@ class Jobs:
             raw = self._read_status(job)
             if self._alive(job) or raw["state"] in FINISHED:
                 return raw
-            end_left_over(self.folder / job)
+            end_left_over(self.folder / job, self.sandbox)
             text = mask((self.folder / job / "log.txt").read_bytes()[-8_000:].decode("utf-8", "replace"))
             failure = Failure(
                 kind="lost",

@@ -32,9 +32,9 @@ def rows(path: Path) -> list[dict[str, Any]]:
     for line in path.read_bytes().split(b"\n")[:-1]:
         try:
             row = json.loads(line)
-        except ValueError:
-            continue  # Cut by a kill; the resumed run writes the step again.
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
+        except (ValueError, RecursionError):
+            continue  # Cut by a kill; the resumed run writes the step again. Or written to do harm.
+        if isinstance(row, dict) and _is_count(row.get("step", "")) and _is_count(row.get("total_steps", 0)):
             by_step.setdefault(row["step"], {}).update(row)
     return [by_step[step] for step in sorted(by_step)]
 
@@ -132,5 +132,13 @@ def condition(text: str) -> Callable[[JobStatus], bool]:
     return holds
 
 
+def _is_count(value: Any) -> bool:
+    """Whether it can be a number of steps: a job may write what it likes."""
+    return type(value) is int and 0 <= value < 1 << 53
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

@@ -100,7 +100,10 @@ def settle(output: Path) -> None:
 
 
 def _leads_out(link: Found, root: str) -> bool:
-    end = os.path.realpath(f"/proc/self/fd/{link.folder}/{link.name}")
+    try:
+        end = os.path.realpath(f"/proc/self/fd/{link.folder}/{link.name}")
+    except (OSError, RecursionError):  # nested deeper than a path may be long: nobody could follow it
+        return True
     return not end.startswith(root + os.sep)
 
 

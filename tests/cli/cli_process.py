@@ -11,11 +11,19 @@ DOUBLE = Path(__file__).with_name("cli_double.py")
 REAL = [sys.executable, "-c", "import sys; from ml_intern.cli.main import run; sys.exit(run())"]
 
 
+TRUSTED = {"ML_INTERN_TRUST_PROJECT": "1"}
+
+
 def environment(home: Path, **more: str) -> dict[str, str]:
     """This process's environment without settings, tokens and endpoints; a home of its own."""
     ours = ("ML_INTERN_", "HF_", "HUGGING_FACE_", "OPENAI_", "XDG_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-    return kept | {"HOME": str(home), "COLUMNS": "100", "PYTHONPATH": "", "OMP_NUM_THREADS": "1"} | more
+    return (
+        kept
+        | {"HOME": str(home), "COLUMNS": "100", "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+        | TRUSTED
+        | more
+    )
 
 
 def command(home: Path, *words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:

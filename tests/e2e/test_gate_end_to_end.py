@@ -113,16 +113,25 @@ def test_a_yes_answers_for_what_it_names(
     assert got == code and [line.split()[0] for line in ran.read_text().splitlines()] == names
 
 
-def test_a_wrong_word_or_rule_is_one_line_before_anything_runs(intern: Run, tmp_path: Path) -> None:
+def test_a_wrong_word_or_rule_is_one_line_before_anything_runs(
+    intern: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code, result = intern([END], "--yes", "pubish")
     assert code == 2 and "did you mean 'publish'" in result["errors"][0]
     (tmp_path / "ml-intern.toml").write_text('[[policy]]\ntool = "forget"\nacton = "deny"\n')
+    monkeypatch.delenv("ML_INTERN_TRUST_PROJECT")
+    code, result = intern([END])
+    assert code == 2 and "ml-intern trust" in result["errors"][0]
+    monkeypatch.setenv("ML_INTERN_TRUST_PROJECT", "1")
     code, result = intern([END])
     assert code == 2 and result["errors"][0].count("\n") == 0
     assert "Policy rule 1" in result["errors"][0]
 
 
-def test_the_policy_of_the_project_decides(intern: Run, ran: Path, tmp_path: Path) -> None:
+def test_the_policy_of_the_project_decides(
+    intern: Run, ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ML_INTERN_TRUST_PROJECT", "1")
     (tmp_path / "ml-intern.toml").write_text(
         '[[policy]]\ntool = "announce"\nwhere = {repo = "me/*", private = false}\naction = "allow"\n'
         '[[policy]]\neffect = "publish"\naction = "deny"\nreason = "only my own"\n'

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError
 
 from ml_intern.brains.factory import build_brain
 from ml_intern.errors import ToolError, UsageError
@@ -72,14 +73,15 @@ def test_tokens_stay_with_their_host(tmp_path: Path) -> None:
         return Hub(Settings(hub=setting), tmp_path, {"HF_HOME": str(tmp_path), **env}).token  # type: ignore[arg-type]
 
     assert token("remote") == token("auto") == "hf_stored"
-    assert token("embedded") == "local"
+    own = token("embedded")
+    assert own and own != token("embedded")
     assert token("auto", HUGGING_FACE_HUB_TOKEN="hf_old") == "hf_old"
     assert token("auto", HF_ENDPOINT="https://hub.example", HUGGING_FACE_HUB_TOKEN="hf_old") is None
     assert token("auto", HF_TOKEN="hf_given") == "hf_given"
     assert token("auto", HF_ENDPOINT="https://hub.example", HF_TOKEN="hf_given") == "hf_given"
     assert token("auto", HF_ENDPOINT="https://hub.example") is None
     assert token("auto", HF_ENDPOINT="https://huggingface.co.evil.example") is None
-    assert token("embedded", HF_TOKEN="hf_given") == "local"
+    assert token("embedded", HF_TOKEN="hf_given") != "hf_given"
     assert token("auto", HF_ENDPOINT="http://127.0.0.1:1") == "local"
 
 
@@ -184,7 +186,10 @@ def test_two_sessions_share_one_storage(hub: Hub, tmp_path: Path) -> None:
     try:
         hub.publish_folder(folder(tmp_path / "m", a__txt="x"), "tiny", "model", True, "first")
         assert other.endpoint != hub.endpoint
-        assert HfApi(endpoint=other.endpoint).model_info("local/tiny").private
+        assert HfApi(endpoint=other.endpoint, token=other.token).model_info("local/tiny").private
+        # A job that may reach the network reaches loopback, too; it has no token.
+        with pytest.raises(HfHubHTTPError):
+            HfApi(endpoint=other.endpoint, token=False).create_repo("local/evil")
     finally:
         other.close()
 

@@ -10,6 +10,7 @@ import pytest
 from ml_intern.errors import UsageError
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.settings import Settings
+from ml_intern.trust import trust
 
 GOOD = {"command": "tracker"}
 
@@ -61,6 +62,7 @@ def test_entries_come_from_the_settings_file(tmp_path: Any, monkeypatch: pytest.
         'effects = { "list_*" = "read", "*" = "publish" }\n'
     )
     monkeypatch.chdir(tmp_path)
+    trust(tmp_path / "ml-intern.toml")
     entry = McpServers(Settings.load().mcp_servers).servers[0].entry
     assert entry.env == {"TOKEN": "WORK_TOKEN"}
     assert [entry.effect(name) for name in ("list_all", "drop")] == ["read", "publish"]
