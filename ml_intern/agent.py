@@ -13,7 +13,7 @@ from smolagents.models import ChatMessage
 from smolagents.monitoring import AgentLogger
 from smolagents.utils import AgentExecutionError, AgentParsingError
 
-from ml_intern.brains.base import Brain, finish_reason
+from ml_intern.brains.base import Brain, Ending, answer, finish_reason
 from ml_intern.brains.errors import ContextOverflow
 from ml_intern.brains.replies import CELL_TAGS, Reply, parse_reply
 from ml_intern.budget import Budget
@@ -25,6 +25,7 @@ from ml_intern.executor import CellFailed, KernelExecutor
 from ml_intern.instructions import prompt_templates
 from ml_intern.journal import Journal
 from ml_intern.pinned import pinned, spill
+from ml_intern.recorded import Recorded
 from ml_intern.settings import Settings
 from ml_intern.view import View, size, text_of
 
@@ -58,7 +59,9 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         settings: Settings,
         budget: Budget,
         journal: Journal,
+        recorded: Recorded | None = None,
     ) -> None:
+        self.recorded = recorded or Recorded()
         self.settings = settings
         self.budget = budget
         self.journal = journal
@@ -91,17 +94,18 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         done = self.compactor.make_room(self.memory)
         if done is not None:
             record = {"how": done.how, "step": self.step_number, "text": done.text, "last": done.last}
-            self.journal.append("compaction", record)
+            with self.budget.books:
+                self.journal.append("compaction", {**record, "budget": self.budget.snapshot()})
             self._emit(ContextCompacted(done.how, done.before, done.after))
         return self.view.render(self.memory)
 
     def _step_stream(self, memory_step: ActionStep) -> Generator[ToolCall | ActionOutput]:
         """One step: an answer, its cell, the observation."""
         self._stop_if_asked()
-        self.budget.check()
-        reply = self._ask_brain(memory_step)
+        known = bool(self.recorded.answers)
+        reply = self._recalled(memory_step) if known else self._ask_brain(memory_step)
         if reply.code is None:
-            self._correct(reply, memory_step)
+            self._correct(reply, known)
         self.corrections = 0
         memory_step.code_action = reply.code
         call = ToolCall(name="python_interpreter", arguments=reply.code, id=f"call_{len(self.memory.steps)}")
@@ -109,24 +113,43 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         memory_step.tool_calls = [call]
         yield self._run_cell(reply, memory_step)
 
+    def _recalled(self, memory_step: ActionStep) -> Reply:
+        """The reply that an earlier process was given and paid for."""
+        known = self.recorded.answers.popleft()
+        said = answer(known.text, Ending(known.finish), *known.tokens)
+        self.tokens["input"] += known.tokens[0]
+        self.tokens["output"] += known.tokens[1]
+        return self._replied(said, memory_step)
+
+    def _replied(self, said: ChatMessage, memory_step: ActionStep) -> Reply:
+        memory_step.model_output_message = said
+        memory_step.model_output = text_of(said)
+        memory_step.token_usage = said.token_usage
+        return parse_reply(text_of(said), CELL_TAGS, finish_reason(said))
+
+    def _restore_summary(self) -> None:
+        """Before the first question of this process: the steps that were summarised stay summarised."""
+        if self.recorded.summary is not None:
+            self.compactor.restore(self.memory, *self.recorded.summary)
+            self.recorded.summary = None
+
     def _ask_brain(self, memory_step: ActionStep) -> Reply:
+        self.budget.check()
+        self._restore_summary()
         began = time.monotonic()
-        messages, answer = self._generate()
+        messages, said = self._generate()
         self._stop_if_asked()
-        text = text_of(answer)
-        usage = answer.token_usage
+        text = text_of(said)
+        usage = said.token_usage
         used = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
-        self._charge(*used)
         self.view.calibrate(size(messages), used[0])
-        memory_step.model_output_message = answer
-        memory_step.model_output = text
-        memory_step.token_usage = usage
         step = memory_step.step_number
-        self.journal.append(
-            "brain", {"step": step, "text": text, "tokens": used, "finish": finish_reason(answer)}
-        )
+        line = {"step": step, "text": text, "tokens": used, "finish": finish_reason(said)}
+        with self.budget.books:  # one line, so that no crash comes between the answer and its cost
+            self._charge(*used)
+            self.journal.append("brain", {**line, "budget": self.budget.snapshot()})
         self._emit(BrainAnswered(step, text, used[0], used[1], time.monotonic() - began))
-        return parse_reply(text, CELL_TAGS, finish_reason(answer))
+        return self._replied(said, memory_step)
 
     def _generate(self) -> tuple[list[ChatMessage], ChatMessage]:
         """The prompt and its answer; where the provider finds the prompt too long, a shorter one."""
@@ -144,14 +167,14 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         if not self.model.language_model:
             return ""
         try:
-            answer = self.model.generate(messages)
+            said = self.model.generate(messages)
         except Interrupted:
             raise
         except InternError:
             return ""
-        if answer.token_usage:
-            self._charge(answer.token_usage.input_tokens, answer.token_usage.output_tokens)
-        return text_of(answer)
+        if said.token_usage:
+            self._charge(said.token_usage.input_tokens, said.token_usage.output_tokens)
+        return text_of(said)
 
     def _emit(self, event: Event) -> None:
         self.python_executor.router.services.emit(event)
@@ -162,8 +185,10 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         usd = self.model.price(input_tokens, output_tokens) or 0.0
         self.budget.charge(input_tokens + output_tokens, usd)
 
-    def _correct(self, reply: Reply, memory_step: ActionStep) -> None:
+    def _correct(self, reply: Reply, known: bool) -> None:
         self.corrections += 1
+        if self.corrections > CORRECTIONS and known:
+            self.corrections = 0  # who resumes a run that ended so wants it to go on
         if self.corrections > CORRECTIONS:
             raise NoUsableCell(
                 f"The brain gave no usable cell {self.corrections} times in a row ({reply.problem}).",
@@ -174,22 +199,28 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
     def _run_cell(self, reply: Reply, memory_step: ActionStep) -> ActionOutput:
         executor: KernelExecutor = self.python_executor
         executor.step = memory_step.step_number
+        known = executor.recorded.cells.get(executor.step) is not None
         self.cells += 1
         try:
             output = executor(reply.code or "", reply.note)
         except CellFailed as error:
-            seen = memory_step.observations = self._watched(reply, error.message)
+            seen = memory_step.observations = self._watched(reply, error.message, known)
             self._stop_if_asked()
             raise AgentExecutionError(seen, self.logger) from None
         memory_step.observations = output.logs
         memory_step.action_output = output.output
         if not output.is_final_answer:
-            memory_step.observations = self._watched(reply, output.logs)
+            memory_step.observations = self._watched(reply, output.logs, known)
             self._stop_if_asked()
         return ActionOutput(output=output.output, is_final_answer=output.is_final_answer)
 
-    def _watched(self, reply: Reply, observation: str) -> str:
+    def _watched(self, reply: Reply, observation: str, known: bool) -> str:
         """The observation, with a word about it where the run turns in circles.
+
+        Args:
+            reply: What the brain said.
+            observation: What came of its cell.
+            known: The cell ran in an earlier process, which told the person then.
 
         Raises:
             Stuck: Words did not help.
@@ -197,8 +228,11 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         verdict = self.doomloop.see(reply.code or "", observation)
         if verdict is None:
             return observation
-        self._emit(Notice("warning", verdict.text))
-        if verdict.level == "stop":
+        if not known:
+            self._emit(Notice("warning", verdict.text))
+        if verdict.level == "stop" and known:
+            self.doomloop = DoomLoop()  # who resumes a run that was stuck wants it to go on
+        elif verdict.level == "stop":
             raise Stuck(verdict.text, "Give the task in other words, or another model.")
         return f"{observation}\n{verdict.text}"
 

@@ -12,6 +12,7 @@ from ml_intern.settings import Settings
 if TYPE_CHECKING:
     from ml_intern.approval import Answer, Answers, Approver
     from ml_intern.result import RunResult
+    from ml_intern.session import Session
 
 
 class MLIntern:
@@ -34,7 +35,8 @@ class MLIntern:
         answer_within_s: float | None = None,
         **settings: Any,
     ) -> None:
-        self.settings = Settings.load(model=model, **settings)
+        self._given = {"model": model, **settings}
+        self.settings = Settings.load(**self._given)
         self.approver = approver
         self.answer_within_s = answer_within_s
         self._answers: Answers | None = None
@@ -43,6 +45,20 @@ class MLIntern:
     def run(self, prompt: str) -> RunResult:
         """Do what the sentence says and answer with what came of it."""
         for _ in self._events(prompt, self._approver()):
+            pass
+        return self.last
+
+    def resume(self, session: str | None = None) -> RunResult:
+        """Go on with a session that was killed, stopped or met a limit.
+
+        Args:
+            session: An index, a unique prefix of the id or a path; nothing: the newest unfinished one.
+        """
+        from ml_intern.cli.sessions import find_unfinished
+        from ml_intern.session import Session
+
+        card = find_unfinished(self.settings.state, session)
+        for _ in self._of(Session.resume(card.folder, self._approver(), **self._given)):
             pass
         return self.last
 
@@ -103,7 +119,9 @@ class MLIntern:
     def _events(self, prompt: str, approver: Approver | None) -> Iterator[Event]:
         from ml_intern.session import Session
 
-        session = Session.create(self.settings, prompt, approver)
+        yield from self._of(Session.create(self.settings, prompt, approver))
+
+    def _of(self, session: Session) -> Iterator[Event]:
         try:
             yield from session.run()
             self.last = session.result()

@@ -106,6 +106,8 @@ class Budget:
     _reserved: dict[str, Price] = field(default_factory=dict)
     _brain_costs: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    books: threading.RLock = field(default_factory=threading.RLock)
+    """Held while something is counted and written down: no line of the journal tells an older state."""
 
     def used(self, unit: Unit) -> float:
         """Spent and reserved of one unit."""
@@ -150,6 +152,11 @@ class Budget:
             if not short:
                 self._reserved[holder] = self._known(price)
             return short
+
+    def hold(self, holder: str, price: Price) -> None:
+        """Set the price aside for what has happened already, whether or not it fits."""
+        with self._lock:
+            self._reserved[holder] = self._known(price)
 
     def _known(self, price: Price) -> Price:
         """A price that is not known is not zero: somebody allowed it, so it takes all that is left."""

@@ -24,13 +24,14 @@ KEPT_OF_REFUSED = 20_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a call: a value, or an error with a hint."""
+    """What came of a call: a value, or an error with a hint. `stopped`: a run that goes on makes it again."""
 
     ok: bool
     value: Any = None
     message: str = ""
     hint: str = ""
     denied: bool = False
+    stopped: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ml_intern.events import CellFinished, CellOutput, CellStarted, Notice
 from ml_intern.journal import Journal
 from ml_intern.mask_parts import StreamMask, mask_cut
 from ml_intern.masking import mask, mask_all
+from ml_intern.recorded import Ran, Recorded
 from ml_intern.router import Router
 from ml_intern.sandbox.host import CallReply, CellResult, KernelHost
 
@@ -29,7 +30,16 @@ class KernelExecutor:
     variables that are new, and what a restart lost.
     """
 
-    def __init__(self, kernel: KernelHost, router: Router, journal: Journal, observation_chars: int) -> None:
+    def __init__(
+        self,
+        kernel: KernelHost,
+        router: Router,
+        journal: Journal,
+        observation_chars: int,
+        recorded: Recorded | None = None,
+    ) -> None:
+        self.recorded = recorded or Recorded()
+        self.played: list[Ran] = []
         self.kernel = kernel
         self.router = router
         self.journal = journal
@@ -60,15 +70,23 @@ class KernelExecutor:
         Raises:
             CellFailed: With the observation that the brain reads.
         """
-        from smolagents.local_python_executor import CodeOutput
+        ran = self.recorded.cells.get(self.step)
+        if ran is not None and ran.code == code:
+            self.played.append(ran)
+            return self._output(ran.ok, ran.final, ran.answer if ran.final else None, ran.observation)
+        if self.played:
+            from ml_intern.rebuilding import rebuild
 
+            past, self.played = self.played, []
+            rebuild(self, past)
         emit = self.router.services.emit
         emit(CellStarted(self.step, code))
         self.journal.append("cell", {"step": self.step, "code": code})
         stream, self._notes = StreamMask(), []
         result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
         self._show(stream.flush())
-        observation = "\n".join(filter(None, [self.observe(result), *self._notes, mask(note)]))
+        note = "\n".join(filter(None, [*self._notes, mask(note)]))
+        observation = "\n".join(filter(None, [self.observe(result), note]))
         self.journal.append(
             "cell_done",
             {
@@ -77,16 +95,21 @@ class KernelExecutor:
                 "observation": observation,
                 "final": result.final,
                 "answer": result.answer,
+                "note": note,
+                "lost": _lost(result),
+                "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
-        if not result.ok and not result.final:
+        value = result.answer if result.final else result.value
+        return self._output(result.ok, result.final, value, observation)
+
+    def _output(self, ok: bool, final: bool, value: Any, observation: str) -> CodeOutput:
+        from smolagents.local_python_executor import CodeOutput
+
+        if not ok and not final:
             raise CellFailed(observation)
-        return CodeOutput(
-            output=result.answer if result.final else result.value,
-            logs=observation,
-            is_final_answer=result.final,
-        )
+        return CodeOutput(output=value, logs=observation, is_final_answer=final)
 
     def _show(self, text: str) -> None:
         if text:
@@ -113,6 +136,11 @@ class KernelExecutor:
     def cleanup(self) -> None:
         """End the kernel."""
         self.kernel.close()
+
+
+def _lost(result: CellResult) -> bool:
+    """Whether a cell took its kernel with it or had to be stopped: it is not run again to rebuild one."""
+    return not result.ok and (bool(result.lost) or "The cell was stopped:" in result.error)
 
 
 def head_and_tail(text: str, limit: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
@@ -80,8 +80,14 @@ class JobMeter:
     def settle(self) -> None:
         """Count what jobs that have ended cost; each start of a job is counted once."""
         jobs, hidden = self._stores()
-        self._settle_all("job", jobs)
-        self._settle_all("eval", hidden)
+        with self._budget.books:
+            self._settle_all("job", jobs)
+            self._settle_all("eval", hidden)
+
+    def restore(self, settled: Iterable[tuple[str, float | None]]) -> None:
+        """What an earlier process has counted: the holder of a job and when it started."""
+        with self._lock:
+            self._settled.update(settled)
 
     def _settle_all(self, kind: str, store: JobStore) -> None:
         for status in store.list():
@@ -92,7 +98,8 @@ class JobMeter:
                 self._settled.add((holder, status.started))
                 measured = _measured(store.spec(status.id), status, counts=kind == "job")
                 cost = self._budget.reconcile(holder, measured)
-            self._journal.append("settled", {"holder": holder, "cost": asdict(cost)})
+            line = {"holder": holder, "started": status.started, "cost": asdict(cost)}
+            self._journal.append("settled", {**line, "budget": self._budget.snapshot()})
 
 
 def _holder(kind: str, job: str) -> str:

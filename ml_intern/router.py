@@ -10,8 +10,9 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from ml_intern.approval import Answer, Approver, Desk, reach_of
 from ml_intern.budget import Budget, Measured
@@ -24,12 +25,15 @@ from ml_intern.journal import Journal
 from ml_intern.masking import mask_all
 from ml_intern.metering import JobMeter
 from ml_intern.policy import NETWORK, source_parts
+from ml_intern.recorded import Recorded
 from ml_intern.retry import is_transient, run_with_retry
-from ml_intern.tooling import Price, ToolSpec, did_you_mean
+from ml_intern.tooling import Price, ToolSpec, did_you_mean, to_json
 
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
 
 GO_ON = "What was done before the failure is kept; call it again later, or go on without it."
+NOBODY_KNOWS = "Nobody knows whether {} was carried out: the process ended while it ran."
+LOOK = "Look at what is there before you call it again."
 MOST_ROUNDS = 10
 """Questions about one call: each edit of its arguments may lead to another."""
 MOST_NOS = 3
@@ -66,6 +70,7 @@ class Router:
         budget: Budget,
         journal: Journal,
         approver: Approver | None = None,
+        recorded: Recorded | None = None,
     ) -> None:
         self.specs = {spec.name: spec for spec in specs}
         self.services = services
@@ -78,7 +83,12 @@ class Router:
         self.meter = JobMeter(lambda: (services.jobs, services.evals.jobs), budget, journal)
         self._seen: dict[str, int] = {}
         self._nos: Counter[tuple[str, str]] = Counter()
-        self._count = 0
+        self.recorded = recorded or Recorded()
+        self.rebuilding = False
+        self.unknown: list[str] = []
+        self._count = self.recorded.count
+        self.denied.extend(self.recorded.denied)
+        self.meter.restore(self.recorded.settled)
         self._lock = threading.Lock()
 
     def call(self, name: str, given: Mapping[str, object], source: str = "cell") -> Outcome:
@@ -91,17 +101,24 @@ class Router:
                 ``mcp:NAME``, ``web``, ``replay``.
         """
         given = mask_all(given)  # whoever calls: no tool is handed a credential
-        ctx = self._context(name, given, source)
+        key = self._key(name, given, source)
+        if (known := self.recorded.calls.get(key)) is not None:
+            return Outcome(known.ok, known.value, known.message, known.hint, known.denied)
+        if self.rebuilding:
+            return self._not_recorded(name)
+        begun = self.recorded.open.pop(key, {})
+        ctx = self._context(name, key, begun.get("call", ""))
         try:
             if self.interrupted.is_set():
                 raise Interrupted(f"{name} did not start: the run is being stopped.")
+            if begun and self._find(name).effect != "read":
+                return self._taken_up(begun, ctx, source)
             call = self._allowed(Call.of(self._find(name), ctx, source, given, self._defect))
         except InternError as error:
+            if begun and isinstance(error, Interrupted):
+                self.recorded.open[key] = begun
             return self._refuse(ctx, name, given, source, error)
-        try:
-            return self._run(call)
-        finally:
-            self.budget.release(call.id)  # nothing, unless a defect of ours has left it behind
+        return self._run(call)
 
     def spent(self, call: str, measured: Measured) -> None:
         """A running call reports what it has really cost; without a report its estimate stands."""
@@ -112,15 +129,52 @@ class Router:
         self.meter.settle()
         return self.budget.left()
 
+    # What an earlier process did
+
+    def _not_recorded(self, name: str) -> Outcome:
+        """The answer to a call of a cell that runs again and made no such call when it ran first."""
+        with self._lock:
+            self.unknown.append(name[:100])
+        told = f"{name[:100]} was not called so when this cell ran first: its work is not repeated."
+        return Outcome(False, message=told)
+
+    def _taken_up(self, begun: Mapping[str, Any], ctx: ToolContext, source: str) -> Outcome:
+        """A call that was allowed and begun, and whose end nobody has written down.
+
+        Raises:
+            Denied: It has not happened, and the policy or the budget of today says no.
+        """
+        spec = self._find(str(begun["tool"]))
+        call = Call.of(spec, ctx, source, begun["arguments"], self._defect)
+        self.services.emit(ToolStarted(call.id, spec.name, spec.effect, call.shown))
+        began = time.monotonic()
+        reconcile = spec.reconcile
+        if reconcile is None:
+            return self._ended(call, Outcome(False, message=NOBODY_KNOWS.format(spec.name), hint=LOOK), began)
+        found = self._attempt(call, lambda: to_json(reconcile(ctx, ctx.key)))
+        if not found.ok or found.value is not None:
+            self.budget.hold(call.id, call.price)
+            return self._ended(call, found, began)
+        decision = self._decide(call)  # a person's yes to it still holds, a no of the policy does, too
+        if not self._reserve(call, decision):
+            raise Denied(f"{spec.name} is over the budget: it {self.budget.shortfall(call.price)}.")
+        return self._run(call)
+
     # Who asks for what
 
-    def _context(self, name: str, given: Mapping[str, object], source: str) -> ToolContext:
-        """The context of a call, with an id for people and a key that is the same when a cell runs again."""
+    def _key(self, name: str, given: Mapping[str, object], source: str) -> str:
+        """The key of a call: the same when its cell runs again."""
         digest = hashlib.sha256(body_of(source, name, given).encode()).hexdigest()[:16]
         with self._lock:
-            self._count += 1
             nth = self._seen[digest] = self._seen.get(digest, 0) + 1
-            call, key = f"call-{self._count}", f"{self.services.session}:{digest}:{nth}"
+        return f"{self.recorded.session or self.services.session}:{digest}:{nth}"
+
+    def _context(self, name: str, key: str, call: str = "") -> ToolContext:
+        """The context of a call, with an id for people: that of an earlier process, or the next."""
+        with self._lock:
+            if not call:
+                self._count += 1
+                call = f"call-{self._count}"
         needs = self.specs[name].needs if name in self.specs else ()
         return ToolContext(self.services, call, key, self.interrupted.is_set, needs)
 
@@ -293,29 +347,40 @@ class Router:
         self.journal.append("intent", intent, durable=spec.effect != "read")
         self.services.emit(ToolStarted(call.id, spec.name, spec.effect, shown))
         began = time.monotonic()
-        outcome = self._attempt(call)
-        self.meter.close(call.id, call.key, outcome.ok)
-        if call.price != Price():
-            self.meter.settle()
+        try:
+            return self._ended(call, self._attempt(call, lambda: spec.call(call.ctx, call.arguments)), began)
+        finally:
+            self.budget.release(call.id)  # nothing, unless a defect of ours has left it behind
+
+    def _ended(self, call: Call, outcome: Outcome, began: float) -> Outcome:
+        """Count what a call cost and write down what came of it, in one line: no crash comes between."""
         seconds = time.monotonic() - began
         record = {"call": call.id, "ok": outcome.ok, "value": outcome.value, "message": outcome.message}
-        self.journal.append("result", {**record, "hint": outcome.hint, "seconds": seconds})
+        record |= {"hint": outcome.hint, "seconds": seconds, "denied": outcome.denied}
+        if outcome.stopped:
+            record["stopped"] = True
+        with self.budget.books:
+            self.meter.close(call.id, call.key, outcome.ok)
+            if call.price != Price():
+                self.meter.settle()
+            self.journal.append("result", {**record, "budget": self.budget.snapshot()})
         summary = summarise(outcome.value) if outcome.ok else outcome.message
-        self.services.emit(ToolFinished(call.id, spec.name, outcome.ok, summary, seconds))
+        self.services.emit(ToolFinished(call.id, call.spec.name, outcome.ok, summary, seconds))
         return outcome
 
-    def _attempt(self, call: Call) -> Outcome:
+    def _attempt(self, call: Call, work: Callable[[], Any]) -> Outcome:
         name, tries = call.spec.name, self.services.settings.tool_retries
         try:
             value = run_with_retry(
-                lambda: call.spec.call(call.ctx, call.arguments),
+                work,
                 tries=tries,
                 report=lambda text: call.ctx.progress(text),
                 stop=self.interrupted.is_set,
             )
             return Outcome(True, value)
         except InternError as error:
-            return Outcome(False, message=error.message, hint=error.hint, denied=isinstance(error, Denied))
+            denied, stopped = isinstance(error, Denied), isinstance(error, Interrupted)
+            return Outcome(False, None, error.message, error.hint, denied, stopped)
         except Exception as error:  # noqa: BLE001 - a tool's bug must not end the run; the brain is told
             self._defect(call.id, error)
             if is_transient(error):

@@ -16,6 +16,7 @@ from ml_intern.files import Files
 from ml_intern.hub.client import Hub
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Ledger
+from ml_intern.notes import Notes
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.secrets import Secrets
 from ml_intern.settings import FILE, Settings
@@ -55,6 +56,7 @@ def assemble(
         hub=hub,
         emit=emit,
         secrets=secrets,
+        notes=Notes(folder / "notes.json"),
     )
 
 

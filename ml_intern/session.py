@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,15 +24,17 @@ from ml_intern.checks import check_price, check_settings, eval_file
 from ml_intern.durations import show_duration
 from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
-from ml_intern.gate import Gate
+from ml_intern.gate import Gate, Standing
 from ml_intern.jobs.model import FINISHED
 from ml_intern.journal import Journal
 from ml_intern.lock import SessionLock
 from ml_intern.masking import add_secret, mask, mask_all
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.policy import idle_rules
+from ml_intern.recorded import Recorded
 from ml_intern.registry import load_tools
 from ml_intern.result import RunResult
+from ml_intern.resuming import Damaged, saved_settings
 from ml_intern.router import Approver, Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
 from ml_intern.sandbox.choose import choose_sandbox
@@ -63,11 +66,12 @@ class Session:
         approver: Approver | None,
         secrets: Secrets | None = None,
         mcp: McpServers | None = None,
+        folder: Path | None = None,
     ) -> None:
-        self.id = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+        self.id = folder.name if folder else f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
         self.settings = settings
         self.prompt = prompt
-        self.folder = settings.state / "sessions" / self.id
+        self.folder = folder or settings.state / "sessions" / self.id
         self.workspace = settings.workspace or self.folder / "workspace"
         self.brain = brain
         self.sandbox = sandbox
@@ -78,16 +82,23 @@ class Session:
         self.late = False
         self.budget = Budget(parse_budget(settings.budget))
         gate = Gate(settings.policy, self.budget, settings.yes)
+        self._closed = threading.Event()
         self.mcp = mcp or McpServers({})
         tools = load_tools(settings, self.mcp.specs())
         self.workspace.mkdir(parents=True, exist_ok=True)
         self._lock = SessionLock(self.folder)
-        self.journal = Journal(self.folder / "journal.sqlite")
+        try:
+            self.journal = Journal(self.folder / "journal.sqlite")
+            self.recorded = Recorded.of(self.journal.entries())
+        except (sqlite3.DatabaseError, ValueError) as error:
+            self._lock.release()
+            raise Damaged.of(self.folder, error) from None
+        self._restore(gate)
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
         self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)
         self._register_eval()
-        self.router = Router(tools, self.services, gate, self.budget, self.journal, approver)
+        self.router = Router(tools, self.services, gate, self.budget, self.journal, approver, self.recorded)
         self.services.left, self.services.spent = self.router.left, self.router.spent
         self.kernel: Any = None
         self.agent: Any = None
@@ -95,8 +106,10 @@ class Session:
         self._write_card("running", None)
 
     @classmethod
-    def create(cls, settings: Settings, prompt: str, approver: Approver | None = None) -> Session:
-        """Check everything, then make the session's folder.
+    def create(
+        cls, settings: Settings, prompt: str, approver: Approver | None = None, folder: Path | None = None
+    ) -> Session:
+        """Check everything, then make the session's folder, or open that of one that goes on.
 
         Raises:
             UsageError: A setting or the sentence is not understood.
@@ -122,7 +135,7 @@ class Session:
         sandbox = choose_sandbox(settings.sandbox, trusted=brain.trusted, settings=settings, env=secrets.env)
         mcp = McpServers(settings.mcp_servers, secrets.env)
         try:
-            session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp)
+            session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, folder)
         except BaseException:  # a Ctrl-C while the servers start: none of them stays
             mcp.close()
             raise
@@ -134,13 +147,50 @@ class Session:
             session.emit(event)
         return session
 
+    @classmethod
+    def resume(cls, folder: Path, approver: Approver | None = None, **given: Any) -> Session:
+        """Go on with a session where it ended, however it ended.
+
+        Args:
+            folder: The session's.
+            approver: Answers the gate's questions.
+            **given: Settings that shall be others than they were.
+
+        Raises:
+            SessionBusy: Another process runs it.
+            Damaged: Its journal cannot be read to the end.
+            UsageError: It cannot go on with these settings.
+        """
+        from ml_intern.resuming import reopen
+
+        return reopen(cls, folder, approver, given)
+
+    def _restore(self, gate: Gate) -> None:
+        """What the journal knows of the budget, of standing approvals, and of what was told."""
+        if self.recorded.budget:
+            self.budget.restore(self.recorded.budget)
+        for row in self.recorded.always:
+            gate.allow_always(Standing.from_json(row))
+        for event in self.recorded.events:
+            if event["event"] == "Published":
+                self._publish(event["repo"], event["url"], event["kind_of_repo"])
+            elif event["event"] == "Notice" and event["level"] == "error" and not event.get("end"):
+                self.errors.append(event["text"])
+
+    def _publish(self, repo: str, url: str, kind: str) -> None:
+        row = {"repo": repo, "url": url, "type": kind}
+        if row not in self.published:  # a publication that was reconciled tells of itself again
+            self.published.append(row)
+
     def emit(self, event: Event) -> None:
         """Put an event on the stream, without the credentials that a text in it may hold."""
         event = replace(event, **{f.name: mask_all(getattr(event, f.name)) for f in fields(event)})
         if isinstance(event, Published):
-            self.published.append({"repo": event.repo, "url": event.url, "type": event.kind_of_repo})
+            self._publish(event.repo, event.url, event.kind_of_repo)
         if isinstance(event, Notice) and event.level == "error":
             self.errors.append(event.text)
+        if not _chatty(event) and not self._closed.is_set():
+            self.journal.append("event", event.to_json())
         self.queue.put(event)
 
     def run(self) -> Iterator[Event]:
@@ -157,8 +207,6 @@ class Session:
         )
         self._worker.start()
         while (event := self.queue.get()) is not None:
-            if not _chatty(event):
-                self.journal.append("event", event.to_json())
             yield event
         self._worker.join()
 
@@ -179,6 +227,7 @@ class Session:
         with ExitStack() as last:  # the last one first, each whatever the others do
             last.callback(self._lock.release)
             last.callback(self.journal.close)
+            last.callback(self._closed.set)
             last.callback(self.services.ledger.close)
             last.callback(self.sandbox.stop)
             last.callback(self.services.hub.close)
@@ -265,9 +314,15 @@ class Session:
             grace_s=settings.cell_grace_s,
             output_chars=settings.observation_chars,
         )
-        executor = KernelExecutor(self.kernel, self.router, self.journal, settings.observation_chars)
-        self.kernel.start()
-        self.agent = InternAgent(self.brain, executor, system, settings, self.budget, self.journal)
+        recorded = self.recorded
+        executor = KernelExecutor(
+            self.kernel, self.router, self.journal, settings.observation_chars, recorded
+        )
+        if recorded.anything:  # the kernel starts with the first cell that has to run
+            self.emit(Notice("info", _told_of(recorded)))
+        else:
+            self.kernel.start()
+        self.agent = InternAgent(self.brain, executor, system, settings, self.budget, self.journal, recorded)
         return str(self.agent.run(self.prompt))
 
     def _register_eval(self) -> None:
@@ -315,12 +370,21 @@ class Session:
             self.emit(Notice("warning", f"{told} (ml-intern jobs shows how they go)."))
         code = error.exit_code if error else 0
         if error is not None:
-            self.emit(Notice("error", str(error)))
+            self._tell_end(str(error))
         self.finished = SessionFinished(self.id, STATUS.get(code, "failed"), code, mask(answer))
         self._write_card(self.finished.status, code)
         self._renew_report()
-        self.journal.append("finished", self.finished.to_json(), durable=True)
+        with self.budget.books:
+            line = {**self.finished.to_json(), "budget": self.budget.snapshot()}
+            self.journal.append("finished", line, durable=True)
         self.queue.put(self.finished)
+
+    def _tell_end(self, text: str) -> None:
+        """Why the run ended. Of a session that goes on it is no error any more."""
+        notice = Notice("error", mask(text))
+        self.errors.append(notice.text)
+        self.journal.append("event", {**notice.to_json(), "end": True})
+        self.queue.put(notice)
 
     def _renew_report(self) -> None:
         """A report that a publication left in the workspace was written before the end: tell the end, too."""
@@ -347,6 +411,7 @@ class Session:
             "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "exit_code": code,
             "pid": os.getpid() if code is None else None,
+            "settings": saved_settings(self.settings),
         }
         path: Path = self.folder / "session.json"
         if path.exists():
@@ -354,6 +419,18 @@ class Session:
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(mask_all(card), indent=2))
         fresh.replace(path)
+
+
+def _told_of(recorded: Recorded) -> str:
+    """What a run that goes on starts from."""
+    if recorded.answered:
+        return "The session has come to its end already; this is its result."
+    answers, cells = len(recorded.answers), len(recorded.cells)
+    told = f"Going on: {answers} answers of the brain and {cells} finished cells are taken from the journal."
+    if not recorded.under_way:
+        return told
+    again = f"Step {recorded.under_way} was under way and runs again from its beginning; calls that ended are"
+    return f"{told} {again} not repeated, but what the cell itself wrote to files may be there already."
 
 
 def _without_credentials(prompt: str, emit: Callable[[Event], None]) -> str:

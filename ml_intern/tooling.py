@@ -224,6 +224,10 @@ def tool(
     return declare
 
 
+def repeatable(ctx: Any, key: str) -> None:
+    """`reconcile` of a tool that leaves the same behind when it runs again with the same arguments."""
+
+
 def specs_in(module: types.ModuleType) -> list[ToolSpec]:
     """The tools that a module declares, in the order of the file."""
     found = [getattr(value, "__tool__", None) for value in vars(module).values()]

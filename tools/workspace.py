@@ -20,7 +20,7 @@ from ml_intern.context import ToolContext
 from ml_intern.editing import How, edit
 from ml_intern.errors import ToolError
 from ml_intern.files import Files
-from ml_intern.tooling import tool
+from ml_intern.tooling import repeatable, tool
 
 PAGE_CHARS = 16_000
 LINE_CHARS = 4_000
@@ -126,7 +126,7 @@ def read_file(
     return FileLines(str(file), "".join(taken), start, len(taken), total, after if after <= total else None)
 
 
-@tool(effect="write")
+@tool(effect="write", reconcile=repeatable)
 def write_file(ctx: ToolContext, path: str, content: str) -> WrittenFile:
     """Write a text file in the workspace; an existing one is replaced.
 

@@ -131,6 +131,57 @@ def prompt_command(
     )
 
 
+@front.command("resume")
+@session_argument
+@click.option("--model", metavar="SCHEME:NAME", help="Another brain; nothing: the session's own.")
+@click.option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint.")
+@click.option("--sandbox", type=click.Choice(SANDBOXES), help="Where cells run.")
+@click.option("--budget", metavar="TEXT", help="Another ceiling; what was spent counts.")
+@click.option("--max-steps", metavar="N", type=click.IntRange(min=1), help="Cells in all, old ones included.")
+@click.option("--yes", metavar="EFFECTS", help="Effects that need no question.")
+@state_option
+@json_option
+@quiet_option
+@verbose_option
+def resume_command(
+    session: str | None, as_json: bool, quiet: bool, verbose: int, yes: str | None, **given: Any
+) -> int:
+    """Go on with a session that was killed, stopped or met a limit.
+
+    Nothing that was done is done again: answers, cells and calls come from its journal, jobs are found again.
+    SESSION is an index, a unique prefix of the id or a path; without it the newest unfinished is meant.
+    """
+    from ml_intern.cli import running
+
+    return running.resume(
+        session, given | {"yes": running.effects(yes)}, running.Face(as_json, quiet, verbose)
+    )
+
+
+@front.command("replay")
+@session_argument
+@click.option("--live", is_flag=True, help="Run the tools again; else each call has the result it had.")
+@click.option("--sandbox", type=click.Choice(SANDBOXES), help="Where cells run.")
+@click.option("--budget", metavar="TEXT", help="Ceiling of the replay.")
+@click.option("--yes", metavar="EFFECTS", help="Effects that need no question.")
+@state_option
+@json_option
+@quiet_option
+@verbose_option
+def replay_command(
+    session: str | None, live: bool, as_json: bool, quiet: bool, verbose: int, yes: str | None, **given: Any
+) -> int:
+    """Play a session again without its brain, in a fresh session, and say where it differs.
+
+    SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
+    """
+    from ml_intern.cli import running
+
+    return running.replay(
+        session, live, given | {"yes": running.effects(yes)}, running.Face(as_json, quiet, verbose)
+    )
+
+
 @front.command("sessions")
 @state_option
 @json_option

@@ -19,8 +19,8 @@ import click
 from ml_intern.cli.arguments import front, prompt_command
 from ml_intern.errors import InternError, Interrupted, UsageError
 
-# Words that later versions understand. A run on the prompt "resume 3" would surprise more than a refusal.
-LATER = ("chat", "mcp", "replay", "resume", "web")
+# Words that later versions understand. A run on the prompt "web 3" would surprise more than a refusal.
+LATER = ("chat", "mcp", "web")
 
 
 def run(argv: Sequence[str] | None = None) -> int:

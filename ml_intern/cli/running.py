@@ -20,7 +20,7 @@ from ml_intern.errors import InternError, Interrupted
 if TYPE_CHECKING:
     from ml_intern.result import RunResult
     from ml_intern.router import Approver
-    from ml_intern.settings import Settings
+    from ml_intern.session import Session
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ def effects(text: str | None) -> list[str] | None:
     return None if text is None else [word for word in text.replace(",", " ").split() if word]
 
 
+Open = Callable[["Approver | None"], "Session"]
+"""Opens the session that a face then shows."""
+
+
 def run_prompt(prompt: str, given: dict[str, Any], face: Face) -> int:
     """Run a session on a prompt; the exit code.
 
@@ -48,9 +52,64 @@ def run_prompt(prompt: str, given: dict[str, Any], face: Face) -> int:
     from ml_intern.settings import Settings
 
     settings = Settings.load(**given)
+
+    def create(approver: Approver | None) -> Session:
+        from ml_intern.session import Session
+
+        return Session.create(settings, prompt, approver)
+
+    return _until_stopped(create, face, given.get("state"))
+
+
+def resume(session: str | None, given: dict[str, Any], face: Face) -> int:
+    """Go on with a session; the exit code.
+
+    Args:
+        session: What the person calls it; nothing: the newest that has not come to its end.
+        given: Settings that shall be others than they were; None where a flag was not used.
+        face: What is shown.
+    """
+    from ml_intern.cli.sessions import find_unfinished
+    from ml_intern.settings import Settings
+
+    state = given.get("state")
+    card = find_unfinished(Settings.load(state=state).state, session)
+
+    def reopen(approver: Approver | None) -> Session:
+        from ml_intern.session import Session
+
+        return Session.resume(card.folder, approver, **given)
+
+    return _until_stopped(reopen, face, state)
+
+
+def replay(session: str | None, live: bool, given: dict[str, Any], face: Face) -> int:
+    """Play a session again without its brain; the exit code.
+
+    Args:
+        session: What the person calls it; nothing: the newest.
+        live: Tools really run.
+        given: Settings that shall be others than they were; None where a flag was not used.
+        face: What is shown.
+    """
+    from ml_intern.cli.sessions import find_session
+    from ml_intern.settings import Settings
+
+    state = given.get("state")
+    card = find_session(Settings.load(state=state).state, session)
+
+    def play(approver: Approver | None) -> Session:
+        from ml_intern.replaying import Replay
+
+        return Replay.of(card.folder, live, approver, **given)
+
+    return _until_stopped(play, face, state)
+
+
+def _until_stopped(opening: Open, face: Face, state: Path | None) -> int:
     stop, code = threading.Event(), Interrupted.exit_code
     try:
-        code = _run(settings, prompt, face, stop, given.get("state"))
+        code = _run(opening, face, stop, state)
     except InternError as error:
         code = error.exit_code
         raise
@@ -60,23 +119,19 @@ def run_prompt(prompt: str, given: dict[str, Any], face: Face) -> int:
     return code
 
 
-def _run(settings: Settings, prompt: str, face: Face, stop: threading.Event, state: Path | None) -> int:
+def _run(opening: Open, face: Face, stop: threading.Event, state: Path | None) -> int:
     with _only_ours_on_stdout(face) as out:
         view = _choose_view(face, out)
         try:
-            result = _drive(settings, prompt, view, face, out, stop)
+            result = _drive(opening, view, face, out, stop)
         finally:
             view.close()
         _tell_result(result, face, out, state)
     return result.exit_code
 
 
-def _drive(
-    settings: Settings, prompt: str, view: View, face: Face, out: TextIO, stop: threading.Event
-) -> RunResult:
-    from ml_intern.session import Session
-
-    session = Session.create(settings, prompt, approver=_approver(view, face, stop.is_set))
+def _drive(opening: Open, view: View, face: Face, out: TextIO, stop: threading.Event) -> RunResult:
+    session = opening(_approver(view, face, stop.is_set))
 
     def last_words() -> None:
         view.close()

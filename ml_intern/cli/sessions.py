@@ -66,6 +66,20 @@ def find_session(state: Path, reference: str | None) -> SessionCard:
     raise UsageError(f"There is no session {reference!r}.", "ml-intern sessions lists them.")
 
 
+def find_unfinished(state: Path, reference: str | None) -> SessionCard:
+    """The session that a person means; nothing means the newest that has not come to its end.
+
+    Raises:
+        UsageError: There is none, or several begin like this.
+    """
+    if reference is not None:
+        return find_session(state, reference)
+    open_ones = [card for card in list_sessions(state) if card.status not in ("done", "damaged")]
+    if not open_ones:
+        raise UsageError("There is no unfinished session.", "ml-intern sessions lists all.")
+    return open_ones[0]
+
+
 def _read(folder: Path) -> dict[str, Any]:
     try:
         data = json.loads((folder / CARD).read_text())

@@ -1,0 +1,27 @@
+"""What small tools keep between calls, in a file, so that it is there when the session goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_intern.masking import mask_all
+
+
+class Notes(dict[str, Any]):
+    """A dict that writes itself down when something is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        try:
+            self.update(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            pass  # a new session; a damaged file is no reason to stop
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(json.dumps(mask_all(dict(self))), encoding="utf-8", errors="backslashreplace")
+        fresh.replace(self._path)

@@ -1,0 +1,65 @@
+"""A kernel for a run that goes on: the finished cells run again, with the results that their calls had.
+
+Nothing is asked, published or launched a second time: each call is answered from the journal. Files are put
+back as they were, since a cell that appends to one would append twice. What comes out otherwise than it did
+(time, random numbers, files that have changed since) is told, not hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ml_intern.errors import Interrupted
+from ml_intern.events import Notice
+from ml_intern.keeping import Kept
+from ml_intern.recorded import Ran
+
+if TYPE_CHECKING:
+    from ml_intern.executor import KernelExecutor
+
+
+def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
+    """Run the finished cells again, in order.
+
+    Raises:
+        Interrupted: The person stopped it.
+    """
+    emit = executor.router.services.emit
+    cells = [ran for ran in past if not ran.lost]
+    emit(Notice("info", f"The kernel is rebuilt: {_cells(len(cells))} run again with the results they had."))
+    kept = Kept(executor.router.services.folder, executor.kernel.mounts.workspace)
+    if told := kept.keep():
+        emit(Notice("warning", told))
+    router, step = executor.router, executor.step
+    router.rebuilding = True
+    try:
+        differing = [ran.step for ran in cells if not _same(executor, ran)]
+    finally:
+        router.rebuilding, executor.step = False, step
+        kept.put_back()
+    if differing:
+        emit(Notice("warning", _told(differing, router.unknown)))
+
+
+def _same(executor: KernelExecutor, ran: Ran) -> bool:
+    """Run one cell again; whether it told the same."""
+    executor.step = ran.step
+    unknown = len(executor.router.unknown)
+    result = executor.kernel.run(ran.code)
+    if executor.router.interrupted.is_set():
+        raise Interrupted("Stopped by the person.")
+    seen = "\n".join(filter(None, [executor.observe(result), ran.note]))
+    return seen == ran.observation and len(executor.router.unknown) == unknown
+
+
+def _told(steps: Sequence[int], unknown: Sequence[str]) -> str:
+    named = ", ".join(map(str, steps))
+    word = "step" if len(steps) == 1 else "steps"
+    calls = f" Calls that are new were not carried out: {', '.join(sorted({*unknown}))}." if unknown else ""
+    told = "gave another result when run again: time, random numbers or files."
+    return f"{word.capitalize()} {named} {told}{calls}"
+
+
+def _cells(count: int) -> str:
+    return "1 finished cell" if count == 1 else f"{count} finished cells"
