@@ -348,7 +348,9 @@ class Router:
         self.services.emit(ToolStarted(call.id, spec.name, spec.effect, shown))
         began = time.monotonic()
         try:
-            return self._ended(call, self._attempt(call, lambda: spec.call(call.ctx, call.arguments)), began)
+            return self._ended(
+                call, self._attempt(call, lambda: call.spec.call(call.ctx, call.arguments)), began
+            )
         finally:
             self.budget.release(call.id)  # nothing, unless a defect of ours has left it behind
 

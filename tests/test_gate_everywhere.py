@@ -263,7 +263,8 @@ def test_no_tool_calls_another_tool(tmp_path: Path) -> None:
 
 
 def test_the_router_asks_the_gate_before_it_runs_anything() -> None:
-    """`_run` is reached from `call` alone, and there only with what `_allowed` has answered."""
+    """`_run` is reached with what `_allowed` has answered; or, where an earlier process had asked the gate and
+    had set the price aside, after the policy and the budget of today were asked again."""
     tree = ast.parse((HOUSE / "router.py").read_text())
     callers = [
         function.name
@@ -272,7 +273,11 @@ def test_the_router_asks_the_gate_before_it_runs_anything() -> None:
         for node in ast.walk(function)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_run"
     ]
-    assert callers == ["call"]
-    [call] = [f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name == "call"]
-    told = ast.unparse(call)
-    assert "call = self._allowed(" in told and told.count("self._run(call)") == 1
+    assert callers == ["call", "_taken_up"]
+    bodies = {f.name: ast.unparse(f) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)}
+    assert "call = self._allowed(" in bodies["call"] and bodies["call"].count("self._run(call)") == 1
+    again, asked = (
+        bodies["_taken_up"],
+        ["self._decide(call)", "self._reserve(call, decision)", "self._run(call)"],
+    )
+    assert sorted(asked, key=again.index) == asked and again.count("self._run(call)") == 1

@@ -92,6 +92,7 @@ class World:
         for folder in (self.home, self.project, self.outside, self.workspace):
             folder.mkdir(parents=True, exist_ok=True)
         self._plant_files()
+        (self.session / "notes.json").write_text("{}")  # the host's own, written anew by some tools
         self.canary = self.outside / "canary.txt"
         self.canary.write_text(CANARY)
         self._strewn = [self._strew(Path(place)) for place in ("/tmp", "/var/tmp", "/dev/shm")]
