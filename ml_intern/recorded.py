@@ -59,6 +59,8 @@ class Recorded:
         calls: By idempotency key; a key without a result is a call that may or may not have happened.
         open: Keys of those, with tool and arguments.
         summary: The last summary that took the place of old steps: text, last step.
+        summaries: Tokens of all summaries, in and out.
+        shrunk: The last step whose observation was shrunk.
         budget: The last state of the budget.
         settled: Jobs whose cost was counted, with the times at which they started.
         denied: What was denied, in words.
@@ -75,6 +77,8 @@ class Recorded:
     calls: dict[str, Returned] = field(default_factory=dict)
     open: dict[str, dict[str, Any]] = field(default_factory=dict)
     summary: tuple[str, int] | None = None
+    summaries: tuple[int, int] = (0, 0)
+    shrunk: int = 0
     budget: dict[str, Any] | None = None
     always: list[dict[str, Any]] = field(default_factory=list)
     count: int = 0
@@ -134,8 +138,8 @@ class Recorded:
             if key := str(given.get("key", "")):
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
-        elif kind == "compaction" and given.get("how") == "summarised":
-            self.summary = (given["text"], int(given["last"]))
+        elif kind == "compaction":
+            self._compacted(given)
         elif kind == "settled":
             self.settled.append((given["holder"], given.get("started")))
         elif kind == "finished":
@@ -144,6 +148,13 @@ class Recorded:
             self.always.append(given)
         elif kind == "event":
             self.events.append(given)
+
+    def _compacted(self, given: dict[str, Any]) -> None:
+        if given.get("how") == "summarised":
+            self.summary = (given["text"], int(given["last"]))
+        self.shrunk = int(given.get("shrunk", 0))
+        tokens_in, tokens_out = given.get("tokens") or (0, 0)
+        self.summaries = self.summaries[0] + int(tokens_in), self.summaries[1] + int(tokens_out)
 
     def _counted(self, given: dict[str, Any]) -> None:
         number = str(given["call"]).rpartition("-")[2]

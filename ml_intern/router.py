@@ -27,6 +27,7 @@ from ml_intern.metering import JobMeter
 from ml_intern.policy import NETWORK, source_parts
 from ml_intern.recorded import Recorded
 from ml_intern.retry import is_transient, run_with_retry
+from ml_intern.snapshots import Snapshots
 from ml_intern.tooling import Price, ToolSpec, did_you_mean, to_json
 
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
@@ -84,6 +85,7 @@ class Router:
         self._seen: dict[str, int] = {}
         self._nos: Counter[tuple[str, str]] = Counter()
         self.recorded = recorded or Recorded()
+        self.snapshots = Snapshots.off()
         self.rebuilding = False
         self.unknown: list[str] = []
         self._count = self.recorded.count
@@ -103,6 +105,7 @@ class Router:
         given = mask_all(given)  # whoever calls: no tool is handed a credential
         key = self._key(name, given, source)
         if (known := self.recorded.calls.get(key)) is not None:
+            self.snapshots.call_again(key)
             return Outcome(known.ok, known.value, known.message, known.hint, known.denied)
         if self.rebuilding:
             return self._not_recorded(name)
@@ -151,7 +154,10 @@ class Router:
         reconcile = spec.reconcile
         if reconcile is None:
             return self._ended(call, Outcome(False, message=NOBODY_KNOWS.format(spec.name), hint=LOOK), began)
-        found = self._attempt(call, lambda: to_json(reconcile(ctx, ctx.key)))
+        with self.snapshots.around(call.key, spec.effect):
+            found = self._attempt(call, lambda: to_json(reconcile(ctx, ctx.key)))
+            if found.ok and found.value is not None:
+                self.snapshots.call_again(call.key)
         if not found.ok or found.value is not None:
             self.budget.hold(call.id, call.price)
             return self._ended(call, found, began)
@@ -348,9 +354,9 @@ class Router:
         self.services.emit(ToolStarted(call.id, spec.name, spec.effect, shown))
         began = time.monotonic()
         try:
-            return self._ended(
-                call, self._attempt(call, lambda: call.spec.call(call.ctx, call.arguments)), began
-            )
+            with self.snapshots.around(call.key, spec.effect):
+                outcome = self._attempt(call, lambda: spec.call(call.ctx, call.arguments))
+            return self._ended(call, outcome, began)
         finally:
             self.budget.release(call.id)  # nothing, unless a defect of ours has left it behind
 
