@@ -45,7 +45,7 @@ class Aim:
 
     ``result/publish_model:before`` is the moment before the first such line of the journal, of that tool
     where one is named; ``brain:after:7`` the moment after the seventh. ``mark/summary:after`` is the moment
-    at which a mark was set: `summary`, `question`, `push`, `pushed`, `training`, `job`, `waiting`.
+    at which a mark was set: `summary`, `question`, `push`, `pushed`, `training`, `learning`, `job`, `waiting`.
     """
 
     def __init__(self, state: Path) -> None:
@@ -165,14 +165,16 @@ def wire(aim: Aim) -> None:
 
 
 def look_after_jobs(state: Path, aim: Aim) -> None:
-    """Mark that a job runs and has measured something: from outside, as a person would see it."""
+    """Say that a job runs, or that the training learns: from outside, as a person would see it."""
 
     def look() -> None:
         while True:
-            for path in state.glob("sessions/*/jobs/[!.]*/metrics.jsonl"):
-                status = json.loads(path.with_name("status.json").read_text())
-                if status["state"] == "running" and path.stat().st_size:
-                    aim.at("mark", "training" if path.parent.name.startswith("tiny") else "job", "after")
+            for path in state.glob("sessions/*/jobs/[!.]*/status.json"):
+                if json.loads(path.read_text())["state"] == "running":
+                    training = path.parent.name.startswith("tiny")
+                    measured = path.with_name("metrics.jsonl").stat().st_size > 0
+                    aim.at("mark", "training" if training else "job", "after")
+                    aim.at("mark", "learning" if training and measured else "", "after")
             time.sleep(0.01)
 
     threading.Thread(target=look, daemon=True).start()
