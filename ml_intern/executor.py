@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from smolagents.local_python_executor import CodeOutput
 
 
+STOPPED_CELL = "The person stopped this cell. The run goes on: do something else, or do it in another way."
+
+
 class CellFailed(InternError):
     """A cell raised, was stopped, or lost its kernel; the message is what the brain reads."""
 
@@ -83,8 +86,11 @@ class KernelExecutor:
         emit(CellStarted(self.step, code))
         self.journal.append("cell", {"step": self.step, "code": code})
         stream, self._notes = StreamMask(), []
-        result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
+        with self.router.stop.doing("cell"):
+            result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
         self._show(stream.flush())
+        if self.router.stop.was_only_this():
+            self._notes.append(STOPPED_CELL)
         note = "\n".join(filter(None, [*self._notes, mask(note)]))
         observation = "\n".join(filter(None, [self.observe(result), note]))
         self.journal.append(

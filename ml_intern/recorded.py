@@ -22,6 +22,16 @@ class Answered:
     text: str
     tokens: tuple[int, int]
     finish: str
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A further prompt of the person, and the first step that it led to. `known`: from the journal."""
+
+    step: int
+    prompt: str
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,13 @@ class Recorded:
         cells: By step.
         calls: By idempotency key; a key without a result is a call that may or may not have happened.
         open: Keys of those, with tool and arguments.
-        summary: The last summary that took the place of old steps: text, last step.
+        summaries: Those that took the place of old steps, each in place of the one before: text, last step.
+        turns: The prompts after the first, in order; taken one by one.
+        messages: What the person said while it ran, by the step that was told of it.
+        heard: Ids of all messages that were taken from the inbox.
+        played: Numbers of the steps of another session that is played again.
+        undone: First steps of turns that were undone.
+        last: The highest number that a step had; numbers of undone steps are not used again.
         budget: The last state of the budget.
         settled: Jobs whose cost was counted, with the times at which they started.
         denied: What was denied, in words.
@@ -74,7 +90,13 @@ class Recorded:
     cells: dict[int, Ran] = field(default_factory=dict)
     calls: dict[str, Returned] = field(default_factory=dict)
     open: dict[str, dict[str, Any]] = field(default_factory=dict)
-    summary: tuple[str, int] | None = None
+    summaries: list[tuple[str, int]] = field(default_factory=list)
+    turns: deque[Turn] = field(default_factory=deque)
+    messages: dict[int, list[str]] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
+    played: deque[int] = field(default_factory=deque)
+    undone: list[int] = field(default_factory=list)
+    last: int = 0
     budget: dict[str, Any] | None = None
     always: list[dict[str, Any]] = field(default_factory=list)
     count: int = 0
@@ -93,7 +115,18 @@ class Recorded:
     @property
     def answered(self) -> bool:
         """Whether the final answer was given: there is nothing left to do."""
-        return any(ran.final for ran in self.cells.values())
+        begun = self.turns[-1].step if self.turns else 0
+        return any(ran.final and ran.step >= begun for ran in self.cells.values())
+
+    @property
+    def begun(self) -> int:
+        """The first step of the first turn; numbers of undone steps are not used again."""
+        return self.answers[0].step if self.answers else self.last + 1
+
+    @property
+    def numbers(self) -> deque[int]:
+        """The numbers of the steps that were answered, in order."""
+        return self.played or deque(known.step for known in self.answers)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Recorded:
@@ -110,7 +143,10 @@ class Recorded:
         if kind == "brain":
             used = given.get("tokens") or (0, 0)
             tokens = (int(used[0]), int(used[1]))
-            self.answers.append(Answered(given["text"], tokens, str(given.get("finish", ""))))
+            self.last = max(self.last, int(given["step"]))
+            self.answers.append(
+                Answered(given["text"], tokens, str(given.get("finish", "")), int(given["step"]))
+            )
         elif kind == "cell":
             codes[given["step"]] = given["code"]
             self.under_way = given["step"]
@@ -135,7 +171,9 @@ class Recorded:
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
         elif kind == "compaction" and given.get("how") == "summarised":
-            self.summary = (given["text"], int(given["last"]))
+            self.summaries.append((given["text"], int(given["last"])))
+        elif kind in ("turn", "message", "undo"):
+            self._steered(kind, given)
         elif kind == "settled":
             self.settled.append((given["holder"], given.get("started")))
         elif kind == "finished":
@@ -144,6 +182,27 @@ class Recorded:
             self.always.append(given)
         elif kind == "event":
             self.events.append(given)
+
+    def _steered(self, kind: str, given: dict[str, Any]) -> None:
+        step = int(given["step"])
+        self.heard.update(given.get("ids") or ())
+        if kind == "turn":
+            self.turns.append(Turn(step, str(given["text"])))
+        elif kind == "message":
+            self.messages.setdefault(step, []).append(str(given["text"]))
+        else:
+            self._undo(step)
+
+    def _undo(self, first: int) -> None:
+        """Forget the steps from a number on. What they spent, launched and published stays known."""
+        self.undone.append(first)
+        self.answers = deque(known for known in self.answers if known.step < first)
+        self.turns = deque(turn for turn in self.turns if turn.step < first)
+        self.cells = {step: ran for step, ran in self.cells.items() if step < first}
+        self.messages = {step: said for step, said in self.messages.items() if step < first}
+        self.summaries = [(text, last) for text, last in self.summaries if last < first]
+        self.under_way = 0 if self.under_way >= first else self.under_way
+        self.finished = None
 
     def _counted(self, given: dict[str, Any]) -> None:
         number = str(given["call"]).rpartition("-")[2]

@@ -79,6 +79,7 @@ class Replay(Session):
         if not live:
             session.router.recorded = Recorded(calls=was.calls, session=folder.name)
             session.router.rebuilding = True
+        session.hear(was)
         return session
 
     def emit(self, event: Event) -> None:

@@ -27,6 +27,7 @@ from ml_intern.metering import JobMeter
 from ml_intern.policy import NETWORK, source_parts
 from ml_intern.recorded import Recorded
 from ml_intern.retry import is_transient, run_with_retry
+from ml_intern.stopping import Stop
 from ml_intern.tooling import Price, ToolSpec, did_you_mean, to_json
 
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
@@ -79,6 +80,7 @@ class Router:
         self.journal = journal
         self.denied: list[str] = []
         self.interrupted = threading.Event()
+        self.stop = Stop(self.interrupted)
         self.desk = Desk(approver, journal, services.emit, self.interrupted.is_set)
         self.meter = JobMeter(lambda: (services.jobs, services.evals.jobs), budget, journal)
         self._seen: dict[str, int] = {}
