@@ -32,25 +32,25 @@ def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
     if told := kept.keep():
         emit(Notice("warning", told))
     router, step = executor.router, executor.step
-    router.rebuilding = True
+    router.earlier.rebuilding = True
     try:
         differing = [ran.step for ran in cells if not _same(executor, ran)]
     finally:
-        router.rebuilding, executor.step = False, step
+        router.earlier.rebuilding, executor.step = False, step
         kept.put_back()
     if differing:
-        emit(Notice("warning", _told(differing, router.unknown)))
+        emit(Notice("warning", _told(differing, router.earlier.unknown)))
 
 
 def _same(executor: KernelExecutor, ran: Ran) -> bool:
     """Run one cell again; whether it told the same."""
     executor.step = ran.step
-    unknown = len(executor.router.unknown)
+    unknown = len(executor.router.earlier.unknown)
     result = executor.kernel.run(ran.code)
     if executor.router.interrupted.is_set():
         raise Interrupted("Stopped by the person.")
     seen = "\n".join(filter(None, [executor.observe(result), ran.note]))
-    return seen == ran.observation and len(executor.router.unknown) == unknown
+    return seen == ran.observation and len(executor.router.earlier.unknown) == unknown
 
 
 def _told(steps: Sequence[int], unknown: Sequence[str]) -> str:
