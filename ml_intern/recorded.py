@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ml_intern.journal import Entry
+from ml_intern.reading import CARD, JOURNAL, whole
 
 
 @dataclass(frozen=True)
@@ -130,34 +132,52 @@ class Recorded:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Recorded:
-        """Read a journal."""
+        """Read a journal.
+
+        Raises:
+            ValueError: A line of it does not say what such a line says.
+        """
         found = cls()
         codes: dict[int, str] = {}
         keys: dict[str, str] = {}
         for entry in entries:
-            found._take(entry.kind, entry.payload, codes, keys)
+            try:
+                found._take(entry.kind, entry.payload, codes, keys)
+            except (AttributeError, LookupError, TypeError, ValueError):
+                raise ValueError(f"line {entry.seq} makes no sense as {entry.kind!r}") from None
         return found
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Recorded:
+        """What the journal of a session knows; nothing where the session is new. It is only read.
+
+        Raises:
+            ValueError: It is no sound journal.
+            sqlite3.DatabaseError: The file is no database, or damaged.
+        """
+        # The card is written after the journal is made and before anything is done.
+        return cls.of(whole(folder / JOURNAL)) if (folder / CARD).exists() else cls()
 
     def _take(self, kind: str, given: dict[str, Any], codes: dict[int, str], keys: dict[str, str]) -> None:
         self.budget = given.get("budget") or self.budget
         if kind == "brain":
             used = given.get("tokens") or (0, 0)
             tokens = (int(used[0]), int(used[1]))
-            self.last = max(self.last, int(given["step"]))
-            self.answers.append(
-                Answered(given["text"], tokens, str(given.get("finish", "")), int(given["step"]))
-            )
+            step = _number(given, "step")
+            self.last = max(self.last, step)
+            self.answers.append(Answered(_text(given, "text"), tokens, str(given.get("finish", "")), step))
         elif kind == "cell":
-            codes[given["step"]] = given["code"]
-            self.under_way = given["step"]
+            self.under_way = _number(given, "step")
+            codes[self.under_way] = _text(given, "code")
         elif kind == "cell_done":
             if not given.get("stopped"):  # a run that goes on runs it again
                 self.under_way = 0
-                self.cells[given["step"]] = _ran(given, codes.get(given["step"], ""))
+                step = _number(given, "step")
+                self.cells[step] = _ran(given, codes.get(step, ""))
         elif kind == "intent":
             self._counted(given)
-            keys[given["call"]] = given["key"]
-            self.open[given["key"]] = given
+            keys[given["call"]] = key = _text(given, "key")
+            self.open[key] = {**given, "tool": _text(given, "tool"), "arguments": {**given["arguments"]}}
         elif kind == "result":
             if not given.get("stopped"):
                 key = keys.pop(given["call"], "")
@@ -171,7 +191,7 @@ class Recorded:
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
         elif kind == "compaction" and given.get("how") == "summarised":
-            self.summaries.append((given["text"], int(given["last"])))
+            self.summaries.append((_text(given, "text"), _number(given, "last")))
         elif kind in ("turn", "message", "undo"):
             self._steered(kind, given)
         elif kind == "settled":
@@ -184,12 +204,12 @@ class Recorded:
             self.events.append(given)
 
     def _steered(self, kind: str, given: dict[str, Any]) -> None:
-        step = int(given["step"])
+        step = _number(given, "step")
         self.heard.update(given.get("ids") or ())
         if kind == "turn":
-            self.turns.append(Turn(step, str(given["text"])))
+            self.turns.append(Turn(step, _text(given, "text")))
         elif kind == "message":
-            self.messages.setdefault(step, []).append(str(given["text"]))
+            self.messages.setdefault(step, []).append(_text(given, "text"))
         else:
             self._undo(step)
 
@@ -211,10 +231,10 @@ class Recorded:
 
 def _ran(given: dict[str, Any], code: str) -> Ran:
     return Ran(
-        step=given["step"],
+        step=_number(given, "step"),
         code=code,
         ok=bool(given["ok"]),
-        observation=given["observation"],
+        observation=_text(given, "observation"),
         final=bool(given.get("final")),
         answer=str(given.get("answer", "")),
         lost=bool(given.get("lost")),
@@ -230,3 +250,17 @@ def _returned(given: dict[str, Any]) -> Returned:
         hint=str(given.get("hint", "")),
         denied=bool(given.get("denied")),
     )
+
+
+def _text(given: dict[str, Any], name: str) -> str:
+    value = given[name]
+    if not isinstance(value, str):
+        raise TypeError(name)
+    return value
+
+
+def _number(given: dict[str, Any], name: str) -> int:
+    value = given[name]
+    if type(value) is not int:
+        raise TypeError(name)
+    return value

@@ -94,13 +94,13 @@ class Session:
         self.workspace.mkdir(parents=True, exist_ok=True)
         self._lock = SessionLock(self.folder)
         try:
+            self.recorded = Recorded.in_folder(self.folder)
+            self._restore(gate)
             self.journal = Journal(self.folder / "journal.sqlite")
-            self.recorded = Recorded.of(self.journal.entries())
-        except (sqlite3.DatabaseError, ValueError) as error:
+        except (sqlite3.DatabaseError, AttributeError, LookupError, TypeError, ValueError) as error:
             self._lock.release()
             raise Damaged.of(self.folder, error) from None
         put_back(self.folder, self.workspace, self.recorded.undone)
-        self._restore(gate)
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
         self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)

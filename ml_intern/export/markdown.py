@@ -17,6 +17,8 @@ def to_markdown(story: Story) -> str:
         f"Session `{story.id}` · {story.model} · {story.created} · {story.status or 'unfinished'}",
         "",
     ]
+    if story.damage:
+        lines += [f"**The journal is damaged ({story.damage}): this is what can be read of it.**", ""]
     for step in story.steps:
         lines += _step(step)
     if story.answer:
