@@ -102,7 +102,8 @@ class KernelExecutor:
                 "final": result.final,
                 "answer": result.answer,
                 "note": note,
-                "lost": _lost(result),
+                "lost": bool(result.lost),
+                "cut": result.seconds if _stopped(result) else None,
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
@@ -144,9 +145,9 @@ class KernelExecutor:
         self.kernel.close()
 
 
-def _lost(result: CellResult) -> bool:
-    """Whether a cell took its kernel with it or had to be stopped: it is not run again to rebuild one."""
-    return not result.ok and (bool(result.lost) or "The cell was stopped:" in result.error)
+def _stopped(result: CellResult) -> bool:
+    """Whether a cell had to be stopped, and its kernel lives on with what it left."""
+    return not result.ok and not result.lost and "The cell was stopped:" in result.error
 
 
 def head_and_tail(text: str, limit: int) -> str:

@@ -38,7 +38,11 @@ class Turn:
 
 @dataclass(frozen=True)
 class Ran:
-    """A cell that ended. `lost`: it took the kernel with it, so running it again would, too."""
+    """A cell that ended.
+
+    `lost`: it took the kernel with it, so running it again would, too. `cut`: it was stopped after so many
+    seconds.
+    """
 
     step: int
     code: str
@@ -48,6 +52,7 @@ class Ran:
     answer: str
     lost: bool
     note: str = ""
+    cut: float | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,7 @@ def _ran(given: dict[str, Any], code: str) -> Ran:
         answer=str(given.get("answer", "")),
         lost=bool(given.get("lost")),
         note=str(given.get("note", "")),
+        cut=given.get("cut"),
     )
 
 

@@ -443,6 +443,8 @@ class Session:
         if left := [job.id for job in self.services.jobs.list() if job.state not in FINISHED]:
             told = f"{len(left)} job{'s run' if len(left) > 1 else ' runs'} on: {', '.join(left)}"
             self.emit(Notice("warning", f"{told} (ml-intern jobs shows how they go)."))
+        if error is None and self.inbox.messages(self.recorded.heard):
+            self.emit(Notice("info", "A message came after the answer: ml-intern resume goes on with it."))
         code = error.exit_code if error else 0
         if error is not None:
             self._tell_end(str(error))
