@@ -53,10 +53,10 @@ class Line:
     Attributes:
         at: ``cell`` before a cell, ``done`` after it, ``call`` before a call, ``result`` after it,
             ``rebuild`` before finished cells run again, ``found`` what a killed process left, ``forget``
-            where the history became too long to be kept.
+            where the history became too long to be kept, ``moved`` where others have changed the workspace.
         name: The step of a cell, the key of a call.
         delta: What changed since the line before; None where nobody could look.
-        lost: Of a cell that took its kernel with it: it does not run again.
+        lost: Of a cell that took its kernel with it or was stopped: it does not run again as it ran.
     """
 
     at: str

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import InternError, NoBrain, UsageError
 from ml_intern.events import Notice
+from ml_intern.reading import CARD, JOURNAL
 from ml_intern.settings import Settings
 
 if TYPE_CHECKING:
     from ml_intern.router import Approver
     from ml_intern.session import Session
 
-CARD = "session.json"
 NOT_SAVED = {"api_key", "mcp_servers", "state"}
 """Settings that a session does not keep: keys, what may hold keys, and where it lies itself."""
 
@@ -28,7 +29,8 @@ class Damaged(InternError):
         """Say so, and write what can be read beside it."""
         from ml_intern.export import export
 
-        told = f"The journal of the session {folder.name} is damaged ({error}) and was left as it is."
+        why = error if isinstance(error, ValueError | sqlite3.Error) else "a line in it makes no sense"
+        told = f"The journal of the session {folder.name} is damaged ({why}) and was left as it is."
         try:
             text = export(folder, "markdown")
             path = folder / "rescued.md"
@@ -62,7 +64,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: Mapping[str, Any]) -> Session:
     """A session that goes on; see `Session.resume`."""
     folder = folder.absolute()
-    if not (folder / "journal.sqlite").is_file():
+    if not (folder / JOURNAL).is_file():
         raise UsageError(f"The session {folder.name} has no journal: there is nothing to go on from.")
     card = read_card(folder)
     settings, old = settings_of(folder, card, given)

@@ -71,7 +71,7 @@ class Snapshots:
         self._note("cell", str(step))
 
     def after_cell(self, step: int, lost: bool) -> None:
-        """A cell has run; `lost`: it took its kernel with it."""
+        """A cell has run; `lost`: it took its kernel with it, or was stopped."""
         self.again = False
         self._note("done", str(step), lost)
 
@@ -177,7 +177,7 @@ class Snapshots:
 
         Args:
             step: The cell's.
-            over: It does not run again, so that what it changed itself is brought, too.
+            over: It does not run again as it ran, so that what it changed itself is brought, too.
         """
         way = self._ways.get(str(step), Way())
         for delta in (*way.others, *(way.own if over else ())):
@@ -196,3 +196,15 @@ class Snapshots:
             self._tell(
                 f"Files of the workspace could not be brought back as they were ({len(paths)}): {shown}."
             )
+
+
+def moved_on(folder: Path, workspace: Path) -> None:
+    """Note that others have put a session's workspace to what it is now, so that nothing puts it elsewhere.
+
+    Args:
+        folder: The session's.
+        workspace: Its workspace.
+    """
+    history = History(folder / FOLDER / "history.jsonl", workspace)
+    if history.lines():
+        history.append(Line("moved"))

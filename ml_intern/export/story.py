@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import UsageError
+from ml_intern.reading import CARD, JOURNAL, Salvaged, salvage
 
 
 @dataclass
@@ -26,7 +25,10 @@ class Call:
 
 @dataclass
 class Step:
-    """One step: what the brain wrote, the cell, its calls, what came of it. `at`: seconds since the epoch."""
+    """One step: what the person said before it and the brain wrote, the cell, its calls, what came of it.
+
+    `at` is seconds since the epoch.
+    """
 
     number: int
     at: float = 0.0
@@ -38,6 +40,7 @@ class Step:
     observation: str = ""
     ended: float = 0.0
     final: bool = False
+    heard: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -52,8 +55,12 @@ class Story:
     steps: list[Step]
     answer: str = ""
     status: str = ""
+    damage: str = ""
+    """Why this is not the whole story; empty where it is."""
     open_calls: dict[str, Call] = field(default_factory=dict, repr=False)
     """Calls without a result, by id."""
+    said: list[str] = field(default_factory=list, repr=False)
+    """What the person said since the last step."""
 
     @property
     def cells(self) -> list[Step]:
@@ -68,9 +75,10 @@ def read_story(folder: Path) -> Story:
         UsageError: There is no journal, or nothing of it can be read.
     """
     try:
-        card = json.loads((folder / "session.json").read_text())
-    except (OSError, ValueError):
+        card = json.loads((folder / CARD).read_text())
+    except (OSError, ValueError, RecursionError):
         card = {}
+    card = card if isinstance(card, dict) else {}
     story = Story(
         id=str(card.get("id") or folder.name),
         prompt=str(card.get("prompt", "")),
@@ -80,28 +88,27 @@ def read_story(folder: Path) -> Story:
         steps=[],
         status=str(card.get("status", "")),
     )
-    for at, kind, payload in _lines(folder / "journal.sqlite"):
-        _take(story, at, kind, payload)
+    found = _found(folder / JOURNAL)
+    wrong = 0
+    for entry in found.entries:
+        try:
+            _take(story, entry.at, entry.kind, entry.payload)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            wrong += 1
+    if wrong or found.problem:
+        story.damage = found.problem or f"{wrong} lines make no sense"
     return story
 
 
-def _lines(path: Path) -> Iterator[tuple[float, str, dict[str, Any]]]:
-    """The lines in order; a damaged file gives those that can be read."""
-    if not path.exists():
+def _found(path: Path) -> Salvaged:
+    if not path.is_file():
         raise UsageError(
             f"The session in {str(path.parent)!r} has no journal.", "Another may: ml-intern sessions."
         )
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    seen = False
-    try:
-        for at, kind, payload in connection.execute("select at, kind, payload from journal order by seq"):
-            seen = True
-            yield at, kind, json.loads(payload)
-    except (sqlite3.DatabaseError, ValueError) as error:
-        if not seen:
-            raise UsageError(f"The journal {str(path)!r} cannot be read: {error}.") from None
-    finally:
-        connection.close()
+    found = salvage(path)
+    if found.problem and not found.entries:
+        raise UsageError(f"The journal {str(path)!r} cannot be read: {found.problem}.")
+    return found
 
 
 def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
@@ -109,6 +116,12 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     if kind == "brain":
         used = payload.get("tokens") or (0, 0)
         story.steps.append(Step(int(payload["step"]), at, str(payload["text"]), (int(used[0]), int(used[1]))))
+        story.steps[-1].heard, story.said = story.said, []
+    elif kind in ("message", "turn"):
+        story.said.append(str(payload["text"]))
+    elif kind == "undo":
+        story.steps = [step for step in story.steps if step.number < int(payload["step"])]
+        story.said, story.answer = [], ""
     elif kind == "finished":
         story.answer, story.status = str(payload.get("answer", "")), str(payload.get("status", ""))
     elif not story.steps:

@@ -13,8 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 pytest.register_assert_rewrite("chaos", "long_chaos")
 
-from chaos import done, start, told
-from long_chaos import check, finish, journal
+from chaos import done, start, told  # noqa: E402
+from long_chaos import check, finish, journal  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,18 @@ from ml_intern.hub.names import RepoName
 from ml_intern.hub.storage import Storage
 
 CHILD = Path(__file__).parent / "long_child.py"
-SAME = ("answer", "status", "errors", "steps", "tokens", "reserved", "plan", "jobs", "published", "experiments")
+SAME = (
+    "answer",
+    "status",
+    "errors",
+    "steps",
+    "tokens",
+    "reserved",
+    "plan",
+    "jobs",
+    "published",
+    "experiments",
+)
 REPOS = (("dataset", "lines"), ("model", "tiny-model"))
 
 

@@ -69,7 +69,7 @@ class Aim:
         call = str(payload.get("call", ""))
         if tool := payload.get("tool"):
             self._tools[call] = str(tool)
-        return self._tools.get(call, "")
+        return self._tools.get(call, "") if kind != "compaction" else str(payload["how"])
 
     def mark(self, name: str, **more: Any) -> None:
         """Write down that something has happened, then perhaps end."""
@@ -156,7 +156,7 @@ def wire(aim: Aim) -> None:
             HfApi.create_commit = send  # type: ignore[method-assign]
 
     def waiting(jobs: Jobs, *args: Any, **named: Any) -> Any:
-        threading.Timer(0.15, aim.at, ("mark", "waiting", "after")).start()
+        aim.at("mark", "waiting", "after")
         return wait(jobs, *args, **named)
 
     ml_intern.session.Journal = Told  # type: ignore[misc]

@@ -13,35 +13,15 @@ from typing import Any
 import pytest
 from chaos import told
 from long_chaos import begin, check, finish, phases
+from long_places import PLACES
 
 KILLS = int(os.environ.get("RESUME_LONG_KILLS", "5"))
 """At random moments, in all; the variable asks for more."""
 SEED = int(os.environ.get("RESUME_SEED", "1"))
 MOST_STARTS = 60
 
-PLACES = (
-    "brain:before brain:after cell:before cell:after "
-    "decision/rent:before intent/rent:before intent/rent:after result/rent:before result/rent:after "
-    "cell_done:before cell_done:after "
-    "intent/start_experiment:after result/start_experiment:before "
-    "intent/launch_training:after result/launch_training:before mark/training:after "
-    "intent/launch_script:before intent/launch_script:after result/launch_script:before mark/job:after "
-    "intent/write_file:after result/write_file:before intent/edit_file:before intent/edit_file:after "
-    "result/edit_file:before result/edit_file:after "
-    "intent/note:after result/note:before:2 intent/run_command:after result/run_command:before "
-    "mark/waiting:after result/wait_for_job:before "
-    "question/announce:before question/announce:after mark/question:after answer/announce:before "
-    "answer/announce:after intent/announce:after result/announce:before "
-    "mark/question:after standing:before standing:after intent/announce:before "
-    "mark/summary:after compaction:before compaction:after settled:before settled:after "
-    "result/rent:before:2 result/finish_experiment:before "
-    "intent/publish_dataset:after mark/push:after mark/pushed:after result/publish_dataset:before "
-    "mark/question:after answer/publish_model:after intent/publish_model:after mark/push:after "
-    "mark/pushed:after result/publish_model:before finished:before finished:after"
-).split()
-"""Places by name, see `long_child.Aim`, in the order in which a session comes by."""
 COUNT = int(os.environ.get("RESUME_PLACES", "12"))
-AIMED = [PLACES[n * len(PLACES) // COUNT] for n in range(COUNT)] if COUNT < len(PLACES) else PLACES
+AIMED = [PLACES[n * len(PLACES) // COUNT] for n in range(COUNT)] if len(PLACES) > COUNT else PLACES
 """Those at which it is killed; the variable asks for more, 99 for all."""
 MUST_MEET = ("in a summary", "a question is open", "a job runs", "a training runs", "in a push", "in a cell")
 
