@@ -111,16 +111,23 @@ class Recorded:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Recorded:
-        """Read a journal."""
+        """Read a journal.
+
+        Raises:
+            ValueError: A line does not hold what its kind says.
+        """
         found = cls()
         codes: dict[int, str] = {}
         keys: dict[str, str] = {}
         asked: dict[str, dict[str, Any]] = {}
         for entry in entries:
-            if entry.kind in ("question", "answer", "decision"):
-                found._take_talk(entry.kind, entry.payload, asked)
-            else:
-                found._take(entry.kind, entry.payload, codes, keys)
+            try:
+                if entry.kind in ("question", "answer", "decision"):
+                    found._take_talk(entry.kind, entry.payload, asked)
+                else:
+                    found._take(entry.kind, entry.payload, codes, keys)
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                raise ValueError(f"line {entry.seq}, {entry.kind[:30]}: {error!r}") from None
         return found
 
     def _take_talk(self, kind: str, given: dict[str, Any], asked: dict[str, dict[str, Any]]) -> None:

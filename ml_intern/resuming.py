@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,17 +26,27 @@ class Damaged(InternError):
 
     @classmethod
     def of(cls, folder: Path, error: Exception) -> Damaged:
-        """Say so, and write what can be read beside it."""
-        from ml_intern.export import export
+        """Say so, and write what can be read beside it; where nothing can be written, elsewhere."""
+        from ml_intern.export import read_story, to_markdown
 
         told = f"The journal of the session {folder.name} is damaged ({error}) and was left as it is."
         try:
-            text = export(folder, "markdown")
-            path = folder / "rescued.md"
-            path.write_text(text, encoding="utf-8", errors="replace")
-        except (InternError, OSError) as failure:
+            story = read_story(folder)
+        except InternError as failure:
             return cls(told, f"Nothing of it can be read: {failure}")
-        return cls(told, f"What can be read of it is in {path}. Its jobs and its ledger are not touched.")
+        path = _written(folder, to_markdown(story))
+        read = f"{len(story.steps)} steps; {story.unreadable} lines are lost"
+        return cls(told, f"What can be read of it ({read}) is in {path}. Jobs and ledger are not touched.")
+
+
+def _written(folder: Path, text: str) -> Path:
+    try:
+        path = folder / "rescued.md"
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="ml-intern-")) / "rescued.md"
+        path.write_text(text, encoding="utf-8", errors="replace")
+    return path
 
 
 def saved_settings(settings: Settings) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoB
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
 from ml_intern.jobs.model import FINISHED
-from ml_intern.journal import Journal
+from ml_intern.journal import Journal, read_journal
 from ml_intern.lock import SessionLock
 from ml_intern.masking import add_secret, mask, mask_all
 from ml_intern.outside.mcp_servers import McpServers
@@ -88,8 +88,10 @@ class Session:
         self.workspace.mkdir(parents=True, exist_ok=True)
         self._lock = SessionLock(self.folder)
         try:
-            self.journal = Journal(self.folder / "journal.sqlite")
-            self.recorded = Recorded.of(self.journal.entries())
+            path = self.folder / "journal.sqlite"
+            # Read before it is opened for writing: a damaged one stays as it is.
+            self.recorded = Recorded.of(read_journal(path)) if path.exists() else Recorded()
+            self.journal = Journal(path)
         except (sqlite3.DatabaseError, ValueError) as error:
             self._lock.release()
             raise Damaged.of(self.folder, error) from None

@@ -14,7 +14,7 @@ from ml_intern.export.story import Story, read_story
 from ml_intern.export.trace import to_trace
 from ml_intern.tooling import did_you_mean
 
-__all__ = ["FORMATS", "export"]
+__all__ = ["FORMATS", "export", "read_story", "to_markdown"]
 
 _WRITERS: dict[str, Callable[[Story], str]] = {
     "notebook": to_notebook,

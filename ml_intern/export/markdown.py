@@ -17,6 +17,8 @@ def to_markdown(story: Story) -> str:
         f"Session `{story.id}` · {story.model} · {story.created} · {story.status or 'unfinished'}",
         "",
     ]
+    if story.unreadable:
+        lines += [f"Lines of the journal that cannot be read, and are left out: {story.unreadable}.", ""]
     for step in story.steps:
         lines += _step(step)
     if story.answer:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import UsageError
+from ml_intern.journal import Entry, salvage
 
 
 @dataclass
@@ -52,6 +52,8 @@ class Story:
     steps: list[Step]
     answer: str = ""
     status: str = ""
+    unreadable: int = 0
+    """Lines of the journal that are lost or make no sense."""
     open_calls: dict[str, Call] = field(default_factory=dict, repr=False)
     """Calls without a result, by id."""
 
@@ -80,28 +82,25 @@ def read_story(folder: Path) -> Story:
         steps=[],
         status=str(card.get("status", "")),
     )
-    for at, kind, payload in _lines(folder / "journal.sqlite"):
-        _take(story, at, kind, payload)
+    entries, story.unreadable = _lines(folder / "journal.sqlite")
+    for entry in entries:
+        try:
+            _take(story, entry.at, entry.kind, entry.payload)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+            story.unreadable += 1
     return story
 
 
-def _lines(path: Path) -> Iterator[tuple[float, str, dict[str, Any]]]:
-    """The lines in order; a damaged file gives those that can be read."""
+def _lines(path: Path) -> tuple[list[Entry], int]:
+    """The lines in order, and how many are lost; a damaged file gives those that can be read."""
     if not path.exists():
         raise UsageError(
             f"The session in {str(path.parent)!r} has no journal.", "Another may: ml-intern sessions."
         )
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    seen = False
     try:
-        for at, kind, payload in connection.execute("select at, kind, payload from journal order by seq"):
-            seen = True
-            yield at, kind, json.loads(payload)
-    except (sqlite3.DatabaseError, ValueError) as error:
-        if not seen:
-            raise UsageError(f"The journal {str(path)!r} cannot be read: {error}.") from None
-    finally:
-        connection.close()
+        return salvage(path)
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise UsageError(f"The journal {str(path)!r} cannot be read: {error}.") from None
 
 
 def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
