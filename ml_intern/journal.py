@@ -8,13 +8,10 @@ goes out, the line that says so is on the disk.
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,89 +81,3 @@ class Journal:
         """Close the file."""
         with self._lock:
             self._db.close()
-
-
-def read_journal(path: Path) -> list[Entry]:
-    """The lines of a journal, which is opened read-only: nothing is written, mended or moved.
-
-    Raises:
-        OSError: It cannot be opened.
-        sqlite3.DatabaseError: It is damaged.
-        ValueError: A line of it is.
-    """
-    if path.stat().st_size == 0:
-        raise ValueError("the file is empty")
-    with _unchanged(path) as db:
-        rows = db.execute("select seq, at, kind, payload from journal order by seq").fetchall()
-    return [_entry(*row) for row in rows]
-
-
-def salvage(path: Path) -> tuple[list[Entry], int]:
-    """What can be read of a damaged journal, and how many lines between can not; it is opened read-only.
-
-    From the front to the first hole, and from the back to the last one.
-
-    Raises:
-        OSError: It cannot be opened.
-        sqlite3.DatabaseError: Nothing can be read.
-    """
-    with _unchanged(path) as db:
-        found, whole = _run_of(db, "asc", after=-1)
-        last = max(found, default=-1)
-        if not whole:
-            found |= _run_of(db, "desc", after=last)[0]
-    if not found and not whole:
-        raise sqlite3.DatabaseError("nothing of it can be read")
-    kept: list[Entry] = []
-    for seq, row in sorted(found.items()):
-        try:
-            kept.append(_entry(seq, *row))
-        except (ValueError, TypeError):
-            continue
-    return kept, max(found, default=0) - len(kept)
-
-
-def _run_of(db: sqlite3.Connection, way: str, after: int) -> tuple[dict[int, tuple[Any, Any, Any]], bool]:
-    """The raw lines up to the first that cannot be read, and whether there was none."""
-    found: dict[int, tuple[Any, Any, Any]] = {}
-    try:
-        rows = db.execute(
-            f"select seq, at, kind, payload from journal where seq > ? order by seq {way}", (after,)
-        )
-        for seq, *row in rows:
-            found[int(seq)] = (row[0], row[1], row[2])
-    except (sqlite3.DatabaseError, ValueError, TypeError):
-        return found, False
-    return found, True
-
-
-def _entry(seq: Any, at: Any, kind: Any, payload: Any) -> Entry:
-    known = json.loads(payload)
-    if not isinstance(known, dict) or not isinstance(kind, str):
-        raise ValueError(f"line {seq} is none")
-    return Entry(int(seq), float(at), kind, known)
-
-
-@contextmanager
-def _unchanged(path: Path) -> Iterator[sqlite3.Connection]:
-    """A journal to read. SQLite needs a file beside it: where the folder cannot be written, it reads a copy."""
-    with tempfile.TemporaryDirectory() as aside:
-        try:
-            db = _open(path)
-        except sqlite3.OperationalError:
-            for part in (path, path.with_name(f"{path.name}-wal")):
-                if part.exists():
-                    shutil.copyfile(part, Path(aside, part.name))
-            db = _open(Path(aside, path.name))
-        with closing(db):
-            yield db
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    try:
-        db.execute("pragma schema_version").fetchone()
-    except sqlite3.DatabaseError:
-        db.close()
-        raise
-    return db

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ml_intern.journal import Entry
+from ml_intern.reading import CARD, JOURNAL, whole
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,25 @@ class Answered:
     text: str
     tokens: tuple[int, int]
     finish: str
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A further prompt of the person, and the first step that it led to. `known`: from the journal."""
+
+    step: int
+    prompt: str
+    known: bool = True
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A cell that ended. `lost`: it took the kernel with it, so running it again would, too."""
+    """A cell that ended.
+
+    `lost`: it took the kernel with it, so running it again would, too. `cut`: it was stopped after so many
+    seconds.
+    """
 
     step: int
     code: str
@@ -36,6 +52,7 @@ class Ran:
     answer: str
     lost: bool
     note: str = ""
+    cut: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +86,13 @@ class Recorded:
         ids: What a call is called, by its key, where a person was asked about it.
         said: Questions that a person has answered about calls that did not begin yet, by key.
         nos: How often in a row a person has said no, by source and tool.
-        summary: The last summary that took the place of old steps: text, last step.
+        summaries: Those that took the place of old steps, each in place of the one before: text, last step.
+        turns: The prompts after the first, in order; taken one by one.
+        messages: What the person said while it ran, by the step that was told of it.
+        heard: Ids of all messages that were taken from the inbox.
+        played: Numbers of the steps of another session that is played again.
+        undone: First steps of turns that were undone.
+        last: The highest number that a step had; numbers of undone steps are not used again.
         budget: The last state of the budget.
         settled: Jobs whose cost was counted, with the times at which they started.
         denied: What was denied, in words.
@@ -88,7 +111,13 @@ class Recorded:
     ids: dict[str, str] = field(default_factory=dict)
     said: dict[str, deque[Said]] = field(default_factory=dict)
     nos: Counter[tuple[str, str]] = field(default_factory=Counter)
-    summary: tuple[str, int] | None = None
+    summaries: list[tuple[str, int]] = field(default_factory=list)
+    turns: deque[Turn] = field(default_factory=deque)
+    messages: dict[int, list[str]] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
+    played: deque[int] = field(default_factory=deque)
+    undone: list[int] = field(default_factory=list)
+    last: int = 0
     budget: dict[str, Any] | None = None
     always: list[dict[str, Any]] = field(default_factory=list)
     count: int = 0
@@ -107,14 +136,25 @@ class Recorded:
     @property
     def answered(self) -> bool:
         """Whether the final answer was given: there is nothing left to do."""
-        return any(ran.final for ran in self.cells.values())
+        begun = self.turns[-1].step if self.turns else 0
+        return any(ran.final and ran.step >= begun for ran in self.cells.values())
+
+    @property
+    def begun(self) -> int:
+        """The first step of the first turn; numbers of undone steps are not used again."""
+        return self.answers[0].step if self.answers else self.last + 1
+
+    @property
+    def numbers(self) -> deque[int]:
+        """The numbers of the steps that were answered, in order."""
+        return self.played or deque(known.step for known in self.answers)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Recorded:
         """Read a journal.
 
         Raises:
-            ValueError: A line does not hold what its kind says.
+            ValueError: A line of it does not say what such a line says.
         """
         found = cls()
         codes: dict[int, str] = {}
@@ -123,47 +163,45 @@ class Recorded:
         for entry in entries:
             try:
                 if entry.kind in ("question", "answer", "decision"):
-                    found._take_talk(entry.kind, entry.payload, asked)
+                    found._talked(entry.kind, entry.payload, asked)
                 else:
                     found._take(entry.kind, entry.payload, codes, keys)
-            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-                raise ValueError(f"line {entry.seq}, {entry.kind[:30]}: {error!r}") from None
+            except (AttributeError, LookupError, TypeError, ValueError):
+                raise ValueError(f"line {entry.seq} makes no sense as {entry.kind!r}") from None
         return found
 
-    def _take_talk(self, kind: str, given: dict[str, Any], asked: dict[str, dict[str, Any]]) -> None:
-        """What the gate and a person had to say of a call."""
-        self._counted(given)
-        if kind == "question":
-            asked[given["call"]] = given
-            self.ids[given["key"]] = given["call"]
-        elif kind == "answer" and given["by"] == "person" and given["call"] in asked:
-            question = asked.pop(given["call"])
-            self.said.setdefault(question["key"], deque()).append(Said(question, given))
+    @classmethod
+    def in_folder(cls, folder: Path) -> Recorded:
+        """What the journal of a session knows; nothing where the session is new. It is only read.
 
-    def _agreed(self, given: dict[str, Any], key: str) -> None:
-        """The talk about a call is over: it began, or was refused."""
-        talk, who = self.said.pop(key, None), (str(given.get("source", "")), str(given["tool"]))
-        if talk:
-            self.nos[who] = 0 if talk[-1].answer["allowed"] else self.nos[who] + 1
+        Raises:
+            ValueError: It is no sound journal.
+            sqlite3.DatabaseError: The file is no database, or damaged.
+        """
+        # The card is written after the journal is made and before anything is done.
+        return cls.of(whole(folder / JOURNAL)) if (folder / CARD).exists() else cls()
 
     def _take(self, kind: str, given: dict[str, Any], codes: dict[int, str], keys: dict[str, str]) -> None:
         self.budget = given.get("budget") or self.budget
         if kind == "brain":
             used = given.get("tokens") or (0, 0)
             tokens = (int(used[0]), int(used[1]))
-            self.answers.append(Answered(given["text"], tokens, str(given.get("finish", ""))))
+            step = _number(given, "step")
+            self.last = max(self.last, step)
+            self.answers.append(Answered(_text(given, "text"), tokens, str(given.get("finish", "")), step))
         elif kind == "cell":
-            codes[given["step"]] = given["code"]
-            self.under_way = given["step"]
+            self.under_way = _number(given, "step")
+            codes[self.under_way] = _text(given, "code")
         elif kind == "cell_done":
             if not given.get("stopped"):  # a run that goes on runs it again
                 self.under_way = 0
-                self.cells[given["step"]] = _ran(given, codes.get(given["step"], ""))
+                step = _number(given, "step")
+                self.cells[step] = _ran(given, codes.get(step, ""))
         elif kind == "intent":
             self._counted(given)
-            keys[given["call"]] = given["key"]
-            self._agreed(given, given["key"])
-            self.open[given["key"]] = given
+            keys[given["call"]] = key = _text(given, "key")
+            self._agreed(given, key)
+            self.open[key] = {**given, "tool": _text(given, "tool"), "arguments": {**given["arguments"]}}
         elif kind == "result":
             if not given.get("stopped"):
                 key = keys.pop(given["call"], "")
@@ -178,7 +216,9 @@ class Recorded:
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
         elif kind == "compaction" and given.get("how") == "summarised":
-            self.summary = (given["text"], int(given["last"]))
+            self.summaries.append((_text(given, "text"), _number(given, "last")))
+        elif kind in ("turn", "message", "undo"):
+            self._steered(kind, given)
         elif kind == "settled":
             self.settled.append((given["holder"], given.get("started")))
         elif kind == "finished":
@@ -188,6 +228,43 @@ class Recorded:
         elif kind == "event":
             self.events.append(given)
 
+    def _talked(self, kind: str, given: dict[str, Any], asked: dict[str, dict[str, Any]]) -> None:
+        """What the gate and a person had to say of a call."""
+        self._counted(given)
+        if kind == "question":
+            asked[given["call"]] = given
+            self.ids[_text(given, "key")] = given["call"]
+        elif kind == "answer" and given["by"] == "person" and given["call"] in asked:
+            question = asked.pop(given["call"])
+            self.said.setdefault(question["key"], deque()).append(Said(question, given))
+
+    def _agreed(self, given: dict[str, Any], key: str) -> None:
+        """The talk about a call is over: it began, or was refused."""
+        talk, who = self.said.pop(key, None), (str(given.get("source", "")), str(given["tool"]))
+        if talk:
+            self.nos[who] = 0 if talk[-1].answer["allowed"] else self.nos[who] + 1
+
+    def _steered(self, kind: str, given: dict[str, Any]) -> None:
+        step = _number(given, "step")
+        self.heard.update(given.get("ids") or ())
+        if kind == "turn":
+            self.turns.append(Turn(step, _text(given, "text")))
+        elif kind == "message":
+            self.messages.setdefault(step, []).append(_text(given, "text"))
+        else:
+            self._undo(step)
+
+    def _undo(self, first: int) -> None:
+        """Forget the steps from a number on. What they spent, launched and published stays known."""
+        self.undone.append(first)
+        self.answers = deque(known for known in self.answers if known.step < first)
+        self.turns = deque(turn for turn in self.turns if turn.step < first)
+        self.cells = {step: ran for step, ran in self.cells.items() if step < first}
+        self.messages = {step: said for step, said in self.messages.items() if step < first}
+        self.summaries = [(text, last) for text, last in self.summaries if last < first]
+        self.under_way = 0 if self.under_way >= first else self.under_way
+        self.finished = None
+
     def _counted(self, given: dict[str, Any]) -> None:
         number = str(given["call"]).rpartition("-")[2]
         self.count = max(self.count, int(number) if number.isdecimal() else 0)
@@ -195,14 +272,15 @@ class Recorded:
 
 def _ran(given: dict[str, Any], code: str) -> Ran:
     return Ran(
-        step=given["step"],
+        step=_number(given, "step"),
         code=code,
         ok=bool(given["ok"]),
-        observation=given["observation"],
+        observation=_text(given, "observation"),
         final=bool(given.get("final")),
         answer=str(given.get("answer", "")),
         lost=bool(given.get("lost")),
         note=str(given.get("note", "")),
+        cut=given.get("cut"),
     )
 
 
@@ -214,3 +292,17 @@ def _returned(given: dict[str, Any]) -> Returned:
         hint=str(given.get("hint", "")),
         denied=bool(given.get("denied")),
     )
+
+
+def _text(given: dict[str, Any], name: str) -> str:
+    value = given[name]
+    if not isinstance(value, str):
+        raise TypeError(name)
+    return value
+
+
+def _number(given: dict[str, Any], name: str) -> int:
+    value = given[name]
+    if type(value) is not int:
+        raise TypeError(name)
+    return value

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.base import Brain, Ending, answer
-from ml_intern.errors import InternError
+from ml_intern.errors import InternError, UsageError
 from ml_intern.events import CellFinished, Event, Notice
-from ml_intern.journal import Journal
+from ml_intern.reading import JOURNAL
 from ml_intern.recorded import Answered, Recorded
 from ml_intern.resuming import Damaged, read_card, settings_of
 from ml_intern.sandbox.choose import choose_sandbox
@@ -63,10 +63,10 @@ class Replay(Session):
             **given: Settings that shall be others than they were.
         """
         folder, card = folder.absolute(), read_card(folder)
+        if not (folder / JOURNAL).is_file():
+            raise UsageError(f"The session {folder.name} has no journal: there is nothing to play.")
         try:
-            journal = Journal(folder / "journal.sqlite")
-            was = Recorded.of(journal.entries())
-            journal.close()
+            was = Recorded.in_folder(folder)
         except (sqlite3.DatabaseError, ValueError) as error:
             raise Damaged.of(folder, error) from None
         settings, _ = settings_of(folder, card, {**given, "max_steps": max(1, len(was.answers))})
@@ -79,6 +79,7 @@ class Replay(Session):
         if not live:
             session.router.earlier.recorded = Recorded(calls=was.calls, session=folder.name)
             session.router.earlier.rebuilding = True
+        session.hear(was)
         return session
 
     def emit(self, event: Event) -> None:

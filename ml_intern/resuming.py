@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import InternError, NoBrain, UsageError
 from ml_intern.events import Notice
+from ml_intern.reading import CARD, JOURNAL
 from ml_intern.settings import Settings
 
 if TYPE_CHECKING:
     from ml_intern.router import Approver
     from ml_intern.session import Session
 
-CARD = "session.json"
 NOT_SAVED = {"api_key", "mcp_servers", "state"}
 """Settings that a session does not keep: keys, what may hold keys, and where it lies itself."""
 
@@ -26,27 +26,18 @@ class Damaged(InternError):
 
     @classmethod
     def of(cls, folder: Path, error: Exception) -> Damaged:
-        """Say so, and write what can be read beside it; where nothing can be written, elsewhere."""
-        from ml_intern.export import read_story, to_markdown
+        """Say so, and write what can be read beside it."""
+        from ml_intern.export import export
 
-        told = f"The journal of the session {folder.name} is damaged ({error}) and was left as it is."
+        why = error if isinstance(error, ValueError | sqlite3.Error) else "a line in it makes no sense"
+        told = f"The journal of the session {folder.name} is damaged ({why}) and was left as it is."
         try:
-            story = read_story(folder)
-        except InternError as failure:
+            text = export(folder, "markdown")
+            path = folder / "rescued.md"
+            path.write_text(text, encoding="utf-8", errors="replace")
+        except (InternError, OSError) as failure:
             return cls(told, f"Nothing of it can be read: {failure}")
-        path = _written(folder, to_markdown(story))
-        read = f"{len(story.steps)} steps; {story.unreadable} lines are lost"
-        return cls(told, f"What can be read of it ({read}) is in {path}. Jobs and ledger are not touched.")
-
-
-def _written(folder: Path, text: str) -> Path:
-    try:
-        path = folder / "rescued.md"
-        path.write_text(text, encoding="utf-8", errors="replace")
-    except OSError:
-        path = Path(tempfile.mkdtemp(prefix="ml-intern-")) / "rescued.md"
-        path.write_text(text, encoding="utf-8", errors="replace")
-    return path
+        return cls(told, f"What can be read of it is in {path}. Its jobs and its ledger are not touched.")
 
 
 def saved_settings(settings: Settings) -> dict[str, Any]:
@@ -73,7 +64,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: Mapping[str, Any]) -> Session:
     """A session that goes on; see `Session.resume`."""
     folder = folder.absolute()
-    if not (folder / "journal.sqlite").is_file():
+    if not (folder / JOURNAL).is_file():
         raise UsageError(f"The session {folder.name} has no journal: there is nothing to go on from.")
     card = read_card(folder)
     settings, old = settings_of(folder, card, given)

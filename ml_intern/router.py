@@ -26,6 +26,7 @@ from ml_intern.masking import mask_all
 from ml_intern.metering import JobMeter
 from ml_intern.recorded import Recorded
 from ml_intern.retry import is_transient, run_with_retry
+from ml_intern.stopping import Stop
 from ml_intern.tooling import Price, ToolSpec, did_you_mean
 
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
@@ -55,6 +56,7 @@ class Router:
         self.journal = journal
         self.denied: list[str] = []
         self.interrupted = threading.Event()
+        self.stop = Stop(self.interrupted)
         self.earlier = Earlier(recorded)
         known = self.earlier.recorded
         self.desk = Desk(approver, journal, services.emit, self.interrupted.is_set, known.said)

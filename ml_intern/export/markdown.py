@@ -17,8 +17,8 @@ def to_markdown(story: Story) -> str:
         f"Session `{story.id}` · {story.model} · {story.created} · {story.status or 'unfinished'}",
         "",
     ]
-    if story.unreadable:
-        lines += [f"Lines of the journal that cannot be read, and are left out: {story.unreadable}.", ""]
+    if story.damage:
+        lines += [f"**The journal is damaged ({story.damage}): this is what can be read of it.**", ""]
     for step in story.steps:
         lines += _step(step)
     if story.answer:
@@ -29,6 +29,8 @@ def to_markdown(story: Story) -> str:
 def _step(step: Step) -> Iterator[str]:
     yield f"## Step {step.number}"
     yield ""
+    for heard in step.heard:
+        yield from ("The person:", "", *(f"> {line}" for line in heard.splitlines()), "")
     if said := said_beside(step.text):
         yield from (said, "")
     if step.code:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import UsageError
-from ml_intern.journal import Entry, salvage
+from ml_intern.reading import CARD, JOURNAL, Salvaged, salvage
 
 
 @dataclass
@@ -26,7 +25,10 @@ class Call:
 
 @dataclass
 class Step:
-    """One step: what the brain wrote, the cell, its calls, what came of it. `at`: seconds since the epoch."""
+    """One step: what the person said before it and the brain wrote, the cell, its calls, what came of it.
+
+    `at` is seconds since the epoch.
+    """
 
     number: int
     at: float = 0.0
@@ -38,6 +40,7 @@ class Step:
     observation: str = ""
     ended: float = 0.0
     final: bool = False
+    heard: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -52,10 +55,12 @@ class Story:
     steps: list[Step]
     answer: str = ""
     status: str = ""
-    unreadable: int = 0
-    """Lines of the journal that are lost or make no sense."""
+    damage: str = ""
+    """Why this is not the whole story; empty where it is."""
     open_calls: dict[str, Call] = field(default_factory=dict, repr=False)
     """Calls without a result, by id."""
+    said: list[str] = field(default_factory=list, repr=False)
+    """What the person said since the last step."""
 
     @property
     def cells(self) -> list[Step]:
@@ -70,9 +75,10 @@ def read_story(folder: Path) -> Story:
         UsageError: There is no journal, or nothing of it can be read.
     """
     try:
-        card = json.loads((folder / "session.json").read_text())
-    except (OSError, ValueError):
+        card = json.loads((folder / CARD).read_text())
+    except (OSError, ValueError, RecursionError):
         card = {}
+    card = card if isinstance(card, dict) else {}
     story = Story(
         id=str(card.get("id") or folder.name),
         prompt=str(card.get("prompt", "")),
@@ -82,25 +88,27 @@ def read_story(folder: Path) -> Story:
         steps=[],
         status=str(card.get("status", "")),
     )
-    entries, story.unreadable = _lines(folder / "journal.sqlite")
-    for entry in entries:
+    found = _found(folder / JOURNAL)
+    wrong = 0
+    for entry in found.entries:
         try:
             _take(story, entry.at, entry.kind, entry.payload)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            story.unreadable += 1
+        except (AttributeError, LookupError, TypeError, ValueError):
+            wrong += 1
+    if wrong or found.problem:
+        story.damage = found.problem or f"{wrong} lines make no sense"
     return story
 
 
-def _lines(path: Path) -> tuple[list[Entry], int]:
-    """The lines in order, and how many are lost; a damaged file gives those that can be read."""
-    if not path.exists():
+def _found(path: Path) -> Salvaged:
+    if not path.is_file():
         raise UsageError(
             f"The session in {str(path.parent)!r} has no journal.", "Another may: ml-intern sessions."
         )
-    try:
-        return salvage(path)
-    except (sqlite3.DatabaseError, OSError) as error:
-        raise UsageError(f"The journal {str(path)!r} cannot be read: {error}.") from None
+    found = salvage(path)
+    if found.problem and not found.entries:
+        raise UsageError(f"The journal {str(path)!r} cannot be read: {found.problem}.")
+    return found
 
 
 def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
@@ -108,6 +116,12 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     if kind == "brain":
         used = payload.get("tokens") or (0, 0)
         story.steps.append(Step(int(payload["step"]), at, str(payload["text"]), (int(used[0]), int(used[1]))))
+        story.steps[-1].heard, story.said = story.said, []
+    elif kind in ("message", "turn"):
+        story.said.append(str(payload["text"]))
+    elif kind == "undo":
+        story.steps = [step for step in story.steps if step.number < int(payload["step"])]
+        story.said, story.answer = [], ""
     elif kind == "finished":
         story.answer, story.status = str(payload.get("answer", "")), str(payload.get("status", ""))
     elif not story.steps:
