@@ -3,18 +3,16 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("chaos", "long_chaos")
 
-from chaos import done, start, told  # noqa: E402
-from long_chaos import check, finish, journal  # noqa: E402
+from chaos import done, start, told
+from cut_off import Cell, Cut, cut_off
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +27,19 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {**found, "took": time.monotonic() - began, "lines": lines, "works": len(done(state))}
 
 
-@pytest.fixture(scope="session")
-def long_whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The long session as it goes when nobody disturbs it."""
-    state = tmp_path_factory.mktemp("long")
-    found = finish(state)
-    assert found["status"] == "done", found
-    whole = {**found, "works": len(done(state)), "lines": journal(state)}
-    check(state, found, whole)
-    return whole
-
-
 @pytest.fixture
-def record_phases(request: pytest.FixtureRequest) -> Iterator[Callable[[list[str]], None]]:
-    """Counts where kills fell, and says it at the end."""
-    counts: Counter[str] = Counter()
-    yield counts.update
-    told = ", ".join(f"{phase} {count}" for phase, count in counts.most_common())
-    request.config.get_terminal_writer().line(f"\nkills fell: {told}")
+def cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cut]:
+    """Plays a cell in a process that is killed; then the session as the next process finds it."""
+    opened: list[Cell] = []
+    monkeypatch.chdir(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir()
+
+    def play(name: str, point: str, asked: str = "", **settings: Any) -> Cell:
+        cut_off(state, name, point, asked)
+        opened.append(Cell(state, **settings))
+        return opened[-1]
+
+    yield play
+    for cell in opened:
+        cell.close()

@@ -6,14 +6,16 @@ import os
 import random
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import told
-from long_chaos import begin, check, finish, phases
+from chaos import done, told
 from long_places import PLACES
+
+pytest.register_assert_rewrite("long_chaos")
+from long_chaos import begin, check, finish, journal, phases  # noqa: E402
 
 KILLS = int(os.environ.get("RESUME_LONG_KILLS", "5"))
 """At random moments, in all; the variable asks for more."""
@@ -24,6 +26,26 @@ COUNT = int(os.environ.get("RESUME_PLACES", "12"))
 AIMED = [PLACES[n * len(PLACES) // COUNT] for n in range(COUNT)] if len(PLACES) > COUNT else PLACES
 """Those at which it is killed; the variable asks for more, 99 for all."""
 MUST_MEET = ("in a summary", "a question is open", "a job runs", "a training runs", "in a push", "in a cell")
+
+
+@pytest.fixture(scope="module")
+def long_whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The long session as it goes when nobody disturbs it."""
+    state = tmp_path_factory.mktemp("long")
+    found = finish(state)
+    assert found["status"] == "done", found
+    whole = {**found, "works": len(done(state)), "lines": journal(state)}
+    check(state, found, whole)
+    return whole
+
+
+@pytest.fixture
+def record_phases(request: pytest.FixtureRequest) -> Iterator[Callable[[list[str]], None]]:
+    """Counts where kills fell, and says it at the end."""
+    counts: Counter[str] = Counter()
+    yield counts.update
+    told = ", ".join(f"{phase} {count}" for phase, count in counts.most_common())
+    request.config.get_terminal_writer().line(f"\nkills fell: {told}")
 
 
 def life(chance: random.Random) -> float:
