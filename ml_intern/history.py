@@ -87,6 +87,7 @@ class Past:
         self.calls: dict[str, Delta] = {}
         self._lines: list[Line] = []
         self._cell = -1
+        self._changed = False
         self._open: list[str] = []
         self._base: set[str] = set()
         self._pinned: dict[str, int] = {}
@@ -101,6 +102,7 @@ class Past:
         replaced = [self.now[path] for path in (*delta.entries, *delta.gone) if path in self.now]
         self._loose |= contents(replaced)
         delta.onto(self.now)
+        self._changed = self._changed or bool(delta.entries or delta.gone)
         self._lines.append(line)
         match line.at:
             case "cell":
@@ -125,8 +127,8 @@ class Past:
 
     def _begun(self, delta: Delta) -> None:
         first, self._cell, self._open = self._cell < 0, len(self._lines) - 1, []
-        if delta.entries or delta.gone:
-            self._base = contents(self.now.values())
+        if self._changed:
+            self._base, self._changed = contents(self.now.values()), False
         self._pin(self.now.values() if first else delta.entries.values())
 
     def _pin(self, entries: Iterable[Entry]) -> None:

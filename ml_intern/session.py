@@ -115,6 +115,7 @@ class Session:
             settings.snapshot_mb << 20,
             lambda text: self.emit(Notice("warning", text)),
         )
+        self.services.anew = lambda: self.router.snapshots.again
         self.services.left, self.services.spent = self.router.left, self.router.spent
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)

@@ -74,6 +74,13 @@ def phases(state: Path) -> list[str]:
     return sorted(found) or ["between the steps"]
 
 
+def killed_at(state: Path) -> str:
+    """The place at which the last process ended."""
+    last = lines_of(state / "marks.jsonl")[-1]
+    assert last["mark"] == "killed", last
+    return str(last["at"])
+
+
 def rebuilding(lines: list[tuple[str, dict[str, Any]]]) -> bool:
     """Whether finished cells ran again when the process ended."""
     texts = [n for n, (kind, p) in enumerate(lines) if kind == "event" and "rebuilt" in p.get("text", "")]
