@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ class Delta:
     def contents(self) -> set[str]:
         """The contents that it names."""
         return contents(self.entries.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of them."""
+        return sum(entry.size for entry in self.entries.values())
 
 
 def contents(entries: Iterable[Entry]) -> set[str]:
@@ -90,6 +96,7 @@ class Past:
         self._changed = False
         self._open: list[str] = []
         self._base: set[str] = set()
+        self._found: set[str] = set()
         self._pinned: dict[str, int] = {}
         self._loose: set[str] = set()
         self.size = 0
@@ -120,10 +127,12 @@ class Past:
                 self._pin(delta.entries.values())
             case "found":
                 self.calls |= dict.fromkeys(self._open, delta)
+                self._found |= delta.contents if self._open else set()
                 self._open = []
             case "forget":
                 self._loose |= self._pinned.keys()
                 self._pinned, self.size = {}, 0
+                self.calls.clear()
 
     def _begun(self, delta: Delta) -> None:
         first, self._cell, self._open = self._cell < 0, len(self._lines) - 1, []
@@ -141,15 +150,13 @@ class Past:
 
     def needed(self) -> set[str]:
         """The contents that something may still ask for."""
-        found = {content for delta in self.calls.values() for content in delta.contents}
-        return found | self._base | self._pinned.keys() | contents(self.now.values())
+        return self._found | self._base | self._pinned.keys() | contents(self.now.values())
 
     def superfluous(self) -> set[str]:
         """The contents that nothing will ask for any more; told once."""
-        if not self._loose:
-            return set()
-        loose, self._loose = self._loose - self._pinned.keys() - self._base, set()
-        return loose - self.needed() if loose else loose
+        gone = self._loose - self.needed() if self._loose else set()
+        self._loose -= gone | self._pinned.keys()
+        return gone
 
     # What was
 
@@ -217,7 +224,8 @@ class History:
         rows = list(self._rows())
         if rows and rows[0].get("workspace") == self._workspace:
             return [_read(row) for row in rows[1:] if "at" in row]
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.unlink()
         return []
 
     def append(self, line: Line) -> None:

@@ -101,7 +101,7 @@ class Objects:
         """The names of all that lie there, half-written ones too."""
         try:
             return {entry.name for entry in os.scandir(self.folder)}
-        except FileNotFoundError:
+        except OSError:
             return set()
 
 

@@ -20,6 +20,8 @@ from ml_intern.putting_back import apply, put_back
 from ml_intern.rescuing import rescue
 
 FOLDER = "snapshots"
+CHURN = 16 << 20
+"""Bytes that change at one time: what they replace is dropped at once, not when the next cell begins."""
 _AGAIN = "again"
 """Of a line before finished cells run again: the workspace is that before the cell that was under way."""
 
@@ -102,7 +104,8 @@ class Snapshots:
             written = self._write(line)
             if written and self._past.size > 2 * self._most_bytes:
                 self._write(Line("forget"))
-            self._objects.drop(self._past.superfluous())
+            if at == "cell" or (line.delta is not None and line.delta.size > CHURN):
+                self._objects.drop(self._past.superfluous())
         return written and line.delta is not None
 
     def _write(self, line: Line) -> bool:
