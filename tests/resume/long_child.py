@@ -44,7 +44,7 @@ class Aim:
     """Where `KILL_AT` says that the process ends: the first of several places that it comes to.
 
     ``result/publish_model:before`` is the moment before the first such line of the journal, of that tool
-    where one is named; ``brain:after:7`` the moment after the seventh. ``mark/summary:after`` is the moment
+    where one is named; ``brain:after:7`` the moment after the seventh, ``line:after:7`` after any seven. ``mark/summary:after`` is the moment
     at which a mark was set: `summary`, `question`, `push`, `pushed`, `training`, `learning`, `job`, `waiting`.
     """
 
@@ -135,9 +135,11 @@ def wire(aim: Aim) -> None:
     class Told(Journal):
         def append(self, kind: str, payload: dict[str, Any], *, durable: bool = False) -> int:
             tool = aim.tool_of(kind, payload)
-            aim.at(kind, tool, "before")
+            for name in ("line", kind):
+                aim.at(name, tool, "before")
             number = super().append(kind, payload, durable=durable)
-            aim.at(kind, tool, "after")
+            for name in ("line", kind):
+                aim.at(name, tool, "after")
             return number
 
     publish, wait = Hub.publish_folder, Jobs.wait
