@@ -67,6 +67,11 @@ def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: M
     if not (folder / JOURNAL).is_file():
         raise UsageError(f"The session {folder.name} has no journal: there is nothing to go on from.")
     card = read_card(folder)
+    if of := card.get("replay_of"):
+        raise UsageError(
+            f"The session {folder.name} is a replay of {of}: there is nothing in it to go on with.",
+            f"ml-intern replay {of} plays it again.",
+        )
     settings, old = settings_of(folder, card, given)
     try:
         return cls.create(settings, card["prompt"], approver, folder)
