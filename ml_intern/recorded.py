@@ -28,7 +28,10 @@ class Answered:
 
 @dataclass(frozen=True)
 class Ran:
-    """A cell that ended. `lost`: it took the kernel with it, so running it again would, too."""
+    """A cell that ended. `lost`: it took the kernel with it, so running it again would, too.
+
+    `held`: it gave the final answer, which was not taken: see `Goals`.
+    """
 
     step: int
     code: str
@@ -38,6 +41,7 @@ class Ran:
     answer: str
     lost: bool
     note: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,7 @@ def _ran(given: dict[str, Any], code: str) -> Ran:
         answer=str(given.get("answer", "")),
         lost=bool(given.get("lost")),
         note=str(given.get("note", "")),
+        held=bool(given.get("held")),
     )
 
 

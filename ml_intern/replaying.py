@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ml_intern.brains.base import Brain, Ending, answer
 from ml_intern.errors import InternError, UsageError
 from ml_intern.events import CellFinished, Event, Notice
+from ml_intern.goals import Goals
 from ml_intern.reading import JOURNAL
 from ml_intern.recorded import Answered, Recorded
 from ml_intern.resuming import Damaged, read_card, settings_of
@@ -43,6 +44,19 @@ class RecordedBrain(Brain):
             raise InternError("The record ends here: the session did not come to its end.")
         said = self._answers.popleft()
         return answer(said.text, Ending(said.finish), 0, 0)
+
+
+class Repeated(Goals):
+    """Holds back the answers that were held back then."""
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay.services, replay.budget, wanted=False)
+        self._replay = replay
+
+    def hold(self) -> str:
+        """What the cell was told then."""
+        ran = self._replay.was.cells.get(self._replay.agent.python_executor.step)
+        return ran.note.splitlines()[-1] if ran and ran.held else ""
 
 
 class Replay(Session):
@@ -80,6 +94,9 @@ class Replay(Session):
             session.router.recorded = Recorded(calls=was.calls, session=folder.name)
             session.router.rebuilding = True
         return session
+
+    def _goals(self) -> Goals:
+        return Repeated(self)
 
     def emit(self, event: Event) -> None:
         """Compare what a cell told with what it told then."""

@@ -25,6 +25,7 @@ from ml_intern.durations import show_duration
 from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
+from ml_intern.goals import Goals
 from ml_intern.jobs.model import FINISHED
 from ml_intern.journal import Journal
 from ml_intern.lock import SessionLock
@@ -322,8 +323,16 @@ class Session:
             self.emit(Notice("info", _told_of(recorded)))
         else:
             self.kernel.start()
-        self.agent = InternAgent(self.brain, executor, system, settings, self.budget, self.journal, recorded)
+        self.agent = InternAgent(
+            self.brain, executor, system, settings, self.budget, self.journal, recorded, self._goals()
+        )
         return str(self.agent.run(self.prompt))
+
+    def _goals(self) -> Goals:
+        """Who is told to go on: a language model that nobody watches, and that was not told before."""
+        told = any(ran.held for ran in self.recorded.cells.values())
+        alone = self.router.desk.approver is None and self.brain.language_model
+        return Goals(self.services, self.budget, self.settings.go_on and alone and not told)
 
     def _register_eval(self) -> None:
         """Seal the file of ``--eval``; from then on no tool reads it. A bare name is the brain's to make."""

@@ -36,7 +36,9 @@ def seen(calls: Sequence[tuple[str, str]]) -> list[str]:
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
-        pytest.param('{"a": 1, "b": {"c": 2, "d": 3}}', '{"b":{"d":3,"c":2},\n\t"a":1}', True, id="key-order"),
+        pytest.param(
+            '{"a": 1, "b": {"c": 2, "d": 3}}', '{"b":{"d":3,"c":2},\n\t"a":1}', True, id="key-order"
+        ),
         pytest.param('{"a": [1, 2]}', '{"a" : [ 1,2 ]}', True, id="white-space"),
         pytest.param('{"a": [1, 2]}', '{"a": [2, 1]}', False, id="list-order"),
         pytest.param('{"a": 1}', '{"a": "1"}', False, id="number-and-text"),
@@ -58,7 +60,9 @@ def test_arguments_that_differ_only_in_key_order_or_white_space_are_the_same(
 def test_a_cell_is_the_same_whatever_its_layout(own_state: Path) -> None:
     """The same call in three layouts, with its arguments in another order, is one thing done three times."""
     define = "def f(**given): print(sorted(given))"
-    played = run(own_state, [define, "f(a=1, b=2)", "f( b = 2 , a = 1 )", "f(\n    a=1,\n    b=2,\n)  # again"])
+    played = run(
+        own_state, [define, "f(a=1, b=2)", "f( b = 2 , a = 1 )", "f(\n    a=1,\n    b=2,\n)  # again"]
+    )
     assert len(circles(played)) == 1
 
 
@@ -143,7 +147,9 @@ def test_cells_that_tell_their_time_and_process_still_count(own_state: Path) -> 
     assert len(circles(run(own_state, [code] * 3))) == 1
 
 
-@pytest.mark.parametrize("code", ["print('again')", "1 / 0", "read_file('nothing.txt')", "print('long ' * 5000)"])
+@pytest.mark.parametrize(
+    "code", ["print('again')", "1 / 0", "read_file('nothing.txt')", "print('long ' * 5000)"]
+)
 def test_twelve_identical_steps_escalate_and_never_run_to_the_end(code: str, own_state: Path) -> None:
     """Repeats after the note escalate: note, another plan, the end of the run with its reason."""
     played = run(own_state, [code] * 12)
