@@ -129,7 +129,7 @@ class View:
     def share(self, memory: AgentMemory, part: float) -> float:
         """Characters of a prompt that uses so much of what the system prompt and the task leave free."""
         fixed = self.beside(memory, 0)
-        return fixed + part * max(0.0, self.limit - fixed)
+        return min(self.limit, fixed + part * (self.limit - fixed))
 
     def beside(self, memory: AgentMemory, keep: int) -> int:
         """Characters that stay where a summary takes the place of all but the `keep` newest steps."""

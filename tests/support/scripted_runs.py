@@ -72,11 +72,12 @@ def play(
     state: Path,
     prompt: str = "do it",
     window: int = 128_000,
+    folder: Path | None = None,
     **settings: Any,
 ) -> Played:
-    """Run a session over replies, in plain processes, to its end."""
-    brain = Plays(replies, window)
-    session = Session(Settings.load(state=state, **settings), prompt, brain, BareSandbox("a test"), None)
+    """Run a session over replies, in plain processes, to its end; with a folder, one that goes on."""
+    brain, given = Plays(replies, window), Settings.load(state=state, **settings)
+    session = Session(given, prompt, brain, BareSandbox("a test"), None, folder=folder)
     try:
         events = list(session.run())
         return Played(session.result(), brain, session, events)
