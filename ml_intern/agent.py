@@ -18,6 +18,7 @@ from ml_intern.brains.errors import ContextOverflow
 from ml_intern.brains.replies import CELL_TAGS, Reply, parse_reply
 from ml_intern.budget import Budget
 from ml_intern.compaction import Compactor
+from ml_intern.conversation import STOPPED_ANSWER, Conversation
 from ml_intern.doomloop import DoomLoop
 from ml_intern.errors import InternError, Interrupted, LimitReached
 from ml_intern.events import BrainAnswered, ContextCompacted, Event, Notice
@@ -28,7 +29,7 @@ from ml_intern.journal import Journal
 from ml_intern.pinned import pinned, spill
 from ml_intern.recorded import Recorded
 from ml_intern.settings import Settings
-from ml_intern.view import View, size, text_of
+from ml_intern.view import MessageStep, View, size, text_of
 
 CORRECTIONS = 2
 """How often in a row a reply without a usable cell is corrected before the run stops."""
@@ -61,9 +62,13 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         budget: Budget,
         journal: Journal,
         recorded: Recorded | None = None,
+        conversation: Conversation | None = None,
         goals: Goals | None = None,
     ) -> None:
         self.recorded = recorded or Recorded()
+        self.conversation = conversation
+        self.number = 0
+        self._numbers = self.recorded.numbers
         self.settings = settings
         self.budget = budget
         self.journal = journal
@@ -97,7 +102,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         """The view of the memory that the brain reads, brought below the window's limit."""
         done = self.compactor.make_room(self.memory)
         if done is not None:
-            record = {"how": done.how, "step": self.step_number, "text": done.text, "last": done.last}
+            record = {"how": done.how, "step": self.number, "text": done.text, "last": done.last}
             with self.budget.books:
                 self.journal.append("compaction", {**record, "budget": self.budget.snapshot()})
             self._emit(ContextCompacted(done.how, done.before, done.after))
@@ -106,7 +111,10 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
     def _step_stream(self, memory_step: ActionStep) -> Generator[ToolCall | ActionOutput]:
         """One step: an answer, its cell, the observation."""
         self._stop_if_asked()
+        # Ours, not smolagents': its numbers begin again with each turn.
+        memory_step.step_number = self.number = self._next_number()
         known = bool(self.recorded.answers)
+        self._listen(live=not known)
         reply = self._recalled(memory_step) if known else self._ask_brain(memory_step)
         if reply.code is None:
             self._correct(reply, known)
@@ -116,6 +124,17 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         yield call
         memory_step.tool_calls = [call]
         yield self._run_cell(reply, memory_step)
+
+    def _next_number(self) -> int:
+        if self._numbers:
+            return self._numbers.popleft()
+        return max(self.number, self.recorded.last) + 1
+
+    def _listen(self, live: bool) -> None:
+        """Tell the brain what the person has said since it was asked last."""
+        if self.conversation is not None:
+            said = self.conversation.messages(self.number, live and self.model.language_model)
+            self.memory.steps.extend(map(MessageStep, said))
 
     def _recalled(self, memory_step: ActionStep) -> Reply:
         """The reply that an earlier process was given and paid for."""
@@ -133,15 +152,15 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def _restore_summary(self) -> None:
         """Before the first question of this process: the steps that were summarised stay summarised."""
-        if self.recorded.summary is not None:
-            self.compactor.restore(self.memory, *self.recorded.summary)
-            self.recorded.summary = None
+        if self.recorded.summaries:
+            self.compactor.restore(self.memory, *self.recorded.summaries[-1])
+            self.recorded.summaries.clear()
 
     def _ask_brain(self, memory_step: ActionStep) -> Reply:
         self.budget.check()
         self._restore_summary()
         began = time.monotonic()
-        messages, said = self._generate()
+        messages, said = self._generated()
         self._stop_if_asked()
         text = text_of(said)
         usage = said.token_usage
@@ -154,6 +173,24 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
             self.journal.append("brain", {**line, "budget": self.budget.snapshot()})
         self._emit(BrainAnswered(step, text, used[0], used[1], time.monotonic() - began))
         return self._replied(said, memory_step)
+
+    def _generated(self) -> tuple[list[ChatMessage], ChatMessage]:
+        """The prompt and its answer; asked again where the person stopped an answer and nothing else."""
+        stop = self.python_executor.router.stop
+        while True:
+            try:
+                with stop.doing("step"):
+                    found = self._generate()
+                if stop.was_only_this():  # it was asked when the answer was there already
+                    self.model.go_on()
+                return found
+            except Interrupted:
+                if self.conversation is None or not stop.was_only_this():
+                    raise
+                self.model.go_on()
+                note = self.conversation.note(self.number, STOPPED_ANSWER)
+                self.memory.steps.append(MessageStep(note))
+                self._listen(live=True)
 
     def _generate(self) -> tuple[list[ChatMessage], ChatMessage]:
         """The prompt and its answer; where the provider finds the prompt too long, a shorter one."""

@@ -66,7 +66,7 @@ class Desk:
         self.approver = approver
         self._journal = journal
         self._emit = emit
-        self._stopped = stopped
+        self.stopped = stopped
         self._turn = threading.Lock()
 
     @contextmanager
@@ -77,7 +77,7 @@ class Desk:
             Interrupted: The run was stopped while the call waited.
         """
         while not self._turn.acquire(timeout=_POLL_S):
-            if self._stopped():
+            if self.stopped():
                 raise Interrupted("Stopped while another question was open.")
         try:
             yield
@@ -119,7 +119,7 @@ class Desk:
         if self.approver is None:
             return headless(question), "nobody"
         try:
-            return call_aside(self.approver, question, None, self._stopped), "person"
+            return call_aside(self.approver, question, None, self.stopped), "person"
         except (NoAnswer, Interrupted) as error:
             return Answer(False, error.message), "nobody"
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from smolagents.local_python_executor import CodeOutput
 
 
+STOPPED_CELL = "The person stopped this cell. The run goes on: do something else, or do it in another way."
+
+
 class CellFailed(InternError):
     """A cell raised, was stopped, or lost its kernel; the message is what the brain reads."""
 
@@ -87,9 +90,12 @@ class KernelExecutor:
         emit(CellStarted(self.step, code))
         self.journal.append("cell", {"step": self.step, "code": code})
         stream, self._notes = StreamMask(), []
-        result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
+        with self.router.stop.doing("cell"):
+            result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
         self._show(stream.flush())
-        held = self.hold() if result.final else ""
+        if self.router.stop.was_only_this():
+            self._notes.append(STOPPED_CELL)
+        held = self.hold() if result.final and not self.router.interrupted.is_set() else ""
         final = result.final and not held
         note = "\n".join(filter(None, [*self._notes, mask(note), mask(held)]))
         observation = "\n".join(filter(None, [self.observe(result), note]))
@@ -103,7 +109,8 @@ class KernelExecutor:
                 "answer": result.answer,
                 "note": note,
                 "held": bool(held),
-                "lost": _lost(result),
+                "lost": bool(result.lost),
+                "cut": result.seconds if _stopped(result) else None,
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
@@ -145,9 +152,9 @@ class KernelExecutor:
         self.kernel.close()
 
 
-def _lost(result: CellResult) -> bool:
-    """Whether a cell took its kernel with it or had to be stopped: it is not run again to rebuild one."""
-    return not result.ok and (bool(result.lost) or "The cell was stopped:" in result.error)
+def _stopped(result: CellResult) -> bool:
+    """Whether a cell had to be stopped, and its kernel lives on with what it left."""
+    return not result.ok and not result.lost and "The cell was stopped:" in result.error
 
 
 def head_and_tail(text: str, limit: int) -> str:

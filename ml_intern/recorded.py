@@ -24,13 +24,24 @@ class Answered:
     text: str
     tokens: tuple[int, int]
     finish: str
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A further prompt of the person, and the first step that it led to. `known`: from the journal."""
+
+    step: int
+    prompt: str
+    known: bool = True
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A cell that ended. `lost`: it took the kernel with it, so running it again would, too.
+    """A cell that ended.
 
-    `held`: it gave the final answer, which was not taken: see `Goals`.
+    `lost`: it took the kernel with it, so running it again would, too. `cut`: it was stopped after so many
+    seconds. `held`: it gave the final answer, which was not taken: see `Goals`.
     """
 
     step: int
@@ -41,6 +52,7 @@ class Ran:
     answer: str
     lost: bool
     note: str = ""
+    cut: float | None = None
     held: bool = False
 
 
@@ -64,7 +76,13 @@ class Recorded:
         cells: By step.
         calls: By idempotency key; a key without a result is a call that may or may not have happened.
         open: Keys of those, with tool and arguments.
-        summary: The last summary that took the place of old steps: text, last step.
+        summaries: Those that took the place of old steps, each in place of the one before: text, last step.
+        turns: The prompts after the first, in order; taken one by one.
+        messages: What the person said while it ran, by the step that was told of it.
+        heard: Ids of all messages that were taken from the inbox.
+        played: Numbers of the steps of another session that is played again.
+        undone: First steps of turns that were undone.
+        last: The highest number that a step had; numbers of undone steps are not used again.
         budget: The last state of the budget.
         settled: Jobs whose cost was counted, with the times at which they started.
         denied: What was denied, in words.
@@ -80,7 +98,13 @@ class Recorded:
     cells: dict[int, Ran] = field(default_factory=dict)
     calls: dict[str, Returned] = field(default_factory=dict)
     open: dict[str, dict[str, Any]] = field(default_factory=dict)
-    summary: tuple[str, int] | None = None
+    summaries: list[tuple[str, int]] = field(default_factory=list)
+    turns: deque[Turn] = field(default_factory=deque)
+    messages: dict[int, list[str]] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
+    played: deque[int] = field(default_factory=deque)
+    undone: list[int] = field(default_factory=list)
+    last: int = 0
     budget: dict[str, Any] | None = None
     always: list[dict[str, Any]] = field(default_factory=list)
     count: int = 0
@@ -99,7 +123,18 @@ class Recorded:
     @property
     def answered(self) -> bool:
         """Whether the final answer was given: there is nothing left to do."""
-        return any(ran.final for ran in self.cells.values())
+        begun = self.turns[-1].step if self.turns else 0
+        return any(ran.final and ran.step >= begun for ran in self.cells.values())
+
+    @property
+    def begun(self) -> int:
+        """The first step of the first turn; numbers of undone steps are not used again."""
+        return self.answers[0].step if self.answers else self.last + 1
+
+    @property
+    def numbers(self) -> deque[int]:
+        """The numbers of the steps that were answered, in order."""
+        return self.played or deque(known.step for known in self.answers)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Recorded:
@@ -134,7 +169,9 @@ class Recorded:
         if kind == "brain":
             used = given.get("tokens") or (0, 0)
             tokens = (int(used[0]), int(used[1]))
-            self.answers.append(Answered(_text(given, "text"), tokens, str(given.get("finish", ""))))
+            step = _number(given, "step")
+            self.last = max(self.last, step)
+            self.answers.append(Answered(_text(given, "text"), tokens, str(given.get("finish", "")), step))
         elif kind == "cell":
             self.under_way = _number(given, "step")
             codes[self.under_way] = _text(given, "code")
@@ -160,7 +197,9 @@ class Recorded:
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
         elif kind == "compaction" and given.get("how") == "summarised":
-            self.summary = (_text(given, "text"), _number(given, "last"))
+            self.summaries.append((_text(given, "text"), _number(given, "last")))
+        elif kind in ("turn", "message", "undo"):
+            self._steered(kind, given)
         elif kind == "settled":
             self.settled.append((given["holder"], given.get("started")))
         elif kind == "finished":
@@ -169,6 +208,27 @@ class Recorded:
             self.always.append(given)
         elif kind == "event":
             self.events.append(given)
+
+    def _steered(self, kind: str, given: dict[str, Any]) -> None:
+        step = _number(given, "step")
+        self.heard.update(given.get("ids") or ())
+        if kind == "turn":
+            self.turns.append(Turn(step, _text(given, "text")))
+        elif kind == "message":
+            self.messages.setdefault(step, []).append(_text(given, "text"))
+        else:
+            self._undo(step)
+
+    def _undo(self, first: int) -> None:
+        """Forget the steps from a number on. What they spent, launched and published stays known."""
+        self.undone.append(first)
+        self.answers = deque(known for known in self.answers if known.step < first)
+        self.turns = deque(turn for turn in self.turns if turn.step < first)
+        self.cells = {step: ran for step, ran in self.cells.items() if step < first}
+        self.messages = {step: said for step, said in self.messages.items() if step < first}
+        self.summaries = [(text, last) for text, last in self.summaries if last < first]
+        self.under_way = 0 if self.under_way >= first else self.under_way
+        self.finished = None
 
     def _counted(self, given: dict[str, Any]) -> None:
         number = str(given["call"]).rpartition("-")[2]
@@ -185,6 +245,7 @@ def _ran(given: dict[str, Any], code: str) -> Ran:
         answer=str(given.get("answer", "")),
         lost=bool(given.get("lost")),
         note=str(given.get("note", "")),
+        cut=given.get("cut"),
         held=bool(given.get("held")),
     )
 

@@ -91,8 +91,9 @@ class Replay(Session):
         session = cls(settings, card["prompt"], brain, sandbox, approver, secrets)
         session.was, session.old, session.differing = was, folder, []
         if not live:
-            session.router.recorded = Recorded(calls=was.calls, session=folder.name)
-            session.router.rebuilding = True
+            session.router.earlier.recorded = Recorded(calls=was.calls, session=folder.name)
+            session.router.earlier.rebuilding = True
+        session.hear(was)
         return session
 
     def _goals(self) -> Goals:

@@ -21,11 +21,13 @@ from ml_intern.brains.base import Brain
 from ml_intern.brains.factory import build_brain
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.checks import check_price, check_settings, eval_file
+from ml_intern.conversation import Conversation
 from ml_intern.durations import show_duration
-from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain
+from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain, UsageError
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
 from ml_intern.goals import Goals
+from ml_intern.inbox import Inbox, What
 from ml_intern.jobs.model import FINISHED
 from ml_intern.journal import Journal
 from ml_intern.lock import SessionLock
@@ -43,6 +45,10 @@ from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.secrets import Secrets, check_project, check_workspace
 from ml_intern.services import assemble, facts
 from ml_intern.settings import FILE, Settings
+from ml_intern.undoing import keep_for_undo, put_back
+
+INBOX_S = 0.3
+"""How soon a stop from another process is seen."""
 
 CLOSE_S = 30.0
 """How long the end of a session waits for calls that still run: a publication is told, not lost."""
@@ -95,12 +101,15 @@ class Session:
         except (sqlite3.DatabaseError, AttributeError, LookupError, TypeError, ValueError) as error:
             self._lock.release()
             raise Damaged.of(self.folder, error) from None
+        put_back(self.folder, self.workspace, self.recorded.undone)
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
         self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)
         self._register_eval()
         self.router = Router(tools, self.services, gate, self.budget, self.journal, approver, self.recorded)
         self.services.left, self.services.spent = self.router.left, self.router.spent
+        self.inbox = Inbox(self.folder)
+        self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
         self.agent: Any = None
         self._worker = threading.Thread(target=self._work, name="ml-intern-session", daemon=True)
@@ -178,6 +187,11 @@ class Session:
             elif event["event"] == "Notice" and event["level"] == "error" and not event.get("end"):
                 self.errors.append(event["text"])
 
+    def hear(self, was: Recorded) -> None:
+        """Take what the person said, and how steps were numbered, from another session's record."""
+        known = self.recorded
+        known.played, known.turns, known.messages = was.numbers, was.turns, was.messages
+
     def _publish(self, repo: str, url: str, kind: str) -> None:
         row = {"repo": repo, "url": url, "type": kind}
         if row not in self.published:  # a publication that was reconciled tells of itself again
@@ -207,13 +221,45 @@ class Session:
             )
         )
         self._worker.start()
+        threading.Thread(target=self._watch_inbox, name="ml-intern-inbox", daemon=True).start()
         while (event := self.queue.get()) is not None:
             yield event
         self._worker.join()
 
+    def say(self, text: str) -> None:
+        """Tell the brain something while it works: it reads it before its next answer.
+
+        What is said after the last answer becomes the next turn.
+
+        Raises:
+            UsageError: There is no text, or far too much.
+        """
+        self.inbox.say(text)
+
+    def stop(self, what: What = "run") -> bool:
+        """Stop the running cell; the step, which is a cell or an answer that is being written; or the run.
+
+        After a cell or a step the run goes on, and the brain is told. False: there was nothing to stop.
+        """
+        if what == "run":
+            self.interrupt()
+            return True
+        stopped = self.router.stop.this(("cell",) if what == "cell" else ("cell", "step"))
+        if stopped == "step":
+            self.brain.interrupt()
+        elif stopped and self.kernel is not None:
+            self.kernel.interrupt()
+        return bool(stopped)
+
+    def _watch_inbox(self) -> None:
+        """What another process asks of this session is done at once; messages wait for the next step."""
+        while self._worker.is_alive() and not self._closed.wait(INBOX_S):
+            for what in self.inbox.take_stops():
+                self.stop(what)
+
     def interrupt(self) -> None:
         """Stop: the running cell is interrupted, waiting tools give up, no further step begins."""
-        self.router.interrupted.set()
+        self.router.stop.run()
         self.brain.interrupt()
         if self.kernel is not None:
             self.kernel.interrupt()
@@ -324,9 +370,44 @@ class Session:
         else:
             self.kernel.start()
         self.agent = InternAgent(
-            self.brain, executor, system, settings, self.budget, self.journal, recorded, self._goals()
+            self.brain,
+            executor,
+            system,
+            settings,
+            self.budget,
+            self.journal,
+            recorded,
+            self.conversation,
+            self._goals(),
         )
-        return str(self.agent.run(self.prompt))
+        return self._take_turns()
+
+    def _take_turns(self) -> str:
+        """The answer to the last of the prompts: the first one, and what the person said after an answer."""
+        if not self.recorded.anything:
+            keep_for_undo(self, self.recorded.begun)
+        answer = str(self.agent.run(self.prompt))
+        while turn := self.conversation.next_turn(self.agent.number + 1):
+            if not turn.known:
+                keep_for_undo(self, turn.step)
+            if not self.brain.language_model:
+                self._prepare(turn.prompt)
+            answer = str(self.agent.run(turn.prompt, reset=False))
+        return answer
+
+    def _prepare(self, prompt: str) -> None:
+        """A playbook for a further turn.
+
+        Raises:
+            UsageError: None understands the prompt, or the one that does may not run in this sandbox.
+        """
+        trusted = self.brain.trusted
+        self.brain.prepare(prompt)
+        if trusted and not self.brain.trusted:
+            raise UsageError(
+                f"{self.brain.label} is your own, and the sandbox was chosen for a playbook of ours.",
+                "Begin a session of its own for it.",
+            )
 
     def _goals(self) -> Goals:
         """Who is told to go on: a language model that nobody watches, and that was not told before."""
@@ -377,6 +458,8 @@ class Session:
         if left := [job.id for job in self.services.jobs.list() if job.state not in FINISHED]:
             told = f"{len(left)} job{'s run' if len(left) > 1 else ' runs'} on: {', '.join(left)}"
             self.emit(Notice("warning", f"{told} (ml-intern jobs shows how they go)."))
+        if error is None and self.inbox.messages(self.recorded.heard):
+            self.emit(Notice("info", "A message came after the answer: ml-intern resume goes on with it."))
         code = error.exit_code if error else 0
         if error is not None:
             self._tell_end(str(error))

@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     sandbox_processes: int = Field(256, ge=8)
     sandbox_disk_mb: int = Field(2048, ge=16, description="the sandbox's private /tmp and home")
     sandbox_growth_mb: int = Field(20_000, ge=16, description="what cells may add to the workspace")
+    undo_mb: int = Field(
+        512, ge=0, description="a workspace up to this is copied at each turn for `undo`; 0: none is"
+    )
     sandbox_cpus: float = Field(0, ge=0, description="cores' worth of CPU time for cells; 0: all there are")
     docker_image: str = Field(
         "ml-intern-sandbox", description="image of --sandbox docker; doctor --build makes it"

@@ -62,6 +62,13 @@ class SummaryStep(MemoryStep):  # type: ignore[misc]
         self.last = last
 
 
+class MessageStep(MemoryStep):  # type: ignore[misc]
+    """What the person said while the run went on. Like the task it is never shrunk or summarised."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
 class View:
     """Renders the memory of a run as messages, within the brain's window.
 
@@ -163,6 +170,8 @@ class View:
             return [text_message(MessageRole.USER, f"Task:\n{step.task}")]
         if isinstance(step, SummaryStep):
             return [text_message(MessageRole.USER, step.text)]
+        if isinstance(step, MessageStep):
+            return [text_message(MessageRole.USER, f"The person says:\n{step.text}")]
         if not isinstance(step, ActionStep):
             return []
         number, reply = step.step_number, step.model_output or ""

@@ -41,6 +41,10 @@ class Brain(Model):  # type: ignore[misc]
         """Give up the request that is under way, and any wait; safe to call from another thread."""
         self.stopped.set()
 
+    def go_on(self) -> None:
+        """Answer again after an interrupt that was not the end of the run."""
+        self.stopped.clear()
+
     def prepare(self, prompt: str) -> None:
         """Check, before anything is made, that the brain can answer this prompt.
 

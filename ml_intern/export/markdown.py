@@ -29,6 +29,8 @@ def to_markdown(story: Story) -> str:
 def _step(step: Step) -> Iterator[str]:
     yield f"## Step {step.number}"
     yield ""
+    for heard in step.heard:
+        yield from ("The person:", "", *(f"> {line}" for line in heard.splitlines()), "")
     if said := said_beside(step.text):
         yield from (said, "")
     if step.code:

@@ -25,7 +25,10 @@ class Call:
 
 @dataclass
 class Step:
-    """One step: what the brain wrote, the cell, its calls, what came of it. `at`: seconds since the epoch."""
+    """One step: what the person said before it and the brain wrote, the cell, its calls, what came of it.
+
+    `at` is seconds since the epoch.
+    """
 
     number: int
     at: float = 0.0
@@ -37,6 +40,7 @@ class Step:
     observation: str = ""
     ended: float = 0.0
     final: bool = False
+    heard: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -55,6 +59,8 @@ class Story:
     """Why this is not the whole story; empty where it is."""
     open_calls: dict[str, Call] = field(default_factory=dict, repr=False)
     """Calls without a result, by id."""
+    said: list[str] = field(default_factory=list, repr=False)
+    """What the person said since the last step."""
 
     @property
     def cells(self) -> list[Step]:
@@ -110,6 +116,12 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     if kind == "brain":
         used = payload.get("tokens") or (0, 0)
         story.steps.append(Step(int(payload["step"]), at, str(payload["text"]), (int(used[0]), int(used[1]))))
+        story.steps[-1].heard, story.said = story.said, []
+    elif kind in ("message", "turn"):
+        story.said.append(str(payload["text"]))
+    elif kind == "undo":
+        story.steps = [step for step in story.steps if step.number < int(payload["step"])]
+        story.said, story.answer = [], ""
     elif kind == "finished":
         story.answer, story.status = str(payload.get("answer", "")), str(payload.get("status", ""))
     elif not story.steps:

@@ -43,6 +43,8 @@ def to_trace(story: Story) -> str:
 def _messages(story: Story) -> Iterator[tuple[float, str, Any]]:
     yield (story.steps[0].at if story.steps else 0.0), "user", story.prompt
     for step in story.steps:
+        for heard in step.heard:
+            yield step.at, "user", heard
         yield step.at, "assistant", list(_said(step))
         if step.code:
             result = {
