@@ -147,9 +147,13 @@ def test_a_refused_key_is_final_and_says_so(status: int, scripted_server: Server
     assert (run.result.exit_code, len(server.chats)) == (5, 1) and "key" in run.result.errors[-1]
 
 
-def test_when_one_is_gone_the_next_goes_on(scripted_server: Server, own_state: Path) -> None:
+def test_when_one_is_gone_the_next_goes_on(
+    scripted_server: Server, own_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After its tries the brain that was asked for gives way to the next of the list, in the same run."""
     server = scripted_server([cell("x = 20"), *[says(500, "down")] * 2, cell("final_answer(x + 22)")])
+    # The address in the settings is that of the first alone; the next one has its own.
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     run = Run(server, own_state, brain_retries=1, fallback_models=["openai:other"])
     assert (run.result.status, run.result.answer) == ("done", "42")
     assert [chat["model"] for chat in server.chats] == ["m", "m", "m", "other"]
