@@ -75,8 +75,12 @@ def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: M
         if given.get("model") is not None or not _about_model(error, settings) or current == settings.model:
             raise
         told = f"The session's model {settings.model!r} is not there: {error.message}"
+        gone = type(error)
     now = settings.model_copy(update={"model": current, "base_url": old.base_url})
-    session = cls.create(now, card["prompt"], approver, folder)
+    try:
+        session = cls.create(now, card["prompt"], approver, folder)
+    except (UsageError, NoBrain):
+        raise gone(told, "Name another one with --model.") from None
     session.emit(Notice("warning", f"{told} {session.brain.label} goes on."))
     return session
 
