@@ -116,7 +116,7 @@ class Session:
             self.recorded = Recorded.in_folder(self.folder)
             self._restore(gate)
             self.journal = Journal(self.folder / "journal.sqlite")
-        except (sqlite3.DatabaseError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (sqlite3.DatabaseError, ValueError) as error:
             self._lock.release()
             raise Damaged.of(self.folder, error) from None
         put_back(self.folder, self.workspace, self.recorded.undone)
