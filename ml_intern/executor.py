@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.replies import CELL_FAILED
@@ -31,6 +31,9 @@ class KernelExecutor:
 
     The observation is made here: the output, the error with the cell's own lines, the last value, the
     variables that are new, and what a restart lost.
+
+    Attributes:
+        hold: Asked when a cell gives the final answer: why it is not taken yet, or nothing.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class KernelExecutor:
         self.journal = journal
         self.observation_chars = observation_chars
         self.step = 0
+        self.hold: Callable[[], str] = lambda: ""
         self._notes: list[str] = []
         self.state: dict[str, Any] = {}
 
@@ -91,7 +95,9 @@ class KernelExecutor:
         self._show(stream.flush())
         if self.router.stop.was_only_this():
             self._notes.append(STOPPED_CELL)
-        note = "\n".join(filter(None, [*self._notes, mask(note)]))
+        held = self.hold() if result.final and not self.router.interrupted.is_set() else ""
+        final = result.final and not held
+        note = "\n".join(filter(None, [*self._notes, mask(note), mask(held)]))
         observation = "\n".join(filter(None, [self.observe(result), note]))
         self.journal.append(
             "cell_done",
@@ -99,17 +105,18 @@ class KernelExecutor:
                 "step": self.step,
                 "ok": result.ok,
                 "observation": observation,
-                "final": result.final,
+                "final": final,
                 "answer": result.answer,
                 "note": note,
+                "held": bool(held),
                 "lost": bool(result.lost),
                 "cut": result.seconds if _stopped(result) else None,
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
-        value = result.answer if result.final else result.value
-        return self._output(result.ok, result.final, value, observation)
+        value = result.answer if final else result.value
+        return self._output(result.ok, final, value, observation)
 
     def _output(self, ok: bool, final: bool, value: Any, observation: str) -> CodeOutput:
         from smolagents.local_python_executor import CodeOutput

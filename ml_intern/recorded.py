@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_intern.budget import Budget
+from ml_intern.gate import Standing
 from ml_intern.journal import Entry
 from ml_intern.reading import CARD, JOURNAL, whole
+
+NEEDED = {"Published": ("repo", "url", "kind_of_repo"), "Notice": ("level", "text")}
+"""Of the events that a result is made of, the fields."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Ran:
     """A cell that ended.
 
     `lost`: it took the kernel with it, so running it again would, too. `cut`: it was stopped after so many
-    seconds.
+    seconds. `held`: it gave the final answer, which was not taken: see `Goals`.
     """
 
     step: int
@@ -53,6 +58,7 @@ class Ran:
     lost: bool
     note: str = ""
     cut: float | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,9 @@ class Recorded:
             sqlite3.DatabaseError: The file is no database, or damaged.
         """
         # The card is written after the journal is made and before anything is done.
-        return cls.of(whole(folder / JOURNAL)) if (folder / CARD).exists() else cls()
+        found = cls.of(whole(folder / JOURNAL)) if (folder / CARD).exists() else cls()
+        found._try_out()
+        return found
 
     def _take(self, kind: str, given: dict[str, Any], codes: dict[int, str], keys: dict[str, str]) -> None:
         self.budget = given.get("budget") or self.budget
@@ -220,12 +228,14 @@ class Recorded:
         elif kind in ("turn", "message", "undo"):
             self._steered(kind, given)
         elif kind == "settled":
-            self.settled.append((given["holder"], given.get("started")))
+            self.settled.append((_text(given, "holder"), _seconds(given.get("started"))))
         elif kind == "finished":
             self.finished = given
         elif kind == "standing":
             self.always.append(given)
         elif kind == "event":
+            for name in ("event", *NEEDED.get(given["event"], ())):
+                _text(given, name)
             self.events.append(given)
 
     def _talked(self, kind: str, given: dict[str, Any], asked: dict[str, dict[str, Any]]) -> None:
@@ -265,6 +275,15 @@ class Recorded:
         self.under_way = 0 if self.under_way >= first else self.under_way
         self.finished = None
 
+    def _try_out(self) -> None:
+        """Do with the last state of the budget and the standing approvals what a session does."""
+        try:
+            Budget({}).restore(self.budget or Budget({}).snapshot())
+            for row in self.always:
+                Standing.from_json(row)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise ValueError("its budget or an approval makes no sense") from None
+
     def _counted(self, given: dict[str, Any]) -> None:
         number = str(given["call"]).rpartition("-")[2]
         self.count = max(self.count, int(number) if number.isdecimal() else 0)
@@ -280,7 +299,8 @@ def _ran(given: dict[str, Any], code: str) -> Ran:
         answer=str(given.get("answer", "")),
         lost=bool(given.get("lost")),
         note=str(given.get("note", "")),
-        cut=given.get("cut"),
+        cut=_seconds(given.get("cut")),
+        held=bool(given.get("held")),
     )
 
 
@@ -299,6 +319,10 @@ def _text(given: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(name)
     return value
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _number(given: dict[str, Any], name: str) -> int:
