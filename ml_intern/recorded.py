@@ -93,6 +93,8 @@ class Recorded:
         said: Questions that a person has answered about calls that did not begin yet, by key.
         nos: How often in a row a person has said no, by source and tool.
         summaries: Those that took the place of old steps, each in place of the one before: text, last step.
+        summary_tokens: What all summaries cost, in and out.
+        shrunk: The last step whose observation was shrunk.
         turns: The prompts after the first, in order; taken one by one.
         messages: What the person said while it ran, by the step that was told of it.
         heard: Ids of all messages that were taken from the inbox.
@@ -118,6 +120,8 @@ class Recorded:
     said: dict[str, deque[Said]] = field(default_factory=dict)
     nos: Counter[tuple[str, str]] = field(default_factory=Counter)
     summaries: list[tuple[str, int]] = field(default_factory=list)
+    summary_tokens: tuple[int, int] = (0, 0)
+    shrunk: int = 0
     turns: deque[Turn] = field(default_factory=deque)
     messages: dict[int, list[str]] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
@@ -223,8 +227,8 @@ class Recorded:
                 self._agreed(given, key)
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
-        elif kind == "compaction" and given.get("how") == "summarised":
-            self.summaries.append((_text(given, "text"), _number(given, "last")))
+        elif kind == "compaction":
+            self._compacted(given)
         elif kind in ("turn", "message", "undo"):
             self._steered(kind, given)
         elif kind == "settled":
@@ -237,6 +241,13 @@ class Recorded:
             for name in ("event", *NEEDED.get(given["event"], ())):
                 _text(given, name)
             self.events.append(given)
+
+    def _compacted(self, given: dict[str, Any]) -> None:
+        if given.get("how") == "summarised":
+            self.summaries.append((_text(given, "text"), _number(given, "last")))
+        self.shrunk = int(given.get("shrunk", 0))
+        used = given.get("tokens") or (0, 0)
+        self.summary_tokens = self.summary_tokens[0] + int(used[0]), self.summary_tokens[1] + int(used[1])
 
     def _talked(self, kind: str, given: dict[str, Any], asked: dict[str, dict[str, Any]]) -> None:
         """What the gate and a person had to say of a call."""
@@ -272,6 +283,7 @@ class Recorded:
         self.cells = {step: ran for step, ran in self.cells.items() if step < first}
         self.messages = {step: said for step, said in self.messages.items() if step < first}
         self.summaries = [(text, last) for text, last in self.summaries if last < first]
+        self.shrunk = min(self.shrunk, first - 1)
         self.under_way = 0 if self.under_way >= first else self.under_way
         self.finished = None
 
