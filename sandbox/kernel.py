@@ -297,14 +297,7 @@ class Kernel:
             if not is_frame(frame):
                 raise ValueError("a line that is no frame")
             self.route(frame)
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as problem:
+        except Exception as problem:
             if not self.ready:  # nobody could ever use it; the host tells why
                 raise
             os.write(self.errors, f"kernel: dropped: {type(problem).__name__}: {problem}\n"[:500].encode())
@@ -318,7 +311,8 @@ class Kernel:
                 box.put(frame)
         elif kind == "interrupt":
             self.stop = frame["id"]
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            if self.output.cell == self.stop:  # one that waits sees `stop` when it begins
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         elif kind == "snapshot":
             # On a thread of its own: it is asked for when the main thread does not come back.
             threading.Thread(target=self.snapshot, args=(frame,), daemon=True).start()
@@ -345,10 +339,11 @@ class Kernel:
 
     def set_tools(self, tools: list[dict[str, Any]]) -> None:
         """Put proxies for the host's tools into the namespace; those that went away go."""
+        fresh = {tool["name"]: make_proxy(tool, self.call) for tool in tools}
         for name, old in self.tools.items():
             if self.names.get(name) is old:
                 del self.names[name]
-        self.tools = {tool["name"]: make_proxy(tool, self.call) for tool in tools}
+        self.tools = fresh
         self.names.update(self.tools)
 
     # The main thread
