@@ -117,7 +117,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         self._listen(live=not known)
         reply = self._recalled(memory_step) if known else self._ask_brain(memory_step)
         if reply.code is None:
-            self._correct(reply, known)
+            self._correct(reply, known or self.model.foretold)
         self.corrections = 0
         memory_step.code_action = reply.code
         call = ToolCall(name="python_interpreter", arguments=reply.code, id=f"call_{len(self.memory.steps)}")
@@ -273,7 +273,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
             return observation
         if not known:
             self._emit(Notice("warning", verdict.text))
-        if verdict.level == "stop" and known:
+        if verdict.level == "stop" and (known or self.model.foretold):
             self.doomloop = DoomLoop()  # who resumes a run that was stuck wants it to go on
         elif verdict.level == "stop":
             raise Stuck(verdict.text, "Give the task in other words, or another model.")

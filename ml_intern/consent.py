@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,7 @@ class Consent:
         journal: Keeps one line for each decision.
         services: Say what a call can reach.
         defect: Takes what is wrong with a tool's own code.
+        nos: How often in a row a person has said no before, by source and tool.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Consent:
         journal: Journal,
         services: Services,
         defect: Callable[[str, Exception], None],
+        nos: Mapping[tuple[str, str], int],
     ) -> None:
         self._gate = gate
         self._desk = desk
@@ -74,7 +76,7 @@ class Consent:
         self._journal = journal
         self._services = services
         self._defect = defect
-        self._nos: Counter[tuple[str, str]] = Counter()
+        self._nos = Counter(nos)
 
     def given(self, call: Call) -> Call:
         """The call as it may run, with its price set aside; a person may have changed its arguments.
@@ -152,7 +154,7 @@ class Consent:
     def _shown(self, call: Call, decision: Decision) -> Approved:
         """What a person would see of a call, and say yes to."""
         # Nobody reads it where nobody is asked, and it may take a request to know the account.
-        reach = reach_of(call.spec, call.shown, self._services) if self._desk.approver else ""
+        reach = reach_of(call.spec, call.shown, self._services) if self._desk.heard(call.key) else ""
         return Approved(call, reach, self._gate.footprint(call.spec, call.shown, call.price, decision.rule))
 
     def _ask(self, call: Call, decision: Decision, reach: str, problem: str) -> Call:
@@ -168,7 +170,7 @@ class Consent:
         question = self._question(call, decision, reach, standing)
         if problem:
             question = replace(question, reason=f"{question.reason}. The edit was not taken: {problem}")
-        answer = self._desk.ask(question, call.key)
+        answer = self._desk.ask(question, call.key, call.price)
         if self._desk.stopped():
             raise Interrupted(f"{call.spec.name} did not start: the run is being stopped.")
         who = (call.source, call.spec.name)

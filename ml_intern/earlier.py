@@ -43,6 +43,11 @@ class Earlier:
             return Outcome(known.ok, known.value, known.message, known.hint, known.denied)
         return self._not_recorded(name) if self.rebuilding else None
 
+    def id_of(self, key: str) -> str:
+        """What a call was called that an earlier process began or asked about; else an empty string."""
+        begun = self.recorded.open.get(key) or {}
+        return str(begun.get("call") or self.recorded.ids.get(key, ""))
+
     def begun(self, key: str) -> dict[str, Any]:
         """The intent of a call whose end nobody has written down; empty where there was none."""
         return self.recorded.open.pop(key, {})
@@ -54,6 +59,8 @@ class Earlier:
     def became_of(self, call: Call, attempt: Attempt) -> Outcome | None:
         """What became of a call that was allowed and begun; None where it has not happened."""
         reconcile = call.spec.reconcile
+        if reconcile is None and call.spec.repeatable:
+            return None
         if reconcile is None:
             return Outcome(False, message=NOBODY_KNOWS.format(call.spec.name), hint=LOOK)
         found = attempt(call, lambda: to_json(reconcile(call.ctx, call.key)))

@@ -7,7 +7,7 @@ time. What the journal does not have is where the run goes on.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +72,14 @@ class Returned:
     denied: bool = False
 
 
+@dataclass(frozen=True)
+class Said:
+    """A question of the gate and what a person answered, as they stand in the journal."""
+
+    question: dict[str, Any]
+    answer: dict[str, Any]
+
+
 @dataclass
 class Recorded:
     """The journal of a session, in the form in which a run asks for it.
@@ -81,6 +89,9 @@ class Recorded:
         cells: By step.
         calls: By idempotency key; a key without a result is a call that may or may not have happened.
         open: Keys of those, with tool and arguments.
+        ids: What a call is called, by its key, where a person was asked about it.
+        said: Questions that a person has answered about calls that did not begin yet, by key.
+        nos: How often in a row a person has said no, by source and tool.
         summaries: Those that took the place of old steps, each in place of the one before: text, last step.
         turns: The prompts after the first, in order; taken one by one.
         messages: What the person said while it ran, by the step that was told of it.
@@ -103,6 +114,9 @@ class Recorded:
     cells: dict[int, Ran] = field(default_factory=dict)
     calls: dict[str, Returned] = field(default_factory=dict)
     open: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    said: dict[str, deque[Said]] = field(default_factory=dict)
+    nos: Counter[tuple[str, str]] = field(default_factory=Counter)
     summaries: list[tuple[str, int]] = field(default_factory=list)
     turns: deque[Turn] = field(default_factory=deque)
     messages: dict[int, list[str]] = field(default_factory=dict)
@@ -151,9 +165,13 @@ class Recorded:
         found = cls()
         codes: dict[int, str] = {}
         keys: dict[str, str] = {}
+        asked: dict[str, dict[str, Any]] = {}
         for entry in entries:
             try:
-                found._take(entry.kind, entry.payload, codes, keys)
+                if entry.kind in ("question", "answer", "decision"):
+                    found._talked(entry.kind, entry.payload, asked)
+                else:
+                    found._take(entry.kind, entry.payload, codes, keys)
             except (AttributeError, LookupError, TypeError, ValueError):
                 raise ValueError(f"line {entry.seq} makes no sense as {entry.kind!r}") from None
         return found
@@ -190,6 +208,7 @@ class Recorded:
         elif kind == "intent":
             self._counted(given)
             keys[given["call"]] = key = _text(given, "key")
+            self._agreed(given, key)
             self.open[key] = {**given, "tool": _text(given, "tool"), "arguments": {**given["arguments"]}}
         elif kind == "result":
             if not given.get("stopped"):
@@ -201,6 +220,7 @@ class Recorded:
             if given.get("denied"):
                 self.denied.append(f"{given['tool']}: {given['message']}")
             if key := str(given.get("key", "")):
+                self._agreed(given, key)
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
         elif kind == "compaction" and given.get("how") == "summarised":
@@ -217,6 +237,22 @@ class Recorded:
             for name in ("event", *NEEDED.get(given["event"], ())):
                 _text(given, name)
             self.events.append(given)
+
+    def _talked(self, kind: str, given: dict[str, Any], asked: dict[str, dict[str, Any]]) -> None:
+        """What the gate and a person had to say of a call."""
+        self._counted(given)
+        if kind == "question":
+            asked[given["call"]] = given
+            self.ids[_text(given, "key")] = given["call"]
+        elif kind == "answer" and given["by"] == "person" and given["call"] in asked:
+            question = asked.pop(given["call"])
+            self.said.setdefault(question["key"], deque()).append(Said(question, given))
+
+    def _agreed(self, given: dict[str, Any], key: str) -> None:
+        """The talk about a call is over: it began, or was refused."""
+        talk, who = self.said.pop(key, None), (str(given.get("source", "")), str(given["tool"]))
+        if talk:
+            self.nos[who] = 0 if talk[-1].answer["allowed"] else self.nos[who] + 1
 
     def _steered(self, kind: str, given: dict[str, Any]) -> None:
         step = _number(given, "step")

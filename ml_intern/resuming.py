@@ -67,6 +67,11 @@ def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: M
     if not (folder / JOURNAL).is_file():
         raise UsageError(f"The session {folder.name} has no journal: there is nothing to go on from.")
     card = read_card(folder)
+    if of := card.get("replay_of"):
+        raise UsageError(
+            f"The session {folder.name} is a replay of {of}: there is nothing in it to go on with.",
+            f"ml-intern replay {of} plays it again.",
+        )
     try:
         Recorded.in_folder(folder)  # before a brain is asked for, which may be missing, too
     except (sqlite3.DatabaseError, ValueError) as error:

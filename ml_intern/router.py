@@ -57,12 +57,14 @@ class Router:
         self.denied: list[str] = []
         self.interrupted = threading.Event()
         self.stop = Stop(self.interrupted)
-        self.desk = Desk(approver, journal, services.emit, self.interrupted.is_set)
-        self.meter = JobMeter(lambda: (services.jobs, services.evals.jobs), budget, journal)
-        self._seen: dict[str, int] = {}
-        self.consent = Consent(gate, self.desk, budget, self.meter, journal, services, self._defect)
         self.earlier = Earlier(recorded)
         known = self.earlier.recorded
+        self.desk = Desk(approver, journal, services.emit, self.interrupted.is_set, known.said)
+        self.meter = JobMeter(lambda: (services.jobs, services.evals.jobs), budget, journal)
+        self._seen: dict[str, int] = {}
+        self.consent = Consent(
+            gate, self.desk, budget, self.meter, journal, services, self._defect, known.nos
+        )
         self._count = known.count
         self.denied.extend(known.denied)
         self.meter.restore(known.settled)
@@ -81,8 +83,8 @@ class Router:
         key = self._key(name, given, source)
         if (known := self.earlier.answer(key, name)) is not None:
             return known
+        ctx = self._context(name, key)
         begun = self.earlier.begun(key)
-        ctx = self._context(name, key, begun.get("call", ""))
         try:
             if self.interrupted.is_set():
                 raise Interrupted(f"{name} did not start: the run is being stopped.")
@@ -118,10 +120,10 @@ class Router:
             nth = self._seen[digest] = self._seen.get(digest, 0) + 1
         return f"{self.earlier.recorded.session or self.services.session}:{digest}:{nth}"
 
-    def _context(self, name: str, key: str, call: str = "") -> ToolContext:
+    def _context(self, name: str, key: str) -> ToolContext:
         """The context of a call, with an id for people: that of an earlier process, or the next."""
         with self._lock:
-            if not call:
+            if not (call := self.earlier.id_of(key)):
                 self._count += 1
                 call = f"call-{self._count}"
         needs = self.specs[name].needs if name in self.specs else ()
@@ -163,7 +165,8 @@ class Router:
         if found is None:
             return None
         self.budget.hold(call.id, call.price)
-        return self._ended(call, found, began)
+        # What may have been spent counts as spent; a call that is stopped is asked about again.
+        return self._ended(call, found, began, spent=not found.stopped)
 
     def _run(self, call: Call) -> Outcome:
         shown, spec = call.shown, call.spec
@@ -178,15 +181,22 @@ class Router:
         finally:
             self.budget.release(call.id)  # nothing, unless a defect of ours has left it behind
 
-    def _ended(self, call: Call, outcome: Outcome, began: float) -> Outcome:
-        """Count what a call cost and write down what came of it, in one line: no crash comes between."""
+    def _ended(self, call: Call, outcome: Outcome, began: float, spent: bool = False) -> Outcome:
+        """Count what a call cost and write down what came of it, in one line: no crash comes between.
+
+        Args:
+            call: That has ended.
+            outcome: What came of it.
+            began: When.
+            spent: Its price is spent even if it failed.
+        """
         seconds = time.monotonic() - began
         record = {"call": call.id, "ok": outcome.ok, "value": outcome.value, "message": outcome.message}
         record |= {"hint": outcome.hint, "seconds": seconds, "denied": outcome.denied}
         if outcome.stopped:
             record["stopped"] = True
         with self.budget.books:
-            self.meter.close(call.id, call.key, outcome.ok)
+            self.meter.close(call.id, call.key, outcome.ok or spent)
             if call.price != Price():
                 self.meter.settle()
             self.journal.append("result", {**record, "budget": self.budget.snapshot()})

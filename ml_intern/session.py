@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from ml_intern.lock import SessionLock
 from ml_intern.masking import add_secret, mask, mask_all
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.policy import idle_rules
+from ml_intern.proxies import Proxy, keep
 from ml_intern.recorded import Recorded
 from ml_intern.registry import load_tools
 from ml_intern.result import RunResult
@@ -366,12 +367,13 @@ class Session:
                 specs, isolation=isolation(self.sandbox, self.limits()), workspace=self.workspace, facts=told
             )
         )
-        settings = self.settings
+        settings, proxies = self.settings, self.proxies()
+        keep(self.folder, proxies)
         self.kernel = KernelHost(
             self.sandbox,
             self.mounts(),
             self.limits(),
-            [spec.proxy() for spec in specs],
+            proxies,
             lambda name, arguments: executor.call_tool(name, arguments),
             timeout_s=settings.cell_timeout_s,
             grace_s=settings.cell_grace_s,
@@ -397,6 +399,10 @@ class Session:
             self._goals(),
         )
         return self._take_turns()
+
+    def proxies(self) -> Sequence[Proxy]:
+        """What the cells can call."""
+        return [spec.proxy() for spec in self.router.specs.values()]
 
     def _take_turns(self) -> str:
         """The answer to the last of the prompts: the first one, and what the person said after an answer."""

@@ -14,7 +14,10 @@ CARD = "session.json"
 
 @dataclass(frozen=True)
 class SessionCard:
-    """What is known of a session without opening its journal. `index` 1 is the newest."""
+    """What is known of a session without opening its journal.
+
+    `index` 1 is the newest; `replay_of` names the session that this one plays again.
+    """
 
     index: int
     id: str
@@ -24,6 +27,7 @@ class SessionCard:
     created: str
     exit_code: int | None
     folder: Path
+    replay_of: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The card as one JSON object."""
@@ -73,10 +77,21 @@ def find_unfinished(state: Path, reference: str | None) -> SessionCard:
     """
     if reference is not None:
         return find_session(state, reference)
-    open_ones = [card for card in list_sessions(state) if card.status not in ("done", "damaged")]
+    own = [card for card in list_sessions(state) if not card.replay_of]
+    open_ones = [card for card in own if card.status not in ("done", "damaged")]
     if not open_ones:
         raise UsageError("There is no unfinished session.", "ml-intern sessions lists all.")
     return open_ones[0]
+
+
+def find_played(state: Path, reference: str | None) -> SessionCard:
+    """The session that a person wants to see again; nothing means the newest that is no replay itself.
+
+    Raises:
+        UsageError: There is none, or several begin like this.
+    """
+    own = [card for card in list_sessions(state) if not card.replay_of]
+    return own[0] if reference is None and own else find_session(state, reference)
 
 
 def _folder(reference: str) -> Path | None:
@@ -111,6 +126,7 @@ def _card(index: int, data: dict[str, Any], folder: Path) -> SessionCard:
         created=str(data.get("created", "")),
         exit_code=code if isinstance(code, int) else None,
         folder=folder,
+        replay_of=str(data.get("replay_of") or ""),
     )
 
 
