@@ -40,7 +40,10 @@ class KernelExecutor:
         journal: Journal,
         observation_chars: int,
         recorded: Recorded | None = None,
+        took_over: bool = False,
     ) -> None:
+        self.took_over = took_over
+        self._known_kernel: dict[str, Any] = {}
         self.recorded = recorded or Recorded()
         self.played: list[Ran] = []
         self.kernel = kernel
@@ -107,9 +110,17 @@ class KernelExecutor:
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
+        self._note_kernel()
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
         value = result.answer if result.final else result.value
         return self._output(result.ok, result.final, value, observation)
+
+    def _note_kernel(self) -> None:
+        """Write down where the kernel runs, if it outlives this process: who goes on may take it over."""
+        where = self.kernel.sandbox.running()
+        if where != self._known_kernel:
+            self._known_kernel = where
+            self.journal.append("kernel", where)
 
     def _output(self, ok: bool, final: bool, value: Any, observation: str) -> CodeOutput:
         from smolagents.local_python_executor import CodeOutput

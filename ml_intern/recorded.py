@@ -98,6 +98,7 @@ class Recorded:
         denied: What was denied, in words.
         session: Whose keys the calls have; nothing: those of the session that runs.
         under_way: The step whose cell did not come to its end; 0: none.
+        kernel: Where the last kernel runs on, where it does not end with its process.
         finished: The last end of the session, if it came to one.
         always: What a person allowed for the whole session.
         count: Calls that have an id.
@@ -127,6 +128,7 @@ class Recorded:
     finished: dict[str, Any] | None = None
     session: str = ""
     under_way: int = 0
+    kernel: dict[str, Any] = field(default_factory=dict)
 
     @property
     def anything(self) -> bool:
@@ -138,6 +140,11 @@ class Recorded:
         """Whether the final answer was given: there is nothing left to do."""
         begun = self.turns[-1].step if self.turns else 0
         return any(ran.final and ran.step >= begun for ran in self.cells.values())
+
+    @property
+    def left_kernel(self) -> dict[str, Any]:
+        """The last kernel, if it stands where the last finished cell left it and another cell may come."""
+        return {} if self.under_way or self.answered else self.kernel
 
     @property
     def begun(self) -> int:
@@ -219,6 +226,8 @@ class Recorded:
             self.summaries.append((_text(given, "text"), _number(given, "last")))
         elif kind in ("turn", "message", "undo"):
             self._steered(kind, given)
+        elif kind == "kernel":
+            self.kernel = given
         elif kind == "settled":
             self.settled.append((given["holder"], given.get("started")))
         elif kind == "finished":
@@ -263,7 +272,7 @@ class Recorded:
         self.messages = {step: said for step, said in self.messages.items() if step < first}
         self.summaries = [(text, last) for text, last in self.summaries if last < first]
         self.under_way = 0 if self.under_way >= first else self.under_way
-        self.finished = None
+        self.finished, self.kernel = None, {}
 
     def _counted(self, given: dict[str, Any]) -> None:
         number = str(given["call"]).rpartition("-")[2]
