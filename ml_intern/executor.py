@@ -46,7 +46,10 @@ class KernelExecutor:
         observation_chars: int,
         recorded: Recorded | None = None,
         snapshots: Snapshots | None = None,
+        took_over: bool = False,
     ) -> None:
+        self.took_over = took_over
+        self._known_kernel: dict[str, Any] = {}
         self.recorded = recorded or Recorded()
         self.snapshots = snapshots or Snapshots.off()
         self._resumed = False
@@ -117,6 +120,7 @@ class KernelExecutor:
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
+        self._note_kernel()
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
         value = result.answer if final else result.value
         return self._output(result.ok, final, value, observation)
@@ -132,6 +136,13 @@ class KernelExecutor:
 
             past, self.played = self.played, []
             rebuild(self, past)
+
+    def _note_kernel(self) -> None:
+        """Write down where the kernel runs, if it outlives this process: who goes on may take it over."""
+        where = self.kernel.sandbox.running()
+        if where != self._known_kernel:
+            self._known_kernel = where
+            self.journal.append("kernel", where)
 
     def _output(self, ok: bool, final: bool, value: Any, observation: str) -> CodeOutput:
         from smolagents.local_python_executor import CodeOutput

@@ -106,6 +106,7 @@ class Recorded:
         denied: What was denied, in words.
         session: Whose keys the calls have; nothing: those of the session that runs.
         under_way: The step whose cell did not come to its end; 0: none.
+        kernel: Where the last kernel runs on, where it does not end with its process.
         finished: The last end of the session, if it came to one.
         always: What a person allowed for the whole session.
         count: Calls that have an id.
@@ -137,6 +138,7 @@ class Recorded:
     finished: dict[str, Any] | None = None
     session: str = ""
     under_way: int = 0
+    kernel: dict[str, Any] = field(default_factory=dict)
 
     @property
     def anything(self) -> bool:
@@ -148,6 +150,11 @@ class Recorded:
         """Whether the final answer was given: there is nothing left to do."""
         begun = self.turns[-1].step if self.turns else 0
         return any(ran.final and ran.step >= begun for ran in self.cells.values())
+
+    @property
+    def left_kernel(self) -> dict[str, Any]:
+        """The last kernel, if it stands where the last finished cell left it and another cell may come."""
+        return {} if self.under_way or self.answered else self.kernel
 
     @property
     def begun(self) -> int:
@@ -231,6 +238,8 @@ class Recorded:
             self._compacted(given)
         elif kind in ("turn", "message", "undo"):
             self._steered(kind, given)
+        elif kind == "kernel":
+            self.kernel = given
         elif kind == "settled":
             self.settled.append((_text(given, "holder"), _seconds(given.get("started"))))
         elif kind == "finished":
@@ -285,7 +294,7 @@ class Recorded:
         self.summaries = [(text, last) for text, last in self.summaries if last < first]
         self.shrunk = min(self.shrunk, first - 1)
         self.under_way = 0 if self.under_way >= first else self.under_way
-        self.finished = None
+        self.finished, self.kernel = None, {}
 
     def _try_out(self) -> None:
         """Do with the last state of the budget and the standing approvals what a session does."""

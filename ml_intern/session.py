@@ -121,6 +121,8 @@ class Session:
         except (sqlite3.DatabaseError, ValueError) as error:
             self._lock.release()
             raise Damaged.of(self.folder, error) from None
+        sandbox.own(self.folder, self.workspace)
+        self.took_over = folder is not None and sandbox.recover(self.recorded.left_kernel)
         put_back(self.folder, self.workspace, self.recorded.undone)
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
         self.services.run_in_sandbox = self.run_command
@@ -395,6 +397,7 @@ class Session:
             settings.observation_chars,
             recorded,
             self.router.snapshots,
+            self.took_over,
         )
         if recorded.anything:  # the kernel starts with the first cell that has to run
             self.emit(Notice("info", _told_of(recorded)))
