@@ -23,6 +23,7 @@ from ml_intern.doomloop import DoomLoop
 from ml_intern.errors import InternError, Interrupted, LimitReached
 from ml_intern.events import BrainAnswered, ContextCompacted, Event, Notice
 from ml_intern.executor import CellFailed, KernelExecutor
+from ml_intern.goals import Goals
 from ml_intern.instructions import prompt_templates
 from ml_intern.journal import Journal
 from ml_intern.pinned import pinned, spill
@@ -62,6 +63,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         journal: Journal,
         recorded: Recorded | None = None,
         conversation: Conversation | None = None,
+        goals: Goals | None = None,
     ) -> None:
         self.recorded = recorded or Recorded()
         self.conversation = conversation
@@ -76,6 +78,8 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         )
         self.compactor = Compactor(self.view, self._write_summary, lambda: pinned(services))
         self.doomloop = DoomLoop()
+        self.goals = goals or Goals(services, budget, wanted=False)
+        executor.hold = self.goals.hold
         self.corrections = 0
         self.cells = 0
         self.tokens = dict(zip(("input", "output"), self.recorded.summary_tokens, strict=True))
@@ -201,7 +205,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
             try:
                 return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
             except ContextOverflow:
-                self.view.tighten()
+                self.view.tighten(size(messages))
         messages = self.write_memory_to_messages()
         return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
 
@@ -239,7 +243,9 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
                 f"The brain gave no usable cell {self.corrections} times in a row ({reply.problem}).",
                 "Try another model, or a larger max_output_tokens if its replies were cut.",
             )
-        raise AgentParsingError(reply.note, self.logger)
+        # What was said to an earlier process stands in no record; it is not said a second time.
+        told = "" if known else self.goals.reminder()
+        raise AgentParsingError("\n".join(filter(None, [reply.note, told])), self.logger)
 
     def _run_cell(self, reply: Reply, memory_step: ActionStep) -> ActionOutput:
         executor: KernelExecutor = self.python_executor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.replies import CELL_FAILED
@@ -33,6 +33,9 @@ class KernelExecutor:
 
     The observation is made here: the output, the error with the cell's own lines, the last value, the
     variables that are new, and what a restart lost.
+
+    Attributes:
+        hold: Asked when a cell gives the final answer: why it is not taken yet, or nothing.
     """
 
     def __init__(
@@ -43,7 +46,10 @@ class KernelExecutor:
         observation_chars: int,
         recorded: Recorded | None = None,
         snapshots: Snapshots | None = None,
+        took_over: bool = False,
     ) -> None:
+        self.took_over = took_over
+        self._known_kernel: dict[str, Any] = {}
         self.recorded = recorded or Recorded()
         self.snapshots = snapshots or Snapshots.off()
         self._resumed = False
@@ -53,6 +59,7 @@ class KernelExecutor:
         self.journal = journal
         self.observation_chars = observation_chars
         self.step = 0
+        self.hold: Callable[[], str] = lambda: ""
         self._notes: list[str] = []
         self.state: dict[str, Any] = {}
 
@@ -93,7 +100,9 @@ class KernelExecutor:
         self._show(stream.flush())
         if self.router.stop.was_only_this():
             self._notes.append(STOPPED_CELL)
-        note = "\n".join(filter(None, [*self._notes, mask(note)]))
+        held = self.hold() if result.final and not self.router.interrupted.is_set() else ""
+        final = result.final and not held
+        note = "\n".join(filter(None, [*self._notes, mask(note), mask(held)]))
         observation = "\n".join(filter(None, [self.observe(result), note]))
         self.snapshots.after_cell(self.step, bool(result.lost) or _stopped(result))
         self.journal.append(
@@ -102,17 +111,19 @@ class KernelExecutor:
                 "step": self.step,
                 "ok": result.ok,
                 "observation": observation,
-                "final": result.final,
+                "final": final,
                 "answer": result.answer,
                 "note": note,
+                "held": bool(held),
                 "lost": bool(result.lost),
                 "cut": result.seconds if _stopped(result) else None,
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
+        self._note_kernel()
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
-        value = result.answer if result.final else result.value
-        return self._output(result.ok, result.final, value, observation)
+        value = result.answer if final else result.value
+        return self._output(result.ok, final, value, observation)
 
     def _catch_up(self) -> None:
         """Before the first cell that really runs: workspace and kernel as they were when the run ended."""
@@ -125,6 +136,13 @@ class KernelExecutor:
 
             past, self.played = self.played, []
             rebuild(self, past)
+
+    def _note_kernel(self) -> None:
+        """Write down where the kernel runs, if it outlives this process: who goes on may take it over."""
+        where = self.kernel.sandbox.running()
+        if where != self._known_kernel:
+            self._known_kernel = where
+            self.journal.append("kernel", where)
 
     def _output(self, ok: bool, final: bool, value: Any, observation: str) -> CodeOutput:
         from smolagents.local_python_executor import CodeOutput

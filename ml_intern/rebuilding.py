@@ -4,6 +4,9 @@ Nothing is asked, published or launched a second time: each call is answered fro
 with the files as they were at the beginning, and files are put back as they are now afterwards, since a cell
 that appends to one would append twice. What comes out otherwise than it did (time, random numbers, jobs that
 have gone on since) is told, not hidden.
+
+A kernel on another machine may have outlived its process. Where no cell was under way it stands where the last
+one left it, and is taken over as it is; else it is not known what half of a cell has done to it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ml_intern.errors import Interrupted
+from ml_intern.errors import InternError, Interrupted
 from ml_intern.events import Notice
 from ml_intern.keeping import Kept
 from ml_intern.recorded import Ran
@@ -27,11 +30,13 @@ CUT_S = 10.0
 
 
 def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
-    """Run the finished cells again, in order.
+    """Run the finished cells again, in order, unless the kernel that they ran in is still there.
 
     Raises:
         Interrupted: The person stopped it.
     """
+    if executor.took_over and _is_there(executor):
+        return
     emit = executor.router.services.emit
     cells = [ran for ran in past if not ran.lost]
     emit(Notice("info", f"The kernel is rebuilt: {_cells(len(cells))} run again with the results they had."))
@@ -50,6 +55,18 @@ def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
         kept.put_back()
     if differing:
         emit(Notice("warning", _told(differing, router.earlier.unknown)))
+
+
+def _is_there(executor: KernelExecutor) -> bool:
+    """Whether the kernel of the dead process answers."""
+    emit = executor.router.services.emit
+    try:
+        executor.kernel.start()
+    except InternError as error:
+        emit(Notice("info", f"The kernel of before could not be taken over: {error.message}"))
+        return False
+    emit(Notice("info", "The kernel ran on: its variables are as they were."))
+    return True
 
 
 def _same(executor: KernelExecutor, ran: Ran) -> bool:

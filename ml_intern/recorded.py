@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_intern.budget import Budget
+from ml_intern.gate import Standing
 from ml_intern.journal import Entry
 from ml_intern.reading import CARD, JOURNAL, whole
+
+NEEDED = {"Published": ("repo", "url", "kind_of_repo"), "Notice": ("level", "text")}
+"""Of the events that a result is made of, the fields."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Ran:
     """A cell that ended.
 
     `lost`: it took the kernel with it, so running it again would, too. `cut`: it was stopped after so many
-    seconds.
+    seconds. `held`: it gave the final answer, which was not taken: see `Goals`.
     """
 
     step: int
@@ -53,6 +58,7 @@ class Ran:
     lost: bool
     note: str = ""
     cut: float | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Recorded:
         denied: What was denied, in words.
         session: Whose keys the calls have; nothing: those of the session that runs.
         under_way: The step whose cell did not come to its end; 0: none.
+        kernel: Where the last kernel runs on, where it does not end with its process.
         finished: The last end of the session, if it came to one.
         always: What a person allowed for the whole session.
         count: Calls that have an id.
@@ -131,6 +138,7 @@ class Recorded:
     finished: dict[str, Any] | None = None
     session: str = ""
     under_way: int = 0
+    kernel: dict[str, Any] = field(default_factory=dict)
 
     @property
     def anything(self) -> bool:
@@ -142,6 +150,11 @@ class Recorded:
         """Whether the final answer was given: there is nothing left to do."""
         begun = self.turns[-1].step if self.turns else 0
         return any(ran.final and ran.step >= begun for ran in self.cells.values())
+
+    @property
+    def left_kernel(self) -> dict[str, Any]:
+        """The last kernel, if it stands where the last finished cell left it and another cell may come."""
+        return {} if self.under_way or self.answered else self.kernel
 
     @property
     def begun(self) -> int:
@@ -183,7 +196,9 @@ class Recorded:
             sqlite3.DatabaseError: The file is no database, or damaged.
         """
         # The card is written after the journal is made and before anything is done.
-        return cls.of(whole(folder / JOURNAL)) if (folder / CARD).exists() else cls()
+        found = cls.of(whole(folder / JOURNAL)) if (folder / CARD).exists() else cls()
+        found._try_out()
+        return found
 
     def _take(self, kind: str, given: dict[str, Any], codes: dict[int, str], keys: dict[str, str]) -> None:
         self.budget = given.get("budget") or self.budget
@@ -223,13 +238,17 @@ class Recorded:
             self._compacted(given)
         elif kind in ("turn", "message", "undo"):
             self._steered(kind, given)
+        elif kind == "kernel":
+            self.kernel = given
         elif kind == "settled":
-            self.settled.append((given["holder"], given.get("started")))
+            self.settled.append((_text(given, "holder"), _seconds(given.get("started"))))
         elif kind == "finished":
             self.finished = given
         elif kind == "standing":
             self.always.append(given)
         elif kind == "event":
+            for name in ("event", *NEEDED.get(given["event"], ())):
+                _text(given, name)
             self.events.append(given)
 
     def _compacted(self, given: dict[str, Any]) -> None:
@@ -275,7 +294,16 @@ class Recorded:
         self.summaries = [(text, last) for text, last in self.summaries if last < first]
         self.shrunk = min(self.shrunk, first - 1)
         self.under_way = 0 if self.under_way >= first else self.under_way
-        self.finished = None
+        self.finished, self.kernel = None, {}
+
+    def _try_out(self) -> None:
+        """Do with the last state of the budget and the standing approvals what a session does."""
+        try:
+            Budget({}).restore(self.budget or Budget({}).snapshot())
+            for row in self.always:
+                Standing.from_json(row)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise ValueError("its budget or an approval makes no sense") from None
 
     def _counted(self, given: dict[str, Any]) -> None:
         number = str(given["call"]).rpartition("-")[2]
@@ -292,7 +320,8 @@ def _ran(given: dict[str, Any], code: str) -> Ran:
         answer=str(given.get("answer", "")),
         lost=bool(given.get("lost")),
         note=str(given.get("note", "")),
-        cut=given.get("cut"),
+        cut=_seconds(given.get("cut")),
+        held=bool(given.get("held")),
     )
 
 
@@ -311,6 +340,10 @@ def _text(given: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(name)
     return value
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _number(given: dict[str, Any], name: str) -> int:

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="effects that need no question; network opens it to scripts that ask",
     )
+    go_on: bool = Field(
+        True, description="nobody watches, budget is left, the plan is open: a final answer is held back once"
+    )
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
     recent_steps: int = Field(
         12, ge=2, description="newest steps that stay whole in the prompt, at the least"
