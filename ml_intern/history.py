@@ -6,6 +6,7 @@ an earlier process wrote last, before it was killed, is as true as any other, wh
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -146,6 +147,9 @@ class Past:
                 self._pinned[entry.content] = entry.size
                 self.size += entry.size
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     # What is kept
 
     def needed(self) -> set[str]:
@@ -220,18 +224,31 @@ class History:
         self._workspace = str(workspace)
 
     def lines(self) -> list[Line]:
-        """All lines; none where the file is about another workspace. It is begun anew then."""
+        """All lines; none where the file is about another workspace, or one of them is missing."""
         rows = list(self._rows())
-        if rows and rows[0].get("workspace") == self._workspace:
-            return [_read(row) for row in rows[1:] if "at" in row]
+        if not rows or rows[0].get("workspace") != self._workspace:
+            return []
+        if [row.get("n") for row in rows[1:]] != list(range(len(rows) - 1)):
+            return []
+        return [_read(row) for row in rows[1:]]
+
+    def drop(self) -> None:
+        """Begin anew."""
         with suppress(OSError):
             self._path.unlink()
-        return []
 
-    def append(self, line: Line) -> None:
-        """Write a line, in one piece."""
+    def append(self, line: Line, number: int) -> None:
+        """Write a line, in one piece.
+
+        Args:
+            line: What it says.
+            number: How many there were before.
+
+        Raises:
+            OSError: It cannot be written, or not all of it.
+        """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = json.dumps(_written(line)) + "\n"
+        text = json.dumps({"n": number, **_written(line)}) + "\n"
         fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(fd).st_size
@@ -239,7 +256,9 @@ class History:
                 text = json.dumps({"workspace": self._workspace}) + "\n" + text
             elif os.pread(fd, 1, size - 1) != b"\n":  # whoever wrote last was killed while writing
                 text = "\n" + text
-            os.write(fd, text.encode())
+            data = text.encode()
+            if os.write(fd, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(fd)
 

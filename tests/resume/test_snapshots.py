@@ -304,6 +304,19 @@ def test_a_half_written_line_counts_as_none(work: Path, process: Open) -> None:
     assert process()._past.before("1") is not None
 
 
+def test_a_history_with_a_gap_counts_as_none(work: Path, process: Open) -> None:
+    snapshots = process()
+    for step in (1, 2, 3):
+        (work / "log").write_text(f"{step}")
+        snapshots.before_cell(step)
+    history = work.parent / "session" / "snapshots" / "history.jsonl"
+    lines = history.read_text().splitlines(keepends=True)
+    history.write_text("".join(lines[:2] + lines[3:]))
+    (work / "log").write_text("half")
+    process().resume(3)
+    assert (work / "log").read_text() == "half"
+
+
 def test_where_nothing_can_be_written_the_run_goes_on(work: Path, process: Open, told: list[str]) -> None:
     (work.parent / "session" / "snapshots").write_text("in the way")
     snapshots = process()
