@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -47,6 +47,24 @@ CLOSE_S = 30.0
 """How long the end of a session waits for calls that still run: a publication is told, not lost."""
 
 STATUS = {0: "done", 1: "failed", 2: "usage", 3: "limit", 4: "denied", 5: "no_brain", 130: "interrupted"}
+
+
+class Early:
+    """Takes the events of a session that is being made, and hands them on once it is there."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._waiting = list(events)
+        self._take: Callable[[Event], None] = self._waiting.append
+
+    def __call__(self, event: Event) -> None:
+        """Keep an event, or hand it on."""
+        self._take(event)
+
+    def hand_to(self, take: Callable[[Event], None]) -> None:
+        """From now on events go there; first those that wait."""
+        self._take = take
+        for event in self._waiting:
+            take(event)
 
 
 class Session:
@@ -122,10 +140,10 @@ class Session:
         secrets = Secrets(os.environ, project)
         add_secret(settings.api_key or "")
         check_project(settings.base_url, settings.api_key, os.environ, project / FILE)
-        early: list[Event] = [*secrets.notices]
-        prompt = _without_credentials(prompt, early.append)
+        early = Early(secrets.notices)
+        prompt = _without_credentials(prompt, early)
         try:
-            brain = build_brain(settings, early.append, secrets.env)
+            brain = build_brain(settings, early, secrets.env)
             brain.prepare(prompt)
         except NoBrain as error:
             # Why the key of .env did not count is what the person then wants to know.
@@ -139,12 +157,10 @@ class Session:
         except BaseException:  # a Ctrl-C while the servers start: none of them stays
             mcp.close()
             raise
-        early += [Notice("warning", problem) for problem in mcp.problems]
-        early += [
-            Notice("warning", line) for line in idle_rules(settings.policy, [*session.router.specs.values()])
-        ]
-        for event in early:
-            session.emit(event)
+        idle = idle_rules(settings.policy, [*session.router.specs.values()])
+        for line in [*mcp.problems, *idle]:
+            early(Notice("warning", line))
+        early.hand_to(session.emit)
         return session
 
     @classmethod
