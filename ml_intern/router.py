@@ -18,6 +18,7 @@ from ml_intern.approval import Answer, Approver, Desk, reach_of
 from ml_intern.budget import Budget, Measured
 from ml_intern.calls import Call, Outcome, body_of, bounded, show_price, summarise
 from ml_intern.context import Services, ToolContext
+from ml_intern.disk import DiskTrouble
 from ml_intern.errors import Denied, InternError, Interrupted, ToolError
 from ml_intern.events import ApprovalNeeded, ToolFinished, ToolStarted
 from ml_intern.gate import Decision, Gate, Standing
@@ -31,6 +32,7 @@ from ml_intern.tooling import Price, ToolSpec, did_you_mean, to_json
 
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
 
+FREE_DISK = "Delete what is not needed in the workspace, or write less; the host's own disk is the person's."
 GO_ON = "What was done before the failure is kept; call it again later, or go on without it."
 NOBODY_KNOWS = "Nobody knows whether {} was carried out: the process ended while it ran."
 LOOK = "Look at what is there before you call it again."
@@ -384,6 +386,8 @@ class Router:
             denied, stopped = isinstance(error, Denied), isinstance(error, Interrupted)
             return Outcome(False, None, error.message, error.hint, denied, stopped)
         except Exception as error:  # noqa: BLE001 - a tool's bug must not end the run; the brain is told
+            if (trouble := DiskTrouble.of(error)) and trouble.full:
+                return Outcome(False, message=f"{name}: {trouble.message}", hint=FREE_DISK)
             self._defect(call.id, error)
             if is_transient(error):
                 told = str(error).partition("\n")[0].rstrip(".")

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +314,8 @@ class Jobs:
                 hint="Launch it again.",
             )
             raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
-            self._write_status(job, raw)
+            with suppress(OSError):  # a full disk: it is told, and written at a later look
+                self._write_status(job, raw)
             return raw
 
     def _reap(self, job: str) -> None:
