@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml_intern.clock import now
 from ml_intern.disk import DiskTrouble, told
 from ml_intern.masking import mask, mask_all
 from ml_intern.room import Room
@@ -91,7 +91,7 @@ class Journal:
         text = text.encode("utf-8", "backslashreplace").decode()
         try:
             with self._lock:
-                return self._insert_somehow((time.time(), kind, text), durable)
+                return self._insert_somehow((now(), kind, text), durable)
         finally:
             if self.trouble is not None:
                 heard, self.on_trouble = self.on_trouble, lambda: None

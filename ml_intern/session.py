@@ -88,7 +88,7 @@ class Session:
         mcp: McpServers | None = None,
         folder: Path | None = None,
     ) -> None:
-        self.id = folder.name if folder else f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+        self.id = folder.name if folder else _fresh_id(settings.state / "sessions")
         self.settings = settings
         self.prompt = prompt
         self.folder = folder or settings.state / "sessions" / self.id
@@ -469,6 +469,14 @@ class Session:
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(mask_all(card), indent=2))
         fresh.replace(path)
+
+
+def _fresh_id(sessions: Path) -> str:
+    """An id that no session has, also where the clock was set back to the time of an older one."""
+    while True:
+        name = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+        if not (sessions / name).exists():
+            return name
 
 
 def _told_of(recorded: Recorded) -> str:

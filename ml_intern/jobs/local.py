@@ -314,6 +314,9 @@ class Jobs:
                 hint="Launch it again.",
             )
             raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
+            # Nobody has measured it, and the clock may have been set: no longer than it was allowed to.
+            ran_s = time.time() - (raw.get("started") or time.time())
+            raw["seconds"] = min(max(0.0, ran_s), self.spec(job).timeout_s)
             with suppress(OSError):  # a full disk: it is told, and written at a later look
                 self._write_status(job, raw)
             return raw

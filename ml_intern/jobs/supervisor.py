@@ -126,7 +126,7 @@ def _leads_out(link: Found, root: str) -> bool:
 
 
 def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
-    started = time.time()
+    started, began = time.time(), time.monotonic()
     growth = Growth([folder], plan["growth_mb"], lambda: _of_the_job(plan))
     with (folder / "log.txt").open("ab") as log:
         try:
@@ -150,14 +150,15 @@ def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
     _end_elsewhere(plan["end"])
     settle(folder / "output")
     code = job.wait()
+    ran_s = time.monotonic() - began
     if end == "cancelled":
-        _finish(folder, "cancelled", code)
+        _finish(folder, "cancelled", code, ran_s=ran_s)
     elif end == "timeout":
-        _finish(folder, "failed", code, plan, timed_out=True)
+        _finish(folder, "failed", code, plan, timed_out=True, ran_s=ran_s)
     elif code == 0 and end == "ended" and _made_all(folder, plan):
-        _finish(folder, "succeeded", code)
+        _finish(folder, "succeeded", code, ran_s=ran_s)
     else:
-        _finish(folder, "failed", code, plan)
+        _finish(folder, "failed", code, plan, ran_s=ran_s)
 
 
 def _of_the_job(plan: dict[str, Any]) -> set[int]:
@@ -215,9 +216,15 @@ def _made_all(folder: Path, plan: dict[str, Any]) -> bool:
 
 
 def _finish(
-    folder: Path, state: str, code: int | None, plan: dict[str, Any] | None = None, timed_out: bool = False
+    folder: Path,
+    state: str,
+    code: int | None,
+    plan: dict[str, Any] | None = None,
+    timed_out: bool = False,
+    ran_s: float = 0.0,
 ) -> None:
     changes: dict[str, Any] = {"state": state, "exit_code": code, "ended": time.time()}
+    changes["seconds"] = round(ran_s, 3)
     if state == "failed" and plan is not None:
         timeout = plan["timeout_s"] if timed_out else None
         log = _tail(folder / "log.txt") + _full_disk(folder)

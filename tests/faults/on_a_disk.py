@@ -1,6 +1,6 @@
-"""A scenario on a disk of its own: `python on_a_disk.py SCENARIO FOLDER`, in a mount namespace of its own.
+"""Scenarios on disks of their own: `python on_a_disk.py FOLDER`, in a mount namespace of its own.
 
-Prints one JSON object with what came of it. The disk is a small tmpfs below FOLDER; it goes with the process.
+Prints one JSON object with what came of each. A disk is a small tmpfs below FOLDER; it goes with the process.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import provider as wire
 from scripted_run import CELLS, TEXTS, Run, said
@@ -243,7 +243,7 @@ def hub(folder: Path) -> dict[str, Any]:
     told = ""
     try:
         api.upload_file(path_or_fileobj=os.urandom(9 << 20), path_in_repo="big.bin", repo_id="local/x")
-    except Exception as error:  # noqa: BLE001 - whichever the client has for it
+    except Exception as error:  # whichever the client has for it
         told = str(error)
     api.upload_file(path_or_fileobj=b"after", path_in_repo="b.txt", repo_id="local/x")
     files = sorted(api.list_repo_files("local/x"))
@@ -252,23 +252,59 @@ def hub(folder: Path) -> dict[str, Any]:
     return {"told": told, "files": [f for f in files if not f.startswith(".")], "left": left}
 
 
+def command(folder: Path) -> dict[str, Any]:
+    """The same, with the real command."""
+    disk = Disk(folder / "disk")
+    run = Run(folder, state=disk.place / "state")
+    server = at(1, disk.fill)
+    words = ["do it", "--model", "openai:x", "--base-url", server.url, "--sandbox", "none", "--json"]
+    words += [
+        "--state",
+        str(disk.place / "state"),
+        "--yes",
+        "compute publish",
+        "--budget",
+        run.settings["budget"],
+    ]
+    tools = {"ML_INTERN_TOOLS": str(folder / "own_tools"), "ML_INTERN_TRUST_PROJECT": "1"}
+    start = [sys.executable, "-c", "import sys; from ml_intern.cli.main import run; sys.exit(run())"]
+    told = []
+    for given in (words, ["resume", *words[-6:]]):
+        done = subprocess.run(
+            [*start, *given], env={**os.environ, **tools}, capture_output=True, text=True, check=False
+        )
+        result = json.loads(done.stdout.splitlines()[-1])
+        told.append({"code": done.returncode, "stderr": done.stderr, "answer": result["answer"]})
+        disk.free()
+    return {"runs": told, "keys": sorted(run.keys().values())}
+
+
 SCENARIOS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    **{f"full-{n}": lambda folder, n=n: full(folder, n) for n in range(4)},  # type: ignore[misc]
+    **{f"full-{n}": partial(full, place=n) for n in (0, 2, 3)},
     "full-for-good": full_for_good,
     "inodes": inodes,
     "limited": limited,
-    "start-full": lambda folder: at_the_start(folder, "full"),
-    "start-read-only": lambda folder: at_the_start(folder, "read-only"),
+    "start-full": partial(at_the_start, event="full"),
+    "start-read-only": partial(at_the_start, event="read-only"),
     "workspace": workspace,
     "removed": removed,
     "job": job,
     "no-job": no_job,
     "no-copy": no_copy,
     "hub": hub,
+    "command": command,
 }
 
 
+def played(name: str, folder: Path) -> dict[str, Any]:
+    folder.mkdir()
+    os.chdir(folder)
+    try:
+        return SCENARIOS[name](folder)
+    except Exception:  # the test of this scenario shows it
+        return {"failed": traceback.format_exc()}
+
+
 if __name__ == "__main__":
-    chosen, where = sys.argv[1], Path(sys.argv[2])
-    os.chdir(where)
-    print(json.dumps(SCENARIOS[chosen](where)), flush=True)
+    where = Path(sys.argv[1])
+    print(json.dumps({name: played(name, where / name) for name in sys.argv[2:] or SCENARIOS}), flush=True)
