@@ -78,7 +78,7 @@ class KernelExecutor:
             from ml_intern.rebuilding import rebuild
 
             past, self.played = self.played, []
-            rebuild(self, past)
+            note = "\n".join(filter(None, [note, rebuild(self, past)]))
         emit = self.router.services.emit
         emit(CellStarted(self.step, code))
         self.journal.append("cell", {"step": self.step, "code": code})

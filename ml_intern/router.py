@@ -84,6 +84,7 @@ class Router:
         self.desk = Desk(approver, journal, services.emit, self.interrupted.is_set)
         self.meter = JobMeter(lambda: (services.jobs, services.evals.jobs), budget, journal)
         self._seen: dict[str, int] = {}
+        self._rebuilt: set[str] = set()
         self._nos: Counter[tuple[str, str]] = Counter()
         self.recorded = recorded or Recorded()
         self.rebuilding = False
@@ -133,6 +134,14 @@ class Router:
 
     # What an earlier process did
 
+    def begin_rebuilding(self) -> None:
+        """From here on finished cells run again: each call has the result that it had, and none is made."""
+        self.rebuilding = True
+        with self._lock:
+            self._seen = {digest: n for digest, n in self._seen.items() if digest not in self._rebuilt}
+            self._rebuilt.clear()
+            self.unknown.clear()
+
     def _not_recorded(self, name: str) -> Outcome:
         """The answer to a call of a cell that runs again and made no such call when it ran first."""
         with self._lock:
@@ -169,6 +178,8 @@ class Router:
         digest = hashlib.sha256(body_of(source, name, given).encode()).hexdigest()[:16]
         with self._lock:
             nth = self._seen[digest] = self._seen.get(digest, 0) + 1
+            if self.rebuilding:
+                self._rebuilt.add(digest)
         return f"{self.recorded.session or self.services.session}:{digest}:{nth}"
 
     def _context(self, name: str, key: str, call: str = "") -> ToolContext:

@@ -15,6 +15,7 @@ from ml_intern.result import RunResult
 
 TOOLS = '''
 import json
+import time
 from pathlib import Path
 
 from ml_intern import tool
@@ -47,6 +48,13 @@ def rent(ctx, usd: float = 0.5) -> str:
 def announce(ctx, repo: str, text: str) -> str:
     """Tell others."""
     return work(ctx, f"{{repo}}: {{text}}")
+
+
+@tool(effect="write", reconcile=again)
+def slowly(ctx, what: str, seconds: float) -> str:
+    """Take some time."""
+    time.sleep(seconds)
+    return work(ctx, what)
 '''
 
 CELLS = (
@@ -64,6 +72,11 @@ TOKENS = {"input": 40, "output": 20}
 def said(code: str) -> str:
     """A reply with a cell; not all of its letters are ASCII."""
     return f"Als Nächstes … 下一步.\n<cell>\n{code}\n</cell>"
+
+
+def told_to(server: Provider, request: int) -> str:
+    """The last message of a request: what the brain was told of the step before."""
+    return str(server.asked[request]["messages"][-1]["content"])
 
 
 TEXTS = [said(code) for code in CELLS]
