@@ -27,7 +27,6 @@ PASSING = (
     body_of(""),
     hang_up,
     cut(),
-    reply("<cell>\nrent(9)\n</cell>", reason="error"),
 )
 
 
@@ -39,6 +38,11 @@ def test_what_passes_is_waited_out(provider: Start, run: Run) -> None:
     faults = [one for at in range(0, len(PASSING), 3) for one in [*PASSING[at : at + 3], None]]
     run.check(begin(run, provider(faults)))
     assert len(run.warnings) == len(PASSING)
+
+
+def test_the_wait_that_is_asked_for_is_kept(provider: Start, run: Run) -> None:
+    run.check(begin(run, provider([status(429, "slow down", Retry_After="1")])))
+    assert 1 <= float(run.warnings[0].rpartition("in ")[2].split()[0]) < 2
 
 
 def test_what_does_not_pass_ends_in_a_line_and_the_run_goes_on_later(provider: Start, run: Run) -> None:
