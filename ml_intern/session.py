@@ -311,6 +311,7 @@ class Session:
         with ExitStack() as last:  # the last one first, each whatever the others do
             last.callback(self._lock.release)
             last.callback(self.journal.close)
+            last.callback(self.journal.give_up_room)
             last.callback(self._closed.set)
             last.callback(self.services.ledger.close)
             last.callback(self.sandbox.stop)
@@ -335,8 +336,8 @@ class Session:
         finally:
             if clock:
                 clock.cancel()
-            error = self._why(error)
             try:
+                error = self._why(error)
                 self._finish(answer, error)
             except Exception as failure:  # noqa: BLE001 - the same: what a full disk leaves is told, not shown
                 self._finish_untold(error or self._unexpected(failure))

@@ -269,7 +269,7 @@ def command(folder: Path) -> dict[str, Any]:
     tools = {"ML_INTERN_TOOLS": str(folder / "own_tools"), "ML_INTERN_TRUST_PROJECT": "1"}
     start = [sys.executable, "-c", "import sys; from ml_intern.cli.main import run; sys.exit(run())"]
     told = []
-    for given in (words, ["resume", *words[-6:]]):
+    for given in (words, ["resume", "--json", "--state", str(disk.place / "state")]):
         done = subprocess.run(
             [*start, *given], env={**os.environ, **tools}, capture_output=True, text=True, check=False
         )

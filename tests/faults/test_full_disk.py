@@ -16,6 +16,7 @@ import pytest
 from scripted_run import ANSWER
 
 SCRIPT = Path(__file__).with_name("on_a_disk.py")
+pytestmark = pytest.mark.slow
 Play = Callable[[str], dict[str, Any]]
 ROOT = Path(__file__).parents[2]
 

@@ -211,8 +211,7 @@ def test_nobody_there_for_a_while(provider: Start, run: Run, stream: bool) -> No
     assert any("refused" in told for told in run.warnings)
 
 
-@both
-@pytest.mark.parametrize("name", LAST)
+@pytest.mark.parametrize("name, stream", [(name, bool(n % 2)) for n, name in enumerate(LAST)])
 def test_what_does_not_pass_ends_in_a_line_and_the_run_goes_on_later(
     provider: Start, run: Run, name: str, stream: bool
 ) -> None:
@@ -300,7 +299,6 @@ def test_a_reply_without_a_whole_cell_runs_nothing(
         assert "content filter" in json.dumps(server.asked[1])
 
 
-@both
 @pytest.mark.parametrize(
     "usage",
     [
@@ -319,8 +317,9 @@ def test_a_reply_without_a_whole_cell_runs_nothing(
     ],
     ids=str,
 )
-def test_a_count_that_cannot_be_is_not_believed(provider: Start, run: Run, usage: Any, stream: bool) -> None:
-    result = run.begin(provider([reply(TEXTS[0], usage=usage)]), brain_stream=stream)
+def test_a_count_that_cannot_be_is_not_believed(provider: Start, run: Run, usage: Any) -> None:
+    streamed = len(str(usage)) % 2 == 1
+    result = run.begin(provider([reply(TEXTS[0], usage=usage)]), brain_stream=streamed)
     assert (result.answer, result.exit_code) == (ANSWER, 0)
     assert 0 < result.tokens["input"] < 10_000 and 0 < result.tokens["output"] < 1_000
     assert result.budget["tokens"]["spent"] == sum(result.tokens.values())
