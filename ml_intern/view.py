@@ -100,7 +100,7 @@ class View:
         return int(LONGEST_SHARE * self.limit)
 
     def calibrate(self, characters: int, tokens: int) -> None:
-        """Learn from the provider's own count, if it is higher than ours; and that it took so many characters."""
+        """Learn from the provider's own count, if it is higher than ours, and from what it took at all."""
         if characters > self.limit:  # it found the prompt too long, and then it did not: it is not believed
             self.tokens = self._told
         if tokens > 0 and characters / tokens < self._chars_per_token:

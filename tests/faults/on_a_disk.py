@@ -213,9 +213,9 @@ def no_job(folder: Path) -> dict[str, Any]:
 
 
 def no_copy(folder: Path) -> dict[str, Any]:
-    """The kernel is rebuilt over a copy of the workspace; without room for that the run waits for it."""
+    """Without snapshots the kernel is rebuilt over a copy of the workspace; without room the run waits for it."""
     disk = Disk(folder / "disk", "12m")
-    run = Run(folder, state=disk.place / "state")
+    run = Run(folder, state=disk.place / "state", snapshot_files=0, undo_mb=0)
     texts = [TEXTS[0], said(f"{CELLS[1]}\nopen('big', 'wb').write(b'x' * 3_000_000)"), *TEXTS[2:]]
     server = wire.Provider(texts)
     run.begin(server, max_steps=2)

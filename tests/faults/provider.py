@@ -65,17 +65,15 @@ class Provider:
     def reply_to(self, body: dict[str, Any]) -> str:
         with self._lock:
             self.answered += 1
-        if "Task:" not in body["messages"][1]["content"]:
+        if "Task:" not in json.dumps(body["messages"][1]):
             return "What was done so far."  # it is asked for a summary
         said = sum(m["role"] == "assistant" for m in body["messages"])
         return self.texts[said + self._summarised(body["messages"])]
 
     def _summarised(self, messages: list[dict[str, Any]]) -> int:
-        """How many replies a summary stands for: the first step that is shown after it says so."""
-        seen = re.findall(
-            r"^Observation of step (\d+):$", "\n".join(m["content"] for m in messages), re.MULTILINE
-        )
-        return int(seen[0]) - 1 if seen else 0
+        """How many replies a summary stands for: it says so."""
+        seen = re.findall(r"[Ss]teps 1 to (\d+)", json.dumps(messages[1]))
+        return int(seen[-1]) if seen else 0
 
 
 class Handler(BaseHTTPRequestHandler):
