@@ -143,6 +143,7 @@ class Session:
             settings.snapshot_mb << 20,
             lambda text: self.emit(Notice("warning", text)),
         )
+        self.services.anew = lambda: self.router.snapshots.again
         self.services.left, self.services.spent = self.router.left, self.router.spent
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
@@ -230,8 +231,13 @@ class Session:
 
     def _publish(self, repo: str, url: str, kind: str) -> None:
         row = {"repo": repo, "url": url, "type": kind}
-        if row not in self.published:  # a publication that was reconciled tells of itself again
-            self.published.append(row)
+        for known in self.published:
+            if (known["repo"], known["type"]) == (repo, kind):
+                known["url"] = (
+                    url  # reconciled, it tells of itself again: an embedded Hub has another port now
+                )
+                return
+        self.published.append(row)
 
     def emit(self, event: Event) -> None:
         """Put an event on the stream, without the credentials that a text in it may hold."""
