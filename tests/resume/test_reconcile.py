@@ -137,6 +137,32 @@ def test_a_job_that_was_cancelled_stays_so(cut: Cut) -> None:
     assert outcome.ok and outcome.value["state"] == "cancelled"
 
 
+def test_a_dev_query_is_counted_once(cut: Cut) -> None:
+    cell = cut("evaluate", "result:before")
+    assert cell.services.evals.get("sums").queries_used == 1
+    outcome = cell.play("evaluate")
+    assert outcome.ok and outcome.value["metrics"]["exact_match"]["n"] == 20
+    assert cell.services.evals.get("sums").queries_used == 1 and cell.answers.specs == []
+    assert len(cell.services.ledger.scores()) == 1
+
+
+def test_the_test_split_is_scored_once(cut: Cut) -> None:
+    cell = cut("freeze_experiment", "result:before")
+    outcome = cell.play("freeze_experiment")
+    assert outcome.ok and outcome.value["test"]["exact_match"]["n"] == 20
+    assert len(cell.services.ledger.scores(split="test")) == 1 and cell.answers.specs == []
+    assert cell.services.evals.get("sums").queries_used == 1
+
+
+def test_a_dataset_is_published_once(cut: Cut) -> None:
+    cell = cut("publish_dataset", "result:before", hub="embedded")
+    outcome = cell.play("publish_dataset")
+    assert outcome.ok, outcome.message
+    commits = cell.services.hub.api.list_repo_commits(outcome.value["repo"], repo_type="dataset")
+    published = [commit.commit_id for commit in commits if "Publish" in commit.title]
+    assert published == [outcome.value["commit"]]
+
+
 # What nobody can tell
 
 
