@@ -188,9 +188,10 @@ class Cell:
         kind: type[Journal] = Journal,
         approver: Callable[[ApprovalNeeded], Answer] | None = None,
         name: str = "",
+        session: str = "s1",
         **settings: Any,
     ) -> None:
-        self.folder = state / "sessions" / "s1"
+        self.folder = state / "sessions" / session
         self.workspace = self.folder / "workspace"
         if not self.workspace.exists():
             self._furnish(state)
@@ -199,7 +200,7 @@ class Cell:
         sandbox = BareSandbox("a test")
         self.events: list[Event] = []
         self.services: Services = assemble(
-            "s1", self.folder, self.workspace, loaded, sandbox, self.events.append
+            session, self.folder, self.workspace, loaded, sandbox, self.events.append
         )
         self.services.evals.jobs = self.answers = Answers(self.folder / "evals" / "answers")  # type: ignore[assignment]
         if name in ("evaluate", "freeze_experiment"):

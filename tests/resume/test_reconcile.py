@@ -187,6 +187,15 @@ def test_reading_and_what_is_declared_so_is_done_again(cut: Cut, tmp_path: Path,
     assert cell.play(name).ok and ran(tmp_path / "state") == ["hello", "hello"]
 
 
+def test_a_folder_that_was_renamed_is_the_same_session(cut: Cut, tmp_path: Path) -> None:
+    cut("announce", "result:before").close()
+    state = tmp_path / "state"
+    (state / "sessions" / "s1").rename(state / "sessions" / "renamed")
+    cell = Cell(state, session="renamed")
+    assert cell.play("announce").ok and ran(state) == ["first to me/x"]
+    cell.close()
+
+
 def test_a_second_crash_while_it_is_found_out(cut: Cut, tmp_path: Path) -> None:
     cut("announce", "result:before").close()
     cell = cut("announce", "result:before")
