@@ -23,6 +23,7 @@ from ml_intern.doomloop import DoomLoop
 from ml_intern.errors import InternError, Interrupted, LimitReached
 from ml_intern.events import BrainAnswered, ContextCompacted, Event, Notice
 from ml_intern.executor import CellFailed, KernelExecutor
+from ml_intern.goals import Goals
 from ml_intern.instructions import prompt_templates
 from ml_intern.journal import Journal
 from ml_intern.pinned import pinned, spill
@@ -62,6 +63,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         journal: Journal,
         recorded: Recorded | None = None,
         conversation: Conversation | None = None,
+        goals: Goals | None = None,
     ) -> None:
         self.recorded = recorded or Recorded()
         self.conversation = conversation
@@ -76,9 +78,12 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         )
         self.compactor = Compactor(self.view, self._write_summary, lambda: pinned(services))
         self.doomloop = DoomLoop()
+        self.goals = goals or Goals(services, budget, wanted=False)
+        executor.hold = self.goals.hold
         self.corrections = 0
         self.cells = 0
-        self.tokens = {"input": 0, "output": 0}
+        self.tokens = dict(zip(("input", "output"), self.recorded.summary_tokens, strict=True))
+        self._summaries = [0, 0]
         self._system_prompt = system_prompt
         super().__init__(
             tools=[],
@@ -99,6 +104,8 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         done = self.compactor.make_room(self.memory)
         if done is not None:
             record = {"how": done.how, "step": self.number, "text": done.text, "last": done.last}
+            record |= {"shrunk": self.view.shrunk_to(self.memory), "tokens": self._summaries}
+            self._summaries = [0, 0]
             with self.budget.books:
                 self.journal.append("compaction", {**record, "budget": self.budget.snapshot()})
             self._emit(ContextCompacted(done.how, done.before, done.after))
@@ -147,10 +154,13 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         return parse_reply(text_of(said), CELL_TAGS, finish_reason(said))
 
     def _restore_summary(self) -> None:
-        """Before the first question of this process: the steps that were summarised stay summarised."""
+        """Before the first question of this process: what was summarised or shrunk stays so."""
         if self.recorded.summaries:
             self.compactor.restore(self.memory, *self.recorded.summaries[-1])
             self.recorded.summaries.clear()
+        if self.recorded.shrunk:
+            self.view.restore(self.memory, self.recorded.shrunk)
+            self.recorded.shrunk = 0
 
     def _ask_brain(self, memory_step: ActionStep) -> Reply:
         self.budget.check()
@@ -195,7 +205,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
             try:
                 return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
             except ContextOverflow:
-                self.view.tighten()
+                self.view.tighten(size(messages))
         messages = self.write_memory_to_messages()
         return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
 
@@ -210,7 +220,9 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         except InternError:
             return ""
         if said.token_usage:
-            self._charge(said.token_usage.input_tokens, said.token_usage.output_tokens)
+            used = said.token_usage.input_tokens, said.token_usage.output_tokens
+            self._charge(*used)
+            self._summaries = [a + b for a, b in zip(self._summaries, used, strict=True)]
         return text_of(said)
 
     def _emit(self, event: Event) -> None:
@@ -231,7 +243,9 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
                 f"The brain gave no usable cell {self.corrections} times in a row ({reply.problem}).",
                 "Try another model, or a larger max_output_tokens if its replies were cut.",
             )
-        raise AgentParsingError(reply.note, self.logger)
+        # What was said to an earlier process stands in no record; it is not said a second time.
+        told = "" if known else self.goals.reminder()
+        raise AgentParsingError("\n".join(filter(None, [reply.note, told])), self.logger)
 
     def _run_cell(self, reply: Reply, memory_step: ActionStep) -> ActionOutput:
         executor: KernelExecutor = self.python_executor

@@ -70,7 +70,7 @@ def salvage(path: Path) -> Salvaged:
 def _rows(path: Path) -> tuple[list[Any], str]:
     rows: list[Any] = []
     try:
-        with _opened(path) as db:
+        with _opened(path, forgiving=True) as db:
             try:
                 rows.extend(db.execute(_LINES))
                 return rows, ""
@@ -101,17 +101,17 @@ def _entry(row: Any) -> Entry:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def _opened(path: Path, forgiving: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection that cannot write. Where the system forbids what even a reader needs, one to a copy."""
     with ExitStack() as stack:
         try:
-            db = stack.enter_context(closing(_connect(path)))
+            db = stack.enter_context(closing(_connect(path, forgiving)))
             db.execute("select count(*) from sqlite_master").fetchone()
         except sqlite3.OperationalError as error:
             if "unable to open" not in str(error):
                 raise
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            db = stack.enter_context(closing(_connect(_copied(path, scratch))))
+            db = stack.enter_context(closing(_connect(_copied(path, scratch), forgiving)))
         yield db
 
 
@@ -122,11 +122,13 @@ def _copied(path: Path, folder: Path) -> Path:
     return folder / path.name
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, forgiving: bool) -> sqlite3.Connection:
     # Without its -wal nobody has it open, and a reader need not leave one behind either.
     still = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{still}", uri=True, check_same_thread=False)
     db.text_factory = _text
+    if forgiving:  # the one way to make SQLite look into a file that is shorter than it ought to be
+        db.execute("pragma writable_schema=on")
     return db
 
 

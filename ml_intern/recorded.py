@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_intern.budget import Budget
+from ml_intern.gate import Standing
 from ml_intern.journal import Entry
 from ml_intern.reading import CARD, JOURNAL, whole
+
+NEEDED = {"Published": ("repo", "url", "kind_of_repo"), "Notice": ("level", "text")}
+"""Of the events that a result is made of, the fields."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Ran:
     """A cell that ended.
 
     `lost`: it took the kernel with it, so running it again would, too. `cut`: it was stopped after so many
-    seconds.
+    seconds. `held`: it gave the final answer, which was not taken: see `Goals`.
     """
 
     step: int
@@ -53,6 +58,7 @@ class Ran:
     lost: bool
     note: str = ""
     cut: float | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,8 @@ class Recorded:
         said: Questions that a person has answered about calls that did not begin yet, by key.
         nos: How often in a row a person has said no, by source and tool.
         summaries: Those that took the place of old steps, each in place of the one before: text, last step.
+        summary_tokens: What all summaries cost, in and out.
+        shrunk: The last step whose observation was shrunk.
         turns: The prompts after the first, in order; taken one by one.
         messages: What the person said while it ran, by the step that was told of it.
         heard: Ids of all messages that were taken from the inbox.
@@ -114,6 +122,8 @@ class Recorded:
     said: dict[str, deque[Said]] = field(default_factory=dict)
     nos: Counter[tuple[str, str]] = field(default_factory=Counter)
     summaries: list[tuple[str, int]] = field(default_factory=list)
+    summary_tokens: tuple[int, int] = (0, 0)
+    shrunk: int = 0
     turns: deque[Turn] = field(default_factory=deque)
     messages: dict[int, list[str]] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
@@ -187,7 +197,9 @@ class Recorded:
             sqlite3.DatabaseError: The file is no database, or damaged.
         """
         # The card is written after the journal is made and before anything is done.
-        return cls.of(whole(folder / JOURNAL)) if (folder / CARD).exists() else cls()
+        found = cls.of(whole(folder / JOURNAL)) if (folder / CARD).exists() else cls()
+        found._try_out()
+        return found
 
     def _take(self, kind: str, given: dict[str, Any], codes: dict[int, str], keys: dict[str, str]) -> None:
         self.budget = given.get("budget") or self.budget
@@ -223,20 +235,29 @@ class Recorded:
                 self._agreed(given, key)
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
-        elif kind == "compaction" and given.get("how") == "summarised":
-            self.summaries.append((_text(given, "text"), _number(given, "last")))
+        elif kind == "compaction":
+            self._compacted(given)
         elif kind in ("turn", "message", "undo"):
             self._steered(kind, given)
         elif kind == "kernel":
             self.kernel = given
         elif kind == "settled":
-            self.settled.append((given["holder"], given.get("started")))
+            self.settled.append((_text(given, "holder"), _seconds(given.get("started"))))
         elif kind == "finished":
             self.finished = given
         elif kind == "standing":
             self.always.append(given)
         elif kind == "event":
+            for name in ("event", *NEEDED.get(given["event"], ())):
+                _text(given, name)
             self.events.append(given)
+
+    def _compacted(self, given: dict[str, Any]) -> None:
+        if given.get("how") == "summarised":
+            self.summaries.append((_text(given, "text"), _number(given, "last")))
+        self.shrunk = int(given.get("shrunk", 0))
+        used = given.get("tokens") or (0, 0)
+        self.summary_tokens = self.summary_tokens[0] + int(used[0]), self.summary_tokens[1] + int(used[1])
 
     def _talked(self, kind: str, given: dict[str, Any], asked: dict[str, dict[str, Any]]) -> None:
         """What the gate and a person had to say of a call."""
@@ -273,8 +294,18 @@ class Recorded:
         self.cells = {step: ran for step, ran in self.cells.items() if step < first}
         self.messages = {step: said for step, said in self.messages.items() if step < first}
         self.summaries = [(text, last) for text, last in self.summaries if last < first]
+        self.shrunk = min(self.shrunk, first - 1)
         self.under_way = 0 if self.under_way >= first else self.under_way
         self.finished, self.kernel = None, {}
+
+    def _try_out(self) -> None:
+        """Do with the last state of the budget and the standing approvals what a session does."""
+        try:
+            Budget({}).restore(self.budget or Budget({}).snapshot())
+            for row in self.always:
+                Standing.from_json(row)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise ValueError("its budget or an approval makes no sense") from None
 
     def _counted(self, given: dict[str, Any]) -> None:
         number = str(given["call"]).rpartition("-")[2]
@@ -291,7 +322,8 @@ def _ran(given: dict[str, Any], code: str) -> Ran:
         answer=str(given.get("answer", "")),
         lost=bool(given.get("lost")),
         note=str(given.get("note", "")),
-        cut=given.get("cut"),
+        cut=_seconds(given.get("cut")),
+        held=bool(given.get("held")),
     )
 
 
@@ -310,6 +342,10 @@ def _text(given: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(name)
     return value
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _number(given: dict[str, Any], name: str) -> int:

@@ -20,6 +20,7 @@ from ml_intern.brains.base import Brain, Ending, answer
 from ml_intern.comparing import Difference, compare, not_reached, summary
 from ml_intern.errors import InternError, UsageError
 from ml_intern.events import CellFinished, Event, Notice
+from ml_intern.goals import Goals
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.proxies import Proxy, kept
 from ml_intern.reading import CARD, JOURNAL
@@ -70,6 +71,19 @@ class RecordedBrain(Brain):
             raise RecordEnds("The record ends here: the session did not come to its end.")
         said = self._answers.popleft()
         return answer(said.text, Ending(said.finish), 0, 0)
+
+
+class Repeated(Goals):
+    """Holds back the answers that were held back then."""
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay.services, replay.budget, wanted=False)
+        self._replay = replay
+
+    def hold(self) -> str:
+        """What the cell was told then."""
+        ran = self._replay.was.cells.get(self._replay.agent.python_executor.step)
+        return ran.note.splitlines()[-1] if ran and ran.held else ""
 
 
 class Replay(Session):
@@ -165,6 +179,9 @@ class Replay(Session):
         mounts = super().mounts()
         shown = [] if self.live else [self.old / "datasets", self.old / "jobs"]
         return replace(mounts, read_only=[*mounts.read_only, *(path for path in shown if path.exists())])
+
+    def _goals(self) -> Goals:
+        return Repeated(self)
 
     def emit(self, event: Event) -> None:
         """Compare what a cell told with what it told then."""

@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from ml_intern.durations import show_duration
 from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain, UsageError
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
+from ml_intern.goals import Goals
 from ml_intern.inbox import Inbox, What
 from ml_intern.jobs.model import FINISHED
 from ml_intern.journal import Journal
@@ -45,6 +46,7 @@ from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.secrets import Secrets, check_project, check_workspace
 from ml_intern.services import assemble, facts
 from ml_intern.settings import FILE, Settings
+from ml_intern.snapshots import Snapshots
 from ml_intern.undoing import keep_for_undo, put_back
 
 INBOX_S = 0.3
@@ -54,6 +56,24 @@ CLOSE_S = 30.0
 """How long the end of a session waits for calls that still run: a publication is told, not lost."""
 
 STATUS = {0: "done", 1: "failed", 2: "usage", 3: "limit", 4: "denied", 5: "no_brain", 130: "interrupted"}
+
+
+class Early:
+    """Takes the events of a session that is being made, and hands them on once it is there."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._waiting = list(events)
+        self._take: Callable[[Event], None] = self._waiting.append
+
+    def __call__(self, event: Event) -> None:
+        """Keep an event, or hand it on."""
+        self._take(event)
+
+    def hand_to(self, take: Callable[[Event], None]) -> None:
+        """From now on events go there; first those that wait."""
+        self._take = take
+        for event in self._waiting:
+            take(event)
 
 
 class Session:
@@ -98,7 +118,7 @@ class Session:
             self.recorded = Recorded.in_folder(self.folder)
             self._restore(gate)
             self.journal = Journal(self.folder / "journal.sqlite")
-        except (sqlite3.DatabaseError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (sqlite3.DatabaseError, ValueError) as error:
             self._lock.release()
             raise Damaged.of(self.folder, error) from None
         sandbox.own(self.folder, self.workspace)
@@ -109,6 +129,13 @@ class Session:
         self.services.files.allow_from(prompt)
         self._register_eval()
         self.router = Router(tools, self.services, gate, self.budget, self.journal, approver, self.recorded)
+        self.router.snapshots = Snapshots(
+            self.folder,
+            self.workspace,
+            settings.snapshot_files,
+            settings.snapshot_mb << 20,
+            lambda text: self.emit(Notice("warning", text)),
+        )
         self.services.left, self.services.spent = self.router.left, self.router.spent
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
@@ -134,10 +161,10 @@ class Session:
         secrets = Secrets(os.environ, project)
         add_secret(settings.api_key or "")
         check_project(settings.base_url, settings.api_key, os.environ, project / FILE)
-        early: list[Event] = [*secrets.notices]
-        prompt = _without_credentials(prompt, early.append)
+        early = Early(secrets.notices)
+        prompt = _without_credentials(prompt, early)
         try:
-            brain = build_brain(settings, early.append, secrets.env)
+            brain = build_brain(settings, early, secrets.env)
             brain.prepare(prompt)
         except NoBrain as error:
             # Why the key of .env did not count is what the person then wants to know.
@@ -151,12 +178,10 @@ class Session:
         except BaseException:  # a Ctrl-C while the servers start: none of them stays
             mcp.close()
             raise
-        early += [Notice("warning", problem) for problem in mcp.problems]
-        early += [
-            Notice("warning", line) for line in idle_rules(settings.policy, [*session.router.specs.values()])
-        ]
-        for event in early:
-            session.emit(event)
+        idle = idle_rules(settings.policy, [*session.router.specs.values()])
+        for line in [*mcp.problems, *idle]:
+            early(Notice("warning", line))
+        early.hand_to(session.emit)
         return session
 
     @classmethod
@@ -366,14 +391,28 @@ class Session:
         )
         recorded = self.recorded
         executor = KernelExecutor(
-            self.kernel, self.router, self.journal, settings.observation_chars, recorded, self.took_over
+            self.kernel,
+            self.router,
+            self.journal,
+            settings.observation_chars,
+            recorded,
+            self.router.snapshots,
+            self.took_over,
         )
         if recorded.anything:  # the kernel starts with the first cell that has to run
             self.emit(Notice("info", _told_of(recorded)))
         else:
             self.kernel.start()
         self.agent = InternAgent(
-            self.brain, executor, system, settings, self.budget, self.journal, recorded, self.conversation
+            self.brain,
+            executor,
+            system,
+            settings,
+            self.budget,
+            self.journal,
+            recorded,
+            self.conversation,
+            self._goals(),
         )
         return self._take_turns()
 
@@ -407,6 +446,12 @@ class Session:
                 f"{self.brain.label} is your own, and the sandbox was chosen for a playbook of ours.",
                 "Begin a session of its own for it.",
             )
+
+    def _goals(self) -> Goals:
+        """Who is told to go on: a language model that nobody watches, and that was not told before."""
+        told = any(ran.held for ran in self.recorded.cells.values())
+        alone = self.router.desk.approver is None and self.brain.language_model
+        return Goals(self.services, self.budget, self.settings.go_on and alone and not told)
 
     def _register_eval(self) -> None:
         """Seal the file of ``--eval``; from then on no tool reads it. A bare name is the brain's to make."""
@@ -514,8 +559,8 @@ def _told_of(recorded: Recorded) -> str:
     told = f"Going on: {answers} answers of the brain and {cells} finished cells are taken from the journal."
     if not recorded.under_way:
         return told
-    again = f"Step {recorded.under_way} was under way and runs again from its beginning; calls that ended are"
-    return f"{told} {again} not repeated, but what the cell itself wrote to files may be there already."
+    again = f"Step {recorded.under_way} was under way and runs again from its beginning"
+    return f"{told} {again}; calls that ended are not repeated."
 
 
 def _without_credentials(prompt: str, emit: Callable[[Event], None]) -> str:

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="effects that need no question; network opens it to scripts that ask",
     )
+    go_on: bool = Field(
+        True, description="nobody watches, budget is left, the plan is open: a final answer is held back once"
+    )
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
     recent_steps: int = Field(
         12, ge=2, description="newest steps that stay whole in the prompt, at the least"
@@ -90,6 +93,12 @@ class Settings(BaseSettings):
     sandbox_growth_mb: int = Field(20_000, ge=16, description="what cells may add to the workspace")
     undo_mb: int = Field(
         512, ge=0, description="a workspace up to this is copied at each turn for `undo`; 0: none is"
+    )
+    snapshot_mb: int = Field(
+        512, ge=1, description="a workspace up to here is kept from step to step, so that cut cells run anew"
+    )
+    snapshot_files: int = Field(
+        10_000, ge=0, description="the same for its files and folders; 0: it is not kept"
     )
     sandbox_cpus: float = Field(0, ge=0, description="cores' worth of CPU time for cells; 0: all there are")
     docker_image: str = Field(

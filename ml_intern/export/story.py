@@ -124,10 +124,14 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
         story.said, story.answer = [], ""
     elif kind == "finished":
         story.answer, story.status = str(payload.get("answer", "")), str(payload.get("status", ""))
+    elif kind == "cell":
+        _step(story, payload, at).code = str(payload["code"])
+    elif kind == "cell_done":
+        step = _step(story, payload, at)
+        step.ok, step.observation = bool(payload.get("ok")), str(payload.get("observation", ""))
+        step.final, step.ended = bool(payload.get("final")), at
     elif not story.steps:
         return
-    elif kind == "cell":
-        story.steps[-1].code = str(payload["code"])
     elif kind == "intent":
         call = Call(payload["tool"], payload.get("arguments") or {}, str(payload.get("effect", "")))
         story.steps[-1].calls.append(call)
@@ -141,7 +145,11 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
         refused = Call(str(payload["tool"]), payload.get("arguments") or {}, ok=False)
         refused.message = str(payload.get("message", ""))
         story.steps[-1].calls.append(refused)
-    elif kind == "cell_done":
-        step = story.steps[-1]
-        step.ok, step.observation = bool(payload.get("ok")), str(payload.get("observation", ""))
-        step.final, step.ended = bool(payload.get("final")), at
+
+
+def _step(story: Story, payload: dict[str, Any], at: float) -> Step:
+    """The step of a line; one of its own where the line with the brain's words is lost."""
+    number = int(payload["step"])
+    if not story.steps or story.steps[-1].number != number:
+        story.steps.append(Step(number, at))
+    return story.steps[-1]
