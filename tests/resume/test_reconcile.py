@@ -89,7 +89,7 @@ def test_a_command_that_never_started_runs(cut: Cut) -> None:
 def test_a_command_that_was_cut_off_is_told(cut: Cut) -> None:
     cell = cut("cut_command", "result:before")
     outcome = cell.play("cut_command")
-    assert not outcome.ok and "cut off" in outcome.message and "look before" in outcome.hint
+    assert not outcome.ok and "cut off" in outcome.message and "Look at" in outcome.hint
     assert (cell.workspace / "log.txt").read_text() == "ran\n"
 
 
