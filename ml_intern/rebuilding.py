@@ -5,8 +5,8 @@ with the files as they were at the beginning, and files are put back as they are
 that appends to one would append twice. What comes out otherwise than it did (time, random numbers, jobs that
 have gone on since) is told, not hidden.
 
-A kernel on another machine may have outlived its process. Where no cell was under way it stands where the
-last one left it, and is taken over as it is; else it is not known what half of a cell has done to it.
+A kernel on another machine may have outlived its process. If no cell was under way it stands where the last
+one has left it, and is taken over; else nobody knows what half of a cell has done to it.
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ class Recorded:
         budget: The last state of the budget.
         settled: Jobs whose cost was counted, with the times at which they started.
         denied: What was denied, in words.
-        session: Whose keys the calls have; nothing: those of the session that runs.
+        session: Whose keys the calls have, also where the folder was renamed; nothing: those of the session
+            that runs.
         under_way: The step whose cell did not come to its end; 0: none.
         kernel: Where the last kernel runs on, where it does not end with its process.
         finished: The last end of the session, if it came to one.
@@ -270,6 +271,7 @@ class Recorded:
 
     def _agreed(self, given: dict[str, Any], key: str) -> None:
         """The talk about a call is over: it began, or was refused."""
+        self.session = self.session or key.partition(":")[0]
         talk, who = self.said.pop(key, None), (str(given.get("source", "")), str(given["tool"]))
         if talk:
             self.nos[who] = 0 if talk[-1].answer["allowed"] else self.nos[who] + 1

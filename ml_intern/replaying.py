@@ -149,10 +149,10 @@ class Replay(Session):
         self._names = [
             (workspace, str(self.workspace)),
             (str(folder), str(self.folder)),
-            (folder.name, self.id),
+            (was.session or folder.name, self.id),
         ]
         if not live:
-            self.router.earlier.recorded = Recorded(calls=was.calls, session=folder.name)
+            self.router.earlier.recorded = Recorded(calls=was.calls, session=was.session)
             self.router.earlier.rebuilding = True
             self.router.snapshots = Snapshots.of_another(folder, Path(workspace), self.workspace)
         self._write_card("running", None)
@@ -197,10 +197,10 @@ class Replay(Session):
         if ran is None:
             return None
         self._seen.add(event.step)
-        expected = ran.observation
-        for then, now in self._names:
-            expected = expected.replace(then, now) if then else expected
-        return compare(event.step, expected, event.observation)
+        got = event.observation
+        for then, now in self._names:  # results have the names of then already
+            got = got.replace(now, then) if then else got
+        return compare(event.step, ran.observation, got)
 
     def result(self) -> RunResult:
         """What came of it, and how it compares."""
