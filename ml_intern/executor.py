@@ -16,6 +16,7 @@ from ml_intern.router import Router
 from ml_intern.sandbox.host import CallReply, CellResult, KernelHost
 
 if TYPE_CHECKING:
+    from ml_intern.research.reader import Reader
     from smolagents.local_python_executor import CodeOutput
 
 
@@ -33,7 +34,7 @@ class KernelExecutor:
     def __init__(
         self,
         kernel: KernelHost,
-        router: Router,
+        router: Router | Reader,
         journal: Journal,
         observation_chars: int,
         recorded: Recorded | None = None,

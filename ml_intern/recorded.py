@@ -50,6 +50,20 @@ class Returned:
 
 
 @dataclass
+class Researched:
+    """What a sub-agent did: its own part of the journal, and what it found, if it came to its end."""
+
+    source: str
+    known: Recorded
+    finding: dict[str, Any] | None = None
+    codes: dict[int, str] = field(default_factory=dict)
+
+
+OWN = frozenset({"brain", "cell", "cell_done", "compaction"})
+"""Lines that a sub-agent writes for itself; its calls stand among all others."""
+
+
+@dataclass
 class Recorded:
     """The journal of a session, in the form in which a run asks for it.
 
@@ -68,6 +82,7 @@ class Recorded:
         always: What a person allowed for the whole session.
         count: Calls that have an id.
         events: Events of the earlier run that a result is made of.
+        research: What the sub-agents did, by the name that follows from the call that asked.
     """
 
     answers: deque[Answered] = field(default_factory=deque)
@@ -84,6 +99,7 @@ class Recorded:
     finished: dict[str, Any] | None = None
     session: str = ""
     under_way: int = 0
+    research: dict[str, Researched] = field(default_factory=dict)
 
     @property
     def anything(self) -> bool:
@@ -102,8 +118,23 @@ class Recorded:
         codes: dict[int, str] = {}
         keys: dict[str, str] = {}
         for entry in entries:
-            found._take(entry.kind, entry.payload, codes, keys)
+            whose = found._researched(entry.kind, entry.payload)
+            if whose is None:
+                found._take(entry.kind, entry.payload, codes, keys)
+            else:
+                found.budget = entry.payload.get("budget") or found.budget
+                whose.known._take(entry.kind, entry.payload, whose.codes, keys)
         return found
+
+    def _researched(self, kind: str, given: dict[str, Any]) -> Researched | None:
+        """The sub-agent whose line it is; None where it is the session's own."""
+        if kind == "research":
+            self.research[given["name"]] = Researched(given["source"], Recorded())
+        elif kind == "research_done":
+            self.research[given["name"]].finding = given["finding"]
+        elif kind in OWN and (source := given.get("source")):
+            return next(r for r in self.research.values() if r.source == source)
+        return None
 
     def _take(self, kind: str, given: dict[str, Any], codes: dict[int, str], keys: dict[str, str]) -> None:
         self.budget = given.get("budget") or self.budget

@@ -84,9 +84,14 @@ class Replay(Session):
     def emit(self, event: Event) -> None:
         """Compare what a cell told with what it told then."""
         super().emit(event)
-        if isinstance(event, CellFinished) and not self._same(event):
+        if isinstance(event, CellFinished) and not event.source and not self._same(event):
             self.differing.append(event.step)
             super().emit(Notice("warning", f"Step {event.step} told something else than it did then."))
+
+    def brain_of(self, name: str) -> Brain | None:
+        """What a sub-agent's brain said then."""
+        then = self.was.research.get(name)
+        return RecordedBrain(self.brain.label, then.known.answers) if then else None
 
     def _same(self, event: CellFinished) -> bool:
         ran = self.was.cells.get(event.step)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_intern.approval import Answer, Approver, Desk, reach_of
 from ml_intern.budget import Budget, Measured
@@ -24,10 +24,13 @@ from ml_intern.gate import Decision, Gate, Standing
 from ml_intern.journal import Journal
 from ml_intern.masking import mask_all
 from ml_intern.metering import JobMeter
-from ml_intern.policy import NETWORK, source_parts
+from ml_intern.policy import NETWORK, check_reading, source_parts
 from ml_intern.recorded import Recorded
 from ml_intern.retry import is_transient, run_with_retry
 from ml_intern.tooling import Price, ToolSpec, did_you_mean, to_json
+
+if TYPE_CHECKING:
+    from ml_intern.research.reader import Reader
 
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
 
@@ -91,7 +94,14 @@ class Router:
         self.meter.restore(self.recorded.settled)
         self._lock = threading.Lock()
 
-    def call(self, name: str, given: Mapping[str, object], source: str = "cell") -> Outcome:
+    def call(
+        self,
+        name: str,
+        given: Mapping[str, object],
+        source: str = "cell",
+        reader: Reader | None = None,
+        place: str = "",
+    ) -> Outcome:
         """Carry out one call. Never raises for what the caller did wrong.
 
         Args:
@@ -99,18 +109,21 @@ class Router:
             given: Arguments by name, not yet validated.
             source: Where the call comes from, part of its idempotency key: ``cell-3``, ``research:1``,
                 ``mcp:NAME``, ``web``, ``replay``.
+            reader: The sub-agent that calls.
+            place: Stands for the source in the key, where that does not say which cell it was.
         """
         given = mask_all(given)  # whoever calls: no tool is handed a credential
-        key = self._key(name, given, source)
+        key = self._key(name, given, place or source)
         if (known := self.recorded.calls.get(key)) is not None:
             return Outcome(known.ok, known.value, known.message, known.hint, known.denied)
-        if self.rebuilding:
-            return self._not_recorded(name)
+        if (reader or self).rebuilding:
+            return self._not_recorded(name, reader)
         begun = self.recorded.open.pop(key, {})
-        ctx = self._context(name, key, begun.get("call", ""))
+        ctx = self._context(name, key, begun.get("call", ""), reader)
         try:
-            if self.interrupted.is_set():
+            if ctx.cancelled():
                 raise Interrupted(f"{name} did not start: the run is being stopped.")
+            check_reading(self._find(name), source)
             if begun and self._find(name).effect != "read":
                 return self._taken_up(begun, ctx, source)
             call = self._allowed(Call.of(self._find(name), ctx, source, given, self._defect))
@@ -131,10 +144,10 @@ class Router:
 
     # What an earlier process did
 
-    def _not_recorded(self, name: str) -> Outcome:
+    def _not_recorded(self, name: str, reader: Reader | None) -> Outcome:
         """The answer to a call of a cell that runs again and made no such call when it ran first."""
         with self._lock:
-            self.unknown.append(name[:100])
+            (reader or self).unknown.append(name[:100])
         told = f"{name[:100]} was not called so when this cell ran first: its work is not repeated."
         return Outcome(False, message=told)
 
@@ -146,7 +159,7 @@ class Router:
         """
         spec = self._find(str(begun["tool"]))
         call = Call.of(spec, ctx, source, begun["arguments"], self._defect)
-        self.services.emit(ToolStarted(call.id, spec.name, spec.effect, call.shown))
+        ctx.emit(ToolStarted(call.id, spec.name, spec.effect, call.shown))
         began = time.monotonic()
         reconcile = spec.reconcile
         if reconcile is None:
@@ -169,14 +182,15 @@ class Router:
             nth = self._seen[digest] = self._seen.get(digest, 0) + 1
         return f"{self.recorded.session or self.services.session}:{digest}:{nth}"
 
-    def _context(self, name: str, key: str, call: str = "") -> ToolContext:
+    def _context(self, name: str, key: str, call: str, reader: Reader | None) -> ToolContext:
         """The context of a call, with an id for people: that of an earlier process, or the next."""
         with self._lock:
             if not call:
                 self._count += 1
                 call = f"call-{self._count}"
         needs = self.specs[name].needs if name in self.specs else ()
-        return ToolContext(self.services, call, key, self.interrupted.is_set, needs)
+        who = reader or self
+        return ToolContext(who.services, call, key, who.interrupted.is_set, needs)
 
     def _find(self, name: str) -> ToolSpec:
         if name not in self.specs:
@@ -345,7 +359,7 @@ class Router:
         shown, spec = call.shown, call.spec
         intent = {**call.record(), "key": call.key, "arguments": shown}
         self.journal.append("intent", intent, durable=spec.effect != "read")
-        self.services.emit(ToolStarted(call.id, spec.name, spec.effect, shown))
+        call.ctx.emit(ToolStarted(call.id, spec.name, spec.effect, shown))
         began = time.monotonic()
         try:
             return self._ended(
@@ -367,7 +381,7 @@ class Router:
                 self.meter.settle()
             self.journal.append("result", {**record, "budget": self.budget.snapshot()})
         summary = summarise(outcome.value) if outcome.ok else outcome.message
-        self.services.emit(ToolFinished(call.id, call.spec.name, outcome.ok, summary, seconds))
+        call.ctx.emit(ToolFinished(call.id, call.spec.name, outcome.ok, summary, seconds))
         return outcome
 
     def _attempt(self, call: Call, work: Callable[[], Any]) -> Outcome:
@@ -377,7 +391,7 @@ class Router:
                 work,
                 tries=tries,
                 report=lambda text: call.ctx.progress(text),
-                stop=self.interrupted.is_set,
+                stop=call.ctx.cancelled,
             )
             return Outcome(True, value)
         except InternError as error:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, Self
 
 
 @dataclass(frozen=True)
@@ -170,11 +170,21 @@ class Sandbox(Protocol):
     def stop(self) -> None:
         """End what still runs and remove what was made."""
 
+    def beside(self) -> Sandbox:
+        """Where another kernel can run that must not write what this one's kernel writes.
+
+        This one itself, where the walls stand around each kernel; whoever gets another one stops it.
+        """
+
 
 class SharesFolders:
     """What sandboxes on this machine have in common: host and kernel see the same workspace."""
 
     python = sys.executable
+
+    def beside(self) -> Self:
+        """This one: each kernel has mounts of its own."""
+        return self
 
     def launcher_env(self) -> dict[str, str]:
         """None are needed."""

@@ -38,6 +38,18 @@ class Step:
     observation: str = ""
     ended: float = 0.0
     final: bool = False
+    research: list[Research] = field(default_factory=list)
+
+
+@dataclass
+class Research:
+    """What a sub-agent did for a step: question, its own steps, answer or why there is none."""
+
+    source: str
+    question: str
+    steps: list[Step] = field(default_factory=list)
+    answer: str = ""
+    reason: str = ""
 
 
 @dataclass
@@ -54,6 +66,8 @@ class Story:
     status: str = ""
     open_calls: dict[str, Call] = field(default_factory=dict, repr=False)
     """Calls without a result, by id."""
+    research: dict[str, Research] = field(default_factory=dict, repr=False)
+    """Sub-agents by source."""
 
     @property
     def cells(self) -> list[Step]:
@@ -106,18 +120,25 @@ def _lines(path: Path) -> Iterator[tuple[float, str, dict[str, Any]]]:
 
 def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     """Put one line where it belongs."""
+    if kind == "research":
+        _begin_research(story, payload)
+        return
+    if kind == "research_done":
+        _end_research(story, payload)
+        return
+    steps = _steps_of(story, str(payload.get("source", "")))
     if kind == "brain":
         used = payload.get("tokens") or (0, 0)
-        story.steps.append(Step(int(payload["step"]), at, str(payload["text"]), (int(used[0]), int(used[1]))))
+        steps.append(Step(int(payload["step"]), at, str(payload["text"]), (int(used[0]), int(used[1]))))
     elif kind == "finished":
         story.answer, story.status = str(payload.get("answer", "")), str(payload.get("status", ""))
-    elif not story.steps:
+    elif not steps:
         return
     elif kind == "cell":
-        story.steps[-1].code = str(payload["code"])
+        steps[-1].code = str(payload["code"])
     elif kind == "intent":
         call = Call(payload["tool"], payload.get("arguments") or {}, str(payload.get("effect", "")))
-        story.steps[-1].calls.append(call)
+        steps[-1].calls.append(call)
         story.open_calls[str(payload["call"])] = call
     elif kind == "result":
         known = story.open_calls.pop(str(payload["call"]), None)
@@ -127,8 +148,28 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     elif kind == "refusal":
         refused = Call(str(payload["tool"]), payload.get("arguments") or {}, ok=False)
         refused.message = str(payload.get("message", ""))
-        story.steps[-1].calls.append(refused)
+        steps[-1].calls.append(refused)
     elif kind == "cell_done":
-        step = story.steps[-1]
+        step = steps[-1]
         step.ok, step.observation = bool(payload.get("ok")), str(payload.get("observation", ""))
         step.final, step.ended = bool(payload.get("final")), at
+
+
+def _steps_of(story: Story, source: str) -> list[Step]:
+    """The steps that a line belongs to: a sub-agent's, or the session's own."""
+    return story.research[source].steps if source in story.research else story.steps
+
+
+def _begin_research(story: Story, payload: dict[str, Any]) -> None:
+    begun = Research(str(payload["source"]), str(payload.get("question", "")))
+    story.research[begun.source] = begun
+    if story.steps:
+        story.steps[-1].research.append(begun)
+
+
+def _end_research(story: Story, payload: dict[str, Any]) -> None:
+    finding = payload.get("finding") or {}
+    known = story.research.get(str(payload.get("source") or finding.get("research", "")))
+    if known is not None:
+        known.answer = str(finding.get("answer", ""))
+        known.reason = "" if finding.get("ok", True) else str(finding.get("reason", ""))
