@@ -16,8 +16,9 @@ from ml_intern.router import Router
 from ml_intern.sandbox.host import CallReply, CellResult, KernelHost
 
 if TYPE_CHECKING:
-    from ml_intern.research.reader import Reader
     from smolagents.local_python_executor import CodeOutput
+
+    from ml_intern.research.reader import Reader
 
 
 class CellFailed(InternError):
