@@ -47,6 +47,8 @@ class KernelExecutor:
         self.journal = journal
         self.observation_chars = observation_chars
         self.step = 0
+        self.scratch = False
+        """The working folder began empty in this process: cells that run again fill it as they did."""
         self._notes: list[str] = []
         self.state: dict[str, Any] = {}
 

@@ -29,7 +29,7 @@ def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
     cells = [ran for ran in past if not ran.lost]
     emit(Notice("info", f"The kernel is rebuilt: {_cells(len(cells))} run again with the results they had."))
     kept = Kept(executor.router.services.folder, executor.kernel.mounts.workspace)
-    if told := kept.keep():
+    if not executor.scratch and (told := kept.keep()):
         emit(Notice("warning", told))
     router, step = executor.router, executor.step
     router.rebuilding = True
@@ -37,7 +37,8 @@ def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
         differing = [ran.step for ran in cells if not _same(executor, ran)]
     finally:
         router.rebuilding, executor.step = False, step
-        kept.put_back()
+        if not executor.scratch:
+            kept.put_back()
     if differing:
         emit(Notice("warning", _told(differing, router.unknown)))
 

@@ -205,6 +205,7 @@ class Worker:
         )
         known = self._past.known
         executor = KernelExecutor(kernel, reader, self._journal, settings.observation_chars, known)
+        executor.scratch = True
         system = self._system(sandbox, mounts, limits)
         own = settings.model_copy(update={"max_steps": self._steps})
         agent = self._agent = ResearchAgent(
@@ -238,6 +239,8 @@ class Worker:
         """Its own folder to write in; the session's workspace, datasets and jobs to read."""
         session = self._shared.mounts()
         scratch = self._folder / "workspace"
+        # What an earlier process left half-written goes: cells that run again write it anew.
+        shutil.rmtree(self._folder, ignore_errors=True)
         scratch.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0 and scratch.stat().st_uid == 0:
             # A root host's cells run as a user who owns the workspace: the same one may read it.

@@ -52,7 +52,7 @@ B = (
     "try:\n    look_up(wrd='x')\nexcept ToolError:\n    n += 1",
     "final_answer(str(n))",
 )
-C = ("x = 1", "import os\nos._exit(1)", "final_answer('c' + str('x' in globals()))")
+C = ("x = 1", "import os\nos._exit(1)", "final_answer('c')")
 
 
 def main() -> None:

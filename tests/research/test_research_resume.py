@@ -70,7 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_the_run_itself_is_as_meant(whole: dict[str, Any]) -> None:
     first = "ANN BOB ANNab"
-    assert whole["answer"] == f"{first}|4|{first}|4|4|cFalse" and whole["status"] == "done"
+    assert whole["answer"] == f"{first}|4|{first}|4|4|c" and whole["status"] == "done"
     assert len(whole["ended"]) == 6 and len(whole["said"]) == 3 + 6 * 3
 
 
