@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import InternError
 from ml_intern.events import Event, ToolProgress
+from ml_intern.receipts import Receipt
 
 if TYPE_CHECKING:
     from ml_intern.budget import Measured
@@ -79,6 +80,11 @@ class ToolContext:
     def settings(self) -> Settings:
         """The session's settings."""
         return self.services.settings
+
+    @property
+    def receipt(self) -> Receipt:
+        """What this call notes for itself, and finds again after a crash."""
+        return Receipt(self.services.folder, self.key)
 
     @property
     def files(self) -> Files:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.replies import CELL_FAILED
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ml_intern.research.reader import Reader
 
 
+STOPPED_CELL = "The person stopped this cell. The run goes on: do something else, or do it in another way."
+
+
 class CellFailed(InternError):
     """A cell raised, was stopped, or lost its kernel; the message is what the brain reads."""
 
@@ -30,6 +33,10 @@ class KernelExecutor:
 
     The observation is made here: the output, the error with the cell's own lines, the last value, the
     variables that are new, and what a restart lost.
+
+    Attributes:
+        hold: Asked when a cell gives the final answer: why it is not taken yet, or nothing.
+        scratch: The working folder began empty in this process: cells that run again fill it as they did.
     """
 
     def __init__(
@@ -47,8 +54,8 @@ class KernelExecutor:
         self.journal = journal
         self.observation_chars = observation_chars
         self.step = 0
+        self.hold: Callable[[], str] = lambda: ""
         self.scratch = False
-        """The working folder began empty in this process: cells that run again fill it as they did."""
         self._notes: list[str] = []
         self.state: dict[str, Any] = {}
 
@@ -87,9 +94,14 @@ class KernelExecutor:
         emit(CellStarted(self.step, code))
         self.journal.append("cell", {"step": self.step, "code": code})
         stream, self._notes = StreamMask(), []
-        result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
+        with self.router.stop.doing("cell"):
+            result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
         self._show(stream.flush())
-        note = "\n".join(filter(None, [*self._notes, mask(note)]))
+        if self.router.stop.was_only_this():
+            self._notes.append(STOPPED_CELL)
+        held = self.hold() if result.final and not self.router.interrupted.is_set() else ""
+        final = result.final and not held
+        note = "\n".join(filter(None, [*self._notes, mask(note), mask(held)]))
         observation = "\n".join(filter(None, [self.observe(result), note]))
         self.journal.append(
             "cell_done",
@@ -97,16 +109,18 @@ class KernelExecutor:
                 "step": self.step,
                 "ok": result.ok,
                 "observation": observation,
-                "final": result.final,
+                "final": final,
                 "answer": result.answer,
                 "note": note,
-                "lost": _lost(result),
+                "held": bool(held),
+                "lost": bool(result.lost),
+                "cut": result.seconds if _stopped(result) else None,
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
-        value = result.answer if result.final else result.value
-        return self._output(result.ok, result.final, value, observation)
+        value = result.answer if final else result.value
+        return self._output(result.ok, final, value, observation)
 
     def _output(self, ok: bool, final: bool, value: Any, observation: str) -> CodeOutput:
         from smolagents.local_python_executor import CodeOutput
@@ -142,9 +156,9 @@ class KernelExecutor:
         self.kernel.close()
 
 
-def _lost(result: CellResult) -> bool:
-    """Whether a cell took its kernel with it or had to be stopped: it is not run again to rebuild one."""
-    return not result.ok and (bool(result.lost) or "The cell was stopped:" in result.error)
+def _stopped(result: CellResult) -> bool:
+    """Whether a cell had to be stopped, and its kernel lives on with what it left."""
+    return not result.ok and not result.lost and "The cell was stopped:" in result.error
 
 
 def head_and_tail(text: str, limit: int) -> str:

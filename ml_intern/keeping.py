@@ -25,11 +25,18 @@ class Kept:
     Args:
         folder: The session's, where the copy lies.
         workspace: What is kept.
+        most_bytes: A workspace above it is not copied.
     """
 
-    def __init__(self, folder: Path, workspace: Path) -> None:
+    def __init__(self, folder: Path, workspace: Path, most_bytes: int = MOST_BYTES) -> None:
         self._copy = folder / "workspace-kept"
         self._workspace = workspace
+        self._most_bytes = most_bytes
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a copy."""
+        return self._copy.is_dir()
 
     def keep(self) -> str:
         """Copy the workspace; answers why not where that cannot be."""
@@ -37,8 +44,9 @@ class Kept:
         files = size = 0
         for _, status in _walk(self._workspace):
             files, size = files + 1, size + (status.st_size if stat.S_ISREG(status.st_mode) else 0)
-            if files > MOST_FILES or size > MOST_BYTES:
+            if files > MOST_FILES or size > self._most_bytes:
                 return "The workspace is too large to be copied: cells that append to files do so twice."
+        self._copy.parent.mkdir(parents=True, exist_ok=True)
         part = self._copy.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(self._workspace, part, symlinks=True, ignore=_special)

@@ -7,7 +7,9 @@ back as they were, since a cell that appends to one would append twice. What com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ml_intern.errors import Interrupted
@@ -17,6 +19,10 @@ from ml_intern.recorded import Ran
 
 if TYPE_CHECKING:
     from ml_intern.executor import KernelExecutor
+
+
+CUT_S = 10.0
+"""For so long at most a cell runs again that was stopped when it ran first."""
 
 
 def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
@@ -32,26 +38,47 @@ def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
     if not executor.scratch and (told := kept.keep()):
         emit(Notice("warning", told))
     router, step = executor.router, executor.step
-    router.rebuilding = True
+    router.earlier.rebuilding = True
     try:
         differing = [ran.step for ran in cells if not _same(executor, ran)]
     finally:
-        router.rebuilding, executor.step = False, step
+        router.earlier.rebuilding, executor.step = False, step
         if not executor.scratch:
             kept.put_back()
     if differing:
-        emit(Notice("warning", _told(differing, router.unknown)))
+        emit(Notice("warning", _told(differing, router.earlier.unknown)))
 
 
 def _same(executor: KernelExecutor, ran: Ran) -> bool:
     """Run one cell again; whether it told the same."""
     executor.step = ran.step
-    unknown = len(executor.router.unknown)
-    result = executor.kernel.run(ran.code)
+    unknown = len(executor.router.earlier.unknown)
+    with _cut(executor, ran):
+        result = executor.kernel.run(ran.code)
     if executor.router.interrupted.is_set():
         raise Interrupted("Stopped by the person.")
     seen = "\n".join(filter(None, [executor.observe(result), ran.note]))
-    return seen == ran.observation and len(executor.router.unknown) == unknown
+    return seen == ran.observation and len(executor.router.earlier.unknown) == unknown
+
+
+@contextmanager
+def _cut(executor: KernelExecutor, ran: Ran) -> Iterator[None]:
+    """A cell that was stopped is stopped again, after as long or sooner: what it has set by then counts."""
+    if ran.cut is None:
+        yield
+        return
+    over, after = threading.Event(), min(ran.cut, CUT_S)
+
+    def stop() -> None:
+        over.wait(after)
+        while not over.is_set() and not executor.kernel.interrupt():  # it may not have begun yet
+            over.wait(0.05)
+
+    threading.Thread(target=stop, name="ml-intern-cut", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _told(steps: Sequence[int], unknown: Sequence[str]) -> str:

@@ -32,6 +32,8 @@ class RunResult:
         published: Repositories with their URLs.
         errors: What went wrong, a line each.
         folder: The session's folder.
+        replay: Of a replay: which session it played (``of``), whether tools ran (``live``), how that session
+            had ended (``ended``), whether all was the ``same``, and the ``differences`` by step.
     """
 
     session: str
@@ -48,6 +50,7 @@ class RunResult:
     published: list[dict[str, str]]
     errors: list[str]
     folder: Path = field(repr=False)
+    replay: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, session: Session) -> RunResult:
@@ -88,6 +91,7 @@ class RunResult:
             "jobs": self.jobs,
             "published": self.published,
             "errors": self.errors,
+            **({"replay": self.replay} if self.replay is not None else {}),
         }
 
     def report(self) -> Path:

@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,16 +22,20 @@ from ml_intern.brains.borrowed import Borrowed
 from ml_intern.brains.factory import build_brain, build_research_brain
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.checks import check_price, check_settings, eval_file
+from ml_intern.conversation import Conversation
 from ml_intern.durations import show_duration
-from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain
+from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain, UsageError
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
+from ml_intern.goals import Goals
+from ml_intern.inbox import Inbox, What
 from ml_intern.jobs.model import FINISHED
 from ml_intern.journal import Journal
 from ml_intern.lock import SessionLock
 from ml_intern.masking import add_secret, mask, mask_all
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.policy import idle_rules
+from ml_intern.proxies import Proxy, keep
 from ml_intern.recorded import Recorded
 from ml_intern.registry import load_tools
 from ml_intern.research.service import Research
@@ -44,11 +48,33 @@ from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.secrets import Secrets, check_project, check_workspace
 from ml_intern.services import assemble, facts
 from ml_intern.settings import FILE, Settings
+from ml_intern.undoing import keep_for_undo, put_back
+
+INBOX_S = 0.3
+"""How soon a stop from another process is seen."""
 
 CLOSE_S = 30.0
 """How long the end of a session waits for calls that still run: a publication is told, not lost."""
 
 STATUS = {0: "done", 1: "failed", 2: "usage", 3: "limit", 4: "denied", 5: "no_brain", 130: "interrupted"}
+
+
+class Early:
+    """Takes the events of a session that is being made, and hands them on once it is there."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._waiting = list(events)
+        self._take: Callable[[Event], None] = self._waiting.append
+
+    def __call__(self, event: Event) -> None:
+        """Keep an event, or hand it on."""
+        self._take(event)
+
+    def hand_to(self, take: Callable[[Event], None]) -> None:
+        """From now on events go there; first those that wait."""
+        self._take = take
+        for event in self._waiting:
+            take(event)
 
 
 class Session:
@@ -93,12 +119,13 @@ class Session:
         self.workspace.mkdir(parents=True, exist_ok=True)
         self._lock = SessionLock(self.folder)
         try:
+            self.recorded = Recorded.in_folder(self.folder)
+            self._restore(gate)
             self.journal = Journal(self.folder / "journal.sqlite")
-            self.recorded = Recorded.of(self.journal.entries())
         except (sqlite3.DatabaseError, ValueError) as error:
             self._lock.release()
             raise Damaged.of(self.folder, error) from None
-        self._restore(gate)
+        put_back(self.folder, self.workspace, self.recorded.undone)
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
         self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)
@@ -109,6 +136,8 @@ class Session:
             self.router, sandbox, self.mounts, self.limits, self.brain_of, self._end_with
         )
         self.services.research = self.research.ask
+        self.inbox = Inbox(self.folder)
+        self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
         self.agent: Any = None
         self._worker = threading.Thread(target=self._work, name="ml-intern-session", daemon=True)
@@ -131,12 +160,12 @@ class Session:
         secrets = Secrets(os.environ, project)
         add_secret(settings.api_key or "")
         check_project(settings.base_url, settings.api_key, os.environ, project / FILE)
-        early: list[Event] = [*secrets.notices]
-        prompt = _without_credentials(prompt, early.append)
+        early = Early(secrets.notices)
+        prompt = _without_credentials(prompt, early)
         try:
-            brain = build_brain(settings, early.append, secrets.env)
+            brain = build_brain(settings, early, secrets.env)
             brain.prepare(prompt)
-            reader = build_research_brain(settings, early.append, secrets.env)
+            reader = build_research_brain(settings, early, secrets.env)
         except NoBrain as error:
             # Why the key of .env did not count is what the person then wants to know.
             words = [error.hint, *(n.text for n in secrets.notices if n.level == "warning")]
@@ -151,12 +180,10 @@ class Session:
         except BaseException:  # a Ctrl-C while the servers start: none of them stays
             mcp.close()
             raise
-        early += [Notice("warning", problem) for problem in mcp.problems]
-        early += [
-            Notice("warning", line) for line in idle_rules(settings.policy, [*session.router.specs.values()])
-        ]
-        for event in early:
-            session.emit(event)
+        idle = idle_rules(settings.policy, [*session.router.specs.values()])
+        for line in [*mcp.problems, *idle]:
+            early(Notice("warning", line))
+        early.hand_to(session.emit)
         return session
 
     @classmethod
@@ -189,6 +216,11 @@ class Session:
             elif event["event"] == "Notice" and event["level"] == "error" and not event.get("end"):
                 self.errors.append(event["text"])
 
+    def hear(self, was: Recorded) -> None:
+        """Take what the person said, and how steps were numbered, from another session's record."""
+        known = self.recorded
+        known.played, known.turns, known.messages = was.numbers, was.turns, was.messages
+
     def _publish(self, repo: str, url: str, kind: str) -> None:
         row = {"repo": repo, "url": url, "type": kind}
         if row not in self.published:  # a publication that was reconciled tells of itself again
@@ -218,13 +250,46 @@ class Session:
             )
         )
         self._worker.start()
+        threading.Thread(target=self._watch_inbox, name="ml-intern-inbox", daemon=True).start()
         while (event := self.queue.get()) is not None:
             yield event
         self._worker.join()
 
+    def say(self, text: str) -> None:
+        """Tell the brain something while it works: it reads it before its next answer.
+
+        What is said after the last answer becomes the next turn.
+
+        Raises:
+            UsageError: There is no text, or far too much.
+        """
+        self.inbox.say(text)
+
+    def stop(self, what: What = "run") -> bool:
+        """Stop the running cell; the step, which is a cell or an answer that is being written; or the run.
+
+        After a cell or a step the run goes on, and the brain is told. False: there was nothing to stop.
+        """
+        if what == "run":
+            self.interrupt()
+            return True
+        stopped = self.router.stop.this(("cell",) if what == "cell" else ("cell", "step"))
+        if stopped == "step":
+            self.brain.interrupt()
+        elif stopped and self.kernel is not None:
+            self.research.interrupt()
+            self.kernel.interrupt()
+        return bool(stopped)
+
+    def _watch_inbox(self) -> None:
+        """What another process asks of this session is done at once; messages wait for the next step."""
+        while self._worker.is_alive() and not self._closed.wait(INBOX_S):
+            for what in self.inbox.take_stops():
+                self.stop(what)
+
     def interrupt(self) -> None:
         """Stop: the running cell is interrupted, waiting tools give up, no further step begins."""
-        self.router.interrupted.set()
+        self.router.stop.run()
         self.brain.interrupt()
         self.research.interrupt()
         if self.kernel is not None:
@@ -333,12 +398,13 @@ class Session:
                 specs, isolation=isolation(self.sandbox, self.limits()), workspace=self.workspace, facts=told
             )
         )
-        settings = self.settings
+        settings, proxies = self.settings, self.proxies()
+        keep(self.folder, proxies)
         self.kernel = KernelHost(
             self.sandbox,
             self.mounts(),
             self.limits(),
-            [spec.proxy() for spec in specs],
+            proxies,
             lambda name, arguments: executor.call_tool(name, arguments),
             timeout_s=settings.cell_timeout_s,
             grace_s=settings.cell_grace_s,
@@ -352,8 +418,55 @@ class Session:
             self.emit(Notice("info", _told_of(recorded)))
         else:
             self.kernel.start()
-        self.agent = InternAgent(self.brain, executor, system, settings, self.budget, self.journal, recorded)
-        return str(self.agent.run(self.prompt))
+        self.agent = InternAgent(
+            self.brain,
+            executor,
+            system,
+            settings,
+            self.budget,
+            self.journal,
+            recorded,
+            self.conversation,
+            self._goals(),
+        )
+        return self._take_turns()
+
+    def proxies(self) -> Sequence[Proxy]:
+        """What the cells can call."""
+        return [spec.proxy() for spec in self.router.specs.values()]
+
+    def _take_turns(self) -> str:
+        """The answer to the last of the prompts: the first one, and what the person said after an answer."""
+        if not self.recorded.anything:
+            keep_for_undo(self, self.recorded.begun)
+        answer = str(self.agent.run(self.prompt))
+        while turn := self.conversation.next_turn(self.agent.number + 1):
+            if not turn.known:
+                keep_for_undo(self, turn.step)
+            if not self.brain.language_model:
+                self._prepare(turn.prompt)
+            answer = str(self.agent.run(turn.prompt, reset=False))
+        return answer
+
+    def _prepare(self, prompt: str) -> None:
+        """A playbook for a further turn.
+
+        Raises:
+            UsageError: None understands the prompt, or the one that does may not run in this sandbox.
+        """
+        trusted = self.brain.trusted
+        self.brain.prepare(prompt)
+        if trusted and not self.brain.trusted:
+            raise UsageError(
+                f"{self.brain.label} is your own, and the sandbox was chosen for a playbook of ours.",
+                "Begin a session of its own for it.",
+            )
+
+    def _goals(self) -> Goals:
+        """Who is told to go on: a language model that nobody watches, and that was not told before."""
+        told = any(ran.held for ran in self.recorded.cells.values())
+        alone = self.router.desk.approver is None and self.brain.language_model
+        return Goals(self.services, self.budget, self.settings.go_on and alone and not told)
 
     def _register_eval(self) -> None:
         """Seal the file of ``--eval``; from then on no tool reads it. A bare name is the brain's to make."""
@@ -398,6 +511,8 @@ class Session:
         if left := [job.id for job in self.services.jobs.list() if job.state not in FINISHED]:
             told = f"{len(left)} job{'s run' if len(left) > 1 else ' runs'} on: {', '.join(left)}"
             self.emit(Notice("warning", f"{told} (ml-intern jobs shows how they go)."))
+        if error is None and self.inbox.messages(self.recorded.heard):
+            self.emit(Notice("info", "A message came after the answer: ml-intern resume goes on with it."))
         code = error.exit_code if error else 0
         if error is not None:
             self._tell_end(str(error))

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="effects that need no question; network opens it to scripts that ask",
     )
+    go_on: bool = Field(
+        True, description="nobody watches, budget is left, the plan is open: a final answer is held back once"
+    )
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
     recent_steps: int = Field(
         12, ge=2, description="newest steps that stay whole in the prompt, at the least"
@@ -95,6 +98,9 @@ class Settings(BaseSettings):
     sandbox_processes: int = Field(256, ge=8)
     sandbox_disk_mb: int = Field(2048, ge=16, description="the sandbox's private /tmp and home")
     sandbox_growth_mb: int = Field(20_000, ge=16, description="what cells may add to the workspace")
+    undo_mb: int = Field(
+        512, ge=0, description="a workspace up to this is copied at each turn for `undo`; 0: none is"
+    )
     sandbox_cpus: float = Field(0, ge=0, description="cores' worth of CPU time for cells; 0: all there are")
     docker_image: str = Field(
         "ml-intern-sandbox", description="image of --sandbox docker; doctor --build makes it"

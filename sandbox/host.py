@@ -172,16 +172,19 @@ class KernelHost:
             return [str(error)]
         return []
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         """Ask the running cell to stop; where it does not within the grace, its kernel is killed.
 
-        Calls that run go on, see `wait_for_calls`; those that wait or come now are refused.
+        Calls that run go on, see `wait_for_calls`; those that wait or come now are refused. False: no cell
+        runs.
         """
         cell, link = self._cell, self._link
         if cell is not None and link is not None:
             cell.ask_to_stop()  # first: a call that comes now is refused
             link.send({"type": "interrupt", "id": cell.number})
             self._answers.refuse_waiting()
+            return True
+        return False
 
     @property
     def calls_running(self) -> int:

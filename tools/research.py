@@ -10,11 +10,12 @@ from pydantic import BaseModel, Field
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.research.model import Finding, Question
-from ml_intern.tooling import repeatable, tool
+from ml_intern.tooling import tool
 
 MOST_QUESTIONS = 32
 MOST_STEPS = 200
 
+AGAIN = "the same sub-agents go on where they were, and what they found stands in the journal"
 NARROWER = "Ask a narrower question, say in `context` what is known already, or allow more steps."
 
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
@@ -28,7 +29,7 @@ class Asked(BaseModel):
     steps: Steps | None = None
 
 
-@tool(effect="compute", reconcile=repeatable)
+@tool(effect="compute", repeatable=AGAIN)
 def research(
     ctx: ToolContext,
     question: Annotated[str, Field(min_length=1)],
@@ -49,7 +50,7 @@ def research(
     return found
 
 
-@tool(effect="compute", reconcile=repeatable)
+@tool(effect="compute", repeatable=AGAIN)
 def research_many(
     ctx: ToolContext,
     questions: Annotated[list[str | Asked], Field(min_length=1, max_length=MOST_QUESTIONS)],

@@ -52,6 +52,12 @@ class FallbackBrain(Brain):
         for brain in self._brains:
             brain.interrupt()
 
+    def go_on(self) -> None:
+        """Answer again after an interrupt."""
+        super().go_on()
+        for brain in self._brains:
+            brain.go_on()
+
     def prepare(self, prompt: str) -> None:
         """Find the first that can answer.
 

@@ -108,7 +108,7 @@ def export_session(
         raise UsageError(f"--slot {wrong!r} has no text.", "Write --slot NAME=TEXT.")
     card = find_session(_settings(state).state, session)
     pairs = dict(slot.split("=", 1) for slot in slots)
-    text = mask(export(card.folder, form, name=name, slots=pairs))
+    text = mask(export(card.folder, form, name=name, slots=pairs, tell=_warn))
     if output is None:
         click.echo(text, nl=False)
         return
@@ -215,6 +215,10 @@ def _settings(state: Path | None) -> Settings:
 
     Secrets(os.environ, Path.cwd())  # what it finds is hidden from here on
     return Settings.load(state=state)
+
+
+def _warn(text: str) -> None:
+    click.echo(f"ml-intern: {mask(text)}", err=True)
 
 
 def _print_log(store: Jobs, job: str) -> None:

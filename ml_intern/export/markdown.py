@@ -17,6 +17,8 @@ def to_markdown(story: Story) -> str:
         f"Session `{story.id}` · {story.model} · {story.created} · {story.status or 'unfinished'}",
         "",
     ]
+    if story.damage:
+        lines += [f"**The journal is damaged ({story.damage}): this is what can be read of it.**", ""]
     for step in story.steps:
         lines += _step(step)
     if story.answer:
@@ -27,6 +29,8 @@ def to_markdown(story: Story) -> str:
 def _step(step: Step, heading: str = "##") -> Iterator[str]:
     yield f"{heading} Step {step.number}"
     yield ""
+    for heard in step.heard:
+        yield from ("The person:", "", *(f"> {line}" for line in heard.splitlines()), "")
     if said := said_beside(step.text):
         yield from (said, "")
     if step.code:

@@ -15,6 +15,8 @@ def to_notebook(story: Story) -> str:
     """The notebook as JSON."""
     cells = [_words("task", f"# {story.prompt}\n\nSession {story.id}, {story.model}.")]
     for step in story.steps:
+        if step.heard:
+            cells.append(_words(f"heard-{step.number}", "**The person:** " + "\n\n".join(step.heard)))
         if said := said_beside(step.text):
             cells.append(_words(f"said-{step.number}", said))
         if step.code:

@@ -65,6 +65,8 @@ def _sidechain(research: Research) -> Iterator[tuple[float, str, Any]]:
 
 def _told(steps: list[Step], whose: str = "") -> Iterator[tuple[float, str, Any]]:
     for step in steps:
+        for heard in step.heard:
+            yield step.at, "user", heard
         yield step.at, "assistant", list(_said(step, whose))
         if step.code:
             result = {

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
 
 if TYPE_CHECKING:
     from ml_intern.context import ToolContext
@@ -68,8 +71,17 @@ class Finding:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Finding:
-        """What the journal has kept."""
-        return cls(**{**given, "sources": [SourceRead(**row) for row in given["sources"]]})
+        """What the journal has kept.
+
+        Raises:
+            ValueError: It is no finding.
+        """
+        return _adapter().validate_python(given)
+
+
+@cache
+def _adapter() -> TypeAdapter[Finding]:
+    return TypeAdapter(Finding)
 
 
 Ask = Callable[["ToolContext", Sequence[Question]], list[Finding]]

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.calls import Outcome
+from ml_intern.earlier import Earlier
 from ml_intern.events import Event
 from ml_intern.journal import Entry, Journal
+from ml_intern.stopping import Stop
 
 if TYPE_CHECKING:
     from ml_intern.router import Router
@@ -30,8 +32,8 @@ class Reader:
         services: The session's, with events that carry the source and with notes of its own: what a sub-agent
             has read, the session's own brain has not.
         interrupted: This sub-agent is to stop.
-        rebuilding: Its cells run again, so calls are answered from the journal only.
-        unknown: Calls that its cells made only when they ran again.
+        stop: The switch for that.
+        earlier: The journal's calls; whether cells run again is this sub-agent's own affair.
     """
 
     def __init__(self, router: Router, source: str, name: str, folder: Path) -> None:
@@ -39,8 +41,8 @@ class Reader:
         self.source = source
         self.name = name
         self.interrupted = threading.Event()
-        self.rebuilding = False
-        self.unknown: list[str] = []
+        self.stop = Stop(self.interrupted)
+        self.earlier = Earlier(router.earlier.recorded)
         notes = {"plan": router.services.notes.get("plan")}
         self.services = replace(router.services, folder=folder, emit=self._emit, notes=notes)
 

@@ -8,6 +8,7 @@ the threads of an earlier process ran.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Research:
         self._router, self._brain_of, self._end = router, brain_of, end
         places = threading.Semaphore(router.services.settings.research_parallel)
         self._shared = Shared(router, sandbox, mounts, limits, places, self._count)
-        self._past = router.recorded.research
+        self._past = router.earlier.recorded.research
         self._numbers = len(self._past)
         self._working: list[Worker] = []
         self._lock = threading.Lock()
@@ -104,23 +105,19 @@ class Research:
 
     def _wait(self, ctx: ToolContext, workers: Sequence[Worker]) -> None:
         """Wait for all; a stop of the call stops them, and a ceiling that one meets stops the run."""
-        stopping = 0.0
+        said = 0.0
         while alive := [worker for worker in workers if worker.alive]:
             alive[0].join(POLL_S)
             if spent := next((w.error for w in workers if isinstance(w.error, BudgetSpent)), None):
                 self._end(spent)
-            if ctx.cancelled():
-                if stopping % STOP_AGAIN_S < POLL_S:
-                    self._stop(alive)
-                stopping += POLL_S
+            stopping = alive if ctx.cancelled() else [worker for worker in alive if worker.stopping]
+            if stopping and time.monotonic() > said + STOP_AGAIN_S:
+                said = time.monotonic()
+                for worker in stopping:
+                    worker.stop()
         if spent := next((w.error for w in workers if isinstance(w.error, BudgetSpent)), None):
             self._end(spent)
             raise Interrupted(f"Research stopped: {spent.message}")
-
-    @staticmethod
-    def _stop(workers: Sequence[Worker]) -> None:
-        for worker in workers:
-            worker.stop()
 
     def _worker(self, ctx: ToolContext, index: int, asked: Question) -> Worker:
         """The sub-agent of one question, as an earlier process left it or new."""

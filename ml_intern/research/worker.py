@@ -89,7 +89,7 @@ class Worker:
         self._folder = folder / past.source.rpartition(":")[2]
         self._reader = Reader(shared.router, past.source, name, self._folder)
         self._journal = OwnLines(shared.router.journal, past.source)
-        self._finding = Finding.from_json(past.finding) if past.finding else None
+        self._finding = past.finding
         self._agent: ResearchAgent | None = None
         self._kernel: KernelHost | None = None
         self._began = time.monotonic()
@@ -101,6 +101,11 @@ class Worker:
     def alive(self) -> bool:
         """It works, or waits for its turn."""
         return self._thread.is_alive()
+
+    @property
+    def stopping(self) -> bool:
+        """It was asked to stop."""
+        return self._reader.interrupted.is_set()
 
     def start(self) -> None:
         """Begin, unless the journal knows what it found."""
@@ -209,7 +214,7 @@ class Worker:
         system = self._system(sandbox, mounts, limits)
         own = settings.model_copy(update={"max_steps": self._steps})
         agent = self._agent = ResearchAgent(
-            self._brain, executor, system, own, router.budget, self._journal, known, self._prefix
+            self._brain, executor, system, own, router.budget, self._journal, known, whose=self._prefix
         )
         agent.count = self._shared.count
         try:
