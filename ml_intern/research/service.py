@@ -26,6 +26,7 @@ NOBODY = "There is no language model here: a playbook answers, and it cannot do 
 TAKE_ONE = "Read in the cells themselves, or run with --model SCHEME:NAME."
 FOLDER = "research"
 POLL_S = 0.1
+CLOSE_S = 5.0
 STOP_AGAIN_S = 0.5
 """A cell that begins at the moment of a stop has not heard it, so it is said again."""
 
@@ -96,12 +97,14 @@ class Research:
             worker.stop()
 
     def close(self) -> None:
-        """End what did not hear the stop."""
+        """End what still works: it writes to the session's journal, which is closed next."""
         self.interrupt()
         with self._lock:
             working = list(self._working)
         for worker in working:
             worker.close()
+        for worker in working:
+            worker.join(CLOSE_S)
 
     def _wait(self, ctx: ToolContext, workers: Sequence[Worker]) -> None:
         """Wait for all; a stop of the call stops them, and a ceiling that one meets stops the run."""

@@ -113,8 +113,9 @@ class Worker:
             self._thread.start()
 
     def join(self, seconds: float) -> None:
-        """Wait for its end."""
-        self._thread.join(seconds)
+        """Wait for its end; one that never began is over."""
+        if self.alive:
+            self._thread.join(seconds)
 
     def stop(self) -> None:
         """Ask it to stop: its request is given up, its cell interrupted."""

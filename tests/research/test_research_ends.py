@@ -170,3 +170,17 @@ def test_the_end_of_the_wall_time_ends_them(begin: Any) -> None:
     run = begin(Talks([ASK, TELL], a=[SLEEP]), budget="3s")
     result, _ = play(run)
     assert result.exit_code == 3 and "budget of 3.0s" in result.errors[0]
+
+
+def test_a_cell_that_is_stopped_takes_its_sub_agents_with_it(begin: Any) -> None:
+    """The run goes on, and nobody reads on unseen at its cost."""
+    brain = Talks([ASK, "final_answer('went on')"], a=["x = 1", SLEEP, "final_answer('too late')"])
+    run = begin(brain)
+    for event in run.run():
+        if event.kind == "CellStarted" and event.source and "sleep" in event.code:
+            threading.Timer(0.3, run.stop, ["cell"]).start()
+    result = run.result()
+    run.close()
+    assert (result.status, result.answer) == ("done", "went on") and brain.times("a") == 2
+    assert not [t for t in threading.enumerate() if "research:" in t.name]
+    assert not lines(run, "research_done")

@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from ml_intern.journal import Entry
+from ml_intern.recorded import Recorded
+
 POINTS = int(os.environ.get("RESEARCH_POINTS", "5"))
 """Lines of the journal at which the run is killed, evenly spread; the variable asks for more."""
 KILLS = int(os.environ.get("RESEARCH_KILLS", "3"))
@@ -72,6 +75,25 @@ def test_the_run_itself_is_as_meant(whole: dict[str, Any]) -> None:
     first = "ANN BOB ANNab"
     assert whole["answer"] == f"{first}|4|{first}|4|4|c" and whole["status"] == "done"
     assert len(whole["ended"]) == 6 and len(whole["said"]) == 3 + 6 * 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("research", {"name": "n"}),
+        ("research", {"name": 1, "source": "research:1"}),
+        ("research_done", {"name": "other", "finding": {}}),
+        ("research_done", {"name": "known", "finding": {"research": "research:1", "answer": 3}}),
+        ("brain", {"source": "research:7", "step": 1, "text": "x"}),
+        ("cell", {"source": "research:1", "step": "one", "code": "x"}),
+    ],
+    ids=lambda line: f"{line[0]} {' '.join(map(str, line[1]))}",
+)
+def test_lines_that_make_no_sense_are_told(line: tuple[str, dict[str, Any]]) -> None:
+    begun = Entry(1, 0.0, "research", {"name": "known", "source": "research:1"})
+    assert Recorded.of([begun]).research["known"].finding is None
+    with pytest.raises(ValueError, match="line 2 makes no sense"):
+        Recorded.of([begun, Entry(2, 0.0, *line)])
 
 
 @pytest.mark.slow
