@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ml_intern.notes import plan_of
+
 if TYPE_CHECKING:
     from ml_intern.budget import Budget
     from ml_intern.context import Services
@@ -49,8 +51,7 @@ class Goals:
         )
 
     def _open(self) -> list[str]:
-        plan = self._services.notes.get("plan") or []
-        return [str(item["text"]) for item in plan if item.get("status") in OPEN]
+        return [text for text, status in plan_of(self._services.notes) if status in OPEN]
 
     def _budget_left(self) -> bool:
         left, caps = self._budget.left(), self._budget.caps

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_intern.masking import mask_all
+
+
+def plan_of(notes: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The plan: text and status of each item."""
+    plan = notes.get("plan")
+    items = plan if isinstance(plan, list) else []
+    return [(str(i.get("text", "")), str(i.get("status", ""))) for i in items if isinstance(i, dict)]
 
 
 class Notes(dict[str, Any]):
@@ -16,9 +24,10 @@ class Notes(dict[str, Any]):
         super().__init__()
         self._path = path
         try:
-            self.update(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            pass  # a new session; a damaged file is no reason to stop
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, RecursionError, ValueError):
+            found = {}  # a new session; a damaged file is no reason to stop
+        self.update(found if isinstance(found, dict) else {})
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, value)

@@ -113,7 +113,7 @@ def export_session(
         click.echo(text, nl=False)
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        output.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise UsageError(f"{str(output)!r} cannot be written: {error.strerror}.") from None
     click.echo(str(output))

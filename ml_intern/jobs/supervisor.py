@@ -65,11 +65,26 @@ def main(folder: Path) -> None:
 def update_status(folder: Path, **changes: Any) -> dict[str, Any]:
     """Change fields of ``status.json``; readers see the old file or the new one, never half of one."""
     path = folder / "status.json"
-    status: dict[str, Any] = json.loads(path.read_text()) | changes
+    status = _read(path) | changes
     fresh = path.with_suffix(f".{os.getpid()}.new")
     fresh.write_text(json.dumps(status, indent=1))
     fresh.replace(path)
     return status
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The status; where something has spoilt the file, what the specification tells: the job ends told."""
+    spec, job = _object(path.with_name("spec.json")), path.parent.name
+    known = {"id": job, "name": spec.get("name", job), "method": spec.get("method", "unknown")}
+    return _object(path) or known | {"experiment": spec.get("experiment")}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, RecursionError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def end_tree() -> None:

@@ -59,11 +59,9 @@ class Research:
         self._numbers = len(self._past)
         self._working: list[Worker] = []
         self._lock = threading.Lock()
-        answers = [said for past in self._past.values() for said in past.known.answers]
-        self.tokens = {
-            "input": sum(said.tokens[0] for said in answers),
-            "output": sum(said.tokens[1] for said in answers),
-        }
+        known = [past.known for past in self._past.values()]
+        used = [*(n.summary_tokens for n in known), *(said.tokens for n in known for said in n.answers)]
+        self.tokens = {"input": sum(pair[0] for pair in used), "output": sum(pair[1] for pair in used)}
 
     @property
     def folder(self) -> Path:
