@@ -196,7 +196,7 @@ class Router:
         began = time.monotonic()
         try:
             with self.snapshots.around(call.key, spec.effect):
-                outcome = self._attempt(call, lambda: spec.call(call.ctx, call.arguments))
+                outcome = self._attempt(call, lambda: call.spec.call(call.ctx, call.arguments))
             return self._ended(call, outcome, began)
         finally:
             self.budget.release(call.id)  # nothing, unless a defect of ours has left it behind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
@@ -18,10 +17,11 @@ from ml_intern.budget import BudgetSpent
 from ml_intern.context import ToolContext
 from ml_intern.errors import InternError, Interrupted
 from ml_intern.events import ResearchFinished, ResearchStarted
-from ml_intern.masking import mask, mask_all
+from ml_intern.masking import mask
 from ml_intern.pinned import pinned, spill
 from ml_intern.recorded import Researched
-from ml_intern.research.model import Finding, Question, SourceRead
+from ml_intern.research.model import Finding, Question
+from ml_intern.research.outcome import bounded, cut, sources_of
 from ml_intern.research.reader import OwnLines, Reader
 from ml_intern.router import Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
@@ -31,12 +31,8 @@ if TYPE_CHECKING:
     from ml_intern.research.agent import ResearchAgent
     from ml_intern.sandbox.host import KernelHost
 
-ANSWER_CHARS = 4000
-"""Of an answer, what comes back; the whole of a longer one is in a file."""
-
 ANSWER_SENTENCES = 12
 SOURCES = 40
-ARGUMENT_CHARS = 160
 EVENT_CHARS = 200
 SCRATCH_MB = 1024
 WAIT_S = 0.1
@@ -267,37 +263,19 @@ class Worker:
         return self.source.replace(":", "-") + "-"
 
     def _finished(self, answer: str) -> Finding:
-        return self._with_sources(Finding(self.source, self._asked.question, *self._bounded(answer)))
+        keep = spill(self._reader.services, self._prefix)
+        return self._with_sources(Finding(self.source, self._asked.question, *bounded(answer, keep)))
 
     def _failed(self, reason: str) -> Finding:
         so_far = mask(self._agent.so_far()) if self._agent else ""
         finding = Finding(self.source, self._asked.question, so_far, ok=False, reason=mask(reason))
         return self._with_sources(finding)
 
-    def _bounded(self, answer: str) -> tuple[str, str]:
-        """The answer and nothing, or its head and tail and the file with the whole."""
-        from ml_intern.executor import head_and_tail
-
-        if len(answer) <= ANSWER_CHARS:
-            return answer, ""
-        short = head_and_tail(answer, ANSWER_CHARS)
-        try:
-            return short, str(spill(self._reader.services, self._prefix)("answer", answer))
-        except InternError as error:
-            return f"{short}\n[The whole could not be kept: {error.message}]", ""
-
     def _with_sources(self, finding: Finding) -> Finding:
-        read = self._read()
+        read = sources_of(self._journal, self.source)
         tokens = sum(self._agent.tokens.values()) if self._agent else 0
         steps = self._agent.cells if self._agent else 0
         return replace(finding, steps=steps, tokens=tokens, sources=read[-SOURCES:], calls=len(read))
-
-    def _read(self) -> list[SourceRead]:
-        """The calls that went well, those of earlier processes included: the journal has them all."""
-        mine = (e.payload for e in self._journal.entries("intent") if e.payload["source"] == self.source)
-        calls = {line["call"]: line for line in mine}
-        went_well = [e.payload["call"] for e in self._journal.entries("result") if e.payload["ok"]]
-        return [_source(calls[call]) for call in dict.fromkeys(went_well) if call in calls]
 
     def _settle(self, finding: Finding) -> None:
         """Write down what came of it: from here on nothing of it runs again."""
@@ -323,7 +301,7 @@ class Worker:
         event = ResearchFinished(
             self.source,
             finding.ok,
-            _cut(finding.answer, EVENT_CHARS),
+            cut(finding.answer, EVENT_CHARS),
             finding.reason,
             self._agent.cells if self._agent else 0,
             tokens["input"],
@@ -331,12 +309,3 @@ class Worker:
             time.monotonic() - self._began,
         )
         self._reader.services.emit(event)
-
-
-def _source(intent: dict[str, object]) -> SourceRead:
-    shown = json.dumps(mask_all(intent.get("arguments")), ensure_ascii=False, default=str)
-    return SourceRead(str(intent["call"]), str(intent["tool"]), _cut(shown, ARGUMENT_CHARS))
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
