@@ -32,7 +32,7 @@ def bounded(answer: str, keep: Spill) -> tuple[str, str]:
 
 
 def sources_of(journal: Journal, source: str) -> list[SourceRead]:
-    """The calls of a sub-agent that went well, in this process and in earlier ones: the journal has them all."""
+    """The calls of a sub-agent that went well, in this process or an earlier one: the journal has them."""
     mine = (entry.payload for entry in journal.entries("intent") if entry.payload["source"] == source)
     calls = {line["call"]: line for line in mine}
     went_well = [entry.payload["call"] for entry in journal.entries("result") if entry.payload["ok"]]
