@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from ml_intern.clock import now
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Event:
         source: Whose it is: ``research:2`` for what a sub-agent did; empty for the session's own.
     """
 
-    at: float = field(default_factory=time.time, kw_only=True)
+    at: float = field(default_factory=now, kw_only=True)
     source: str = field(default="", kw_only=True)
 
     @property

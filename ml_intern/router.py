@@ -17,6 +17,7 @@ from ml_intern.budget import Budget, Measured
 from ml_intern.calls import Call, Outcome, body_of, bounded, summarise
 from ml_intern.consent import Consent
 from ml_intern.context import Services, ToolContext
+from ml_intern.disk import DiskTrouble
 from ml_intern.earlier import Earlier
 from ml_intern.errors import Denied, InternError, Interrupted, ToolError
 from ml_intern.events import ToolFinished, ToolStarted
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
 
+FREE_DISK = "Delete what is not needed in the workspace, or write less; the host's own disk is the person's."
 GO_ON = "What was done before the failure is kept; call it again later, or go on without it."
 MOST_DENIED = 100
 """Different refusals that the end of the run can tell of."""
@@ -95,7 +97,8 @@ class Router:
             place: Stands for the source in the key, where that does not say which cell it was.
         """
         given = mask_all(given)  # whoever calls: no tool is handed a credential
-        key, who = self._key(name, given, place or source), reader or self
+        who = reader or self
+        key = self._key(name, given, place or source, who.earlier)
         if (known := who.earlier.answer(key, name)) is not None:
             self.snapshots.call_again(key)
             return known
@@ -128,13 +131,24 @@ class Router:
         self.meter.settle()
         return self.budget.left()
 
+    def begin_rebuilding(self, reader: Reader | None = None) -> None:
+        """From here on finished cells run again: each call has the result that it had, and none is made."""
+        earlier = (reader or self).earlier
+        earlier.rebuilding = True
+        with self._lock:
+            self._seen = {digest: n for digest, n in self._seen.items() if digest not in earlier.rebuilt}
+            earlier.rebuilt.clear()
+            earlier.unknown.clear()
+
     # Who asks for what
 
-    def _key(self, name: str, given: Mapping[str, object], source: str) -> str:
+    def _key(self, name: str, given: Mapping[str, object], source: str, earlier: Earlier) -> str:
         """The key of a call: the same when its cell runs again."""
         digest = hashlib.sha256(body_of(source, name, given).encode()).hexdigest()[:16]
         with self._lock:
             nth = self._seen[digest] = self._seen.get(digest, 0) + 1
+            if earlier.rebuilding:
+                earlier.rebuilt.add(digest)
         return f"{self.earlier.recorded.session or self.services.session}:{digest}:{nth}"
 
     def _context(self, name: str, key: str, who: Router | Reader) -> ToolContext:
@@ -238,6 +252,8 @@ class Router:
             denied, stopped = isinstance(error, Denied), isinstance(error, Interrupted)
             return Outcome(False, None, error.message, error.hint, denied, stopped)
         except Exception as error:  # noqa: BLE001 - a tool's bug must not end the run; the brain is told
+            if (trouble := DiskTrouble.of(error)) and trouble.full:
+                return Outcome(False, message=f"{name}: {trouble.message}", hint=FREE_DISK)
             self._defect(call.id, error)
             if is_transient(error):
                 told = str(error).partition("\n")[0].rstrip(".")

@@ -51,6 +51,10 @@ class Reader:
         place = f"research/{self.name}/{source}"
         return self._router.call(name, given, source=self.source, reader=self, place=place)
 
+    def begin_rebuilding(self) -> None:
+        """From here on this sub-agent's finished cells run again."""
+        self._router.begin_rebuilding(self)
+
     def _emit(self, event: Event) -> None:
         self._router.services.emit(replace(event, source=event.source or self.source))
 
@@ -59,7 +63,7 @@ class OwnLines(Journal):
     """The session's journal; each line says that it is a sub-agent's."""
 
     def __init__(self, journal: Journal, source: str) -> None:
-        self.path = journal.path
+        self.path, self.trouble = journal.path, journal.trouble
         self._journal = journal
         self._source = source
 

@@ -58,7 +58,7 @@ class Research:
         self._past = router.earlier.recorded.research
         self._numbers = len(self._past)
         self._working: list[Worker] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a journal that cannot be written interrupts from within
         known = [past.known for past in self._past.values()]
         used = [*(n.summary_tokens for n in known), *(said.tokens for n in known for said in n.answers)]
         self.tokens = {"input": sum(pair[0] for pair in used), "output": sum(pair[1] for pair in used)}

@@ -142,13 +142,20 @@ class Worker:
             with self._place():
                 self._tell_start()
                 self._settle(self._finding_of())
-        except (Interrupted, BudgetSpent) as error:
+        except (
+            InternError
+        ) as error:  # stopped, the ceiling, a disk that takes nothing: it goes on another time
             self.error = error
             self._tell_end(Finding(self.source, self._asked.question, "", ok=False, reason=error.message))
         except Exception as error:  # noqa: BLE001 - the top of a thread: the one who asked is told
-            told = f"it failed inside: {type(error).__name__}: {error}"
+            self._fail_inside(error)
+
+    def _fail_inside(self, error: Exception) -> None:
+        try:
             self._journal.append("bug", {"error": repr(error)})
-            self._settle(self._failed(told))
+            self._settle(self._failed(f"it failed inside: {type(error).__name__}: {error}"))
+        except InternError as trouble:
+            self.error = trouble
 
     @contextmanager
     def _place(self) -> Iterator[None]:
