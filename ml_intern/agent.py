@@ -64,6 +64,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         recorded: Recorded | None = None,
         conversation: Conversation | None = None,
         goals: Goals | None = None,
+        whose: str = "",
     ) -> None:
         self.recorded = recorded or Recorded()
         self.conversation = conversation
@@ -74,7 +75,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         self.journal = journal
         services = executor.router.services
         self.view = View(
-            brain.context_tokens, settings.max_output_tokens, settings.recent_steps, spill(services)
+            brain.context_tokens, settings.max_output_tokens, settings.recent_steps, spill(services, whose)
         )
         self.compactor = Compactor(self.view, self._write_summary, lambda: pinned(services))
         self.doomloop = DoomLoop()

@@ -20,6 +20,8 @@ from ml_intern.snapshots import Snapshots
 if TYPE_CHECKING:
     from smolagents.local_python_executor import CodeOutput
 
+    from ml_intern.research.reader import Reader
+
 
 STOPPED_CELL = "The person stopped this cell. The run goes on: do something else, or do it in another way."
 
@@ -36,12 +38,13 @@ class KernelExecutor:
 
     Attributes:
         hold: Asked when a cell gives the final answer: why it is not taken yet, or nothing.
+        scratch: The working folder began empty in this process: cells that run again fill it as they did.
     """
 
     def __init__(
         self,
         kernel: KernelHost,
-        router: Router,
+        router: Router | Reader,
         journal: Journal,
         observation_chars: int,
         recorded: Recorded | None = None,
@@ -60,6 +63,7 @@ class KernelExecutor:
         self.observation_chars = observation_chars
         self.step = 0
         self.hold: Callable[[], str] = lambda: ""
+        self.scratch = False
         self._notes: list[str] = []
         self.state: dict[str, Any] = {}
 

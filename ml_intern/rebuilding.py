@@ -66,7 +66,7 @@ def _run_all(executor: KernelExecutor, past: Sequence[Ran]) -> tuple[list[int], 
     """One try: the steps that told something else, and the step at which the kernel died, or 0."""
     kept = Kept(executor.router.services.folder, executor.kernel.mounts.workspace)
     snapshots = executor.snapshots
-    if not snapshots.hold() and (told := kept.keep()):
+    if not executor.scratch and not snapshots.hold() and (told := kept.keep()):
         executor.router.services.emit(Notice("warning", told))
     router, step, differing = executor.router, executor.step, []
     router.begin_rebuilding()

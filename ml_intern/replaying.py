@@ -188,9 +188,14 @@ class Replay(Session):
     def emit(self, event: Event) -> None:
         """Compare what a cell told with what it told then."""
         super().emit(event)
-        if isinstance(event, CellFinished) and (found := self._compared(event)):
+        if isinstance(event, CellFinished) and not event.source and (found := self._compared(event)):
             self.differing.append(found)
             super().emit(Notice("warning", f"The replay differs in {found}."))
+
+    def brain_of(self, name: str) -> Brain | None:
+        """What a sub-agent's brain said then."""
+        then = self.was.research.get(name)
+        return RecordedBrain(self.brain.label, then.known.answers) if then else None
 
     def _compared(self, event: CellFinished) -> Difference | None:
         ran = self.was.cells.get(event.step)

@@ -18,7 +18,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from ml_intern.brains.base import Brain
-from ml_intern.brains.factory import build_brain
+from ml_intern.brains.borrowed import Borrowed
+from ml_intern.brains.factory import build_brain, build_research_brain
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.checks import check_price, check_settings, eval_file
 from ml_intern.conversation import Conversation
@@ -39,6 +40,7 @@ from ml_intern.policy import idle_rules
 from ml_intern.proxies import Proxy, keep
 from ml_intern.recorded import Recorded
 from ml_intern.registry import load_tools
+from ml_intern.research.service import Research
 from ml_intern.result import RunResult
 from ml_intern.resuming import Damaged, saved_settings
 from ml_intern.router import Approver, Router
@@ -96,6 +98,7 @@ class Session:
         secrets: Secrets | None = None,
         mcp: McpServers | None = None,
         folder: Path | None = None,
+        research_brain: Brain | None = None,
     ) -> None:
         self.id = folder.name if folder else _fresh_id(settings.state / "sessions")
         self.settings = settings
@@ -109,6 +112,8 @@ class Session:
         self.errors: list[str] = []
         self.finished: SessionFinished | None = None
         self.late = False
+        self.over: LimitReached | None = None
+        self.research_brain = research_brain or brain
         self.budget = Budget(parse_budget(settings.budget))
         gate = Gate(settings.policy, self.budget, settings.yes)
         self._closed = threading.Event()
@@ -145,6 +150,10 @@ class Session:
         )
         self.services.anew = lambda: self.router.snapshots.again
         self.services.left, self.services.spent = self.router.left, self.router.spent
+        self.research = Research(
+            self.router, sandbox, self.mounts, self.limits, self.brain_of, self._end_with
+        )
+        self.services.research = self.research.ask
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
@@ -175,16 +184,19 @@ class Session:
         try:
             brain = build_brain(settings, early, secrets.env)
             brain.prepare(prompt)
+            reader = build_research_brain(settings, early, secrets.env)
         except NoBrain as error:
             # Why the key of .env did not count is what the person then wants to know.
             words = [error.hint, *(n.text for n in secrets.notices if n.level == "warning")]
             raise NoBrain(error.message, " ".join(filter(None, words))) from error
-        check_price(settings, brain)
-        sandbox = choose_sandbox(settings.sandbox, trusted=brain.trusted, settings=settings, env=secrets.env)
+        for asked in filter(None, (brain, reader)):
+            check_price(settings, asked)
+        trusted = brain.trusted and reader is None
+        sandbox = choose_sandbox(settings.sandbox, trusted=trusted, settings=settings, env=secrets.env)
         mcp = McpServers(settings.mcp_servers, secrets.env)
         try:
             with disk_told(f"The state folder {settings.state}"):
-                session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, folder)
+                session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, folder, reader)
         except BaseException:  # a Ctrl-C while the servers start: none of them stays
             mcp.close()
             raise
@@ -291,6 +303,7 @@ class Session:
         if stopped == "step":
             self.brain.interrupt()
         elif stopped and self.kernel is not None:
+            self.research.interrupt()
             self.kernel.interrupt()
         return bool(stopped)
 
@@ -304,6 +317,7 @@ class Session:
         """Stop: the running cell is interrupted, waiting tools give up, no further step begins."""
         self.router.stop.run()
         self.brain.interrupt()
+        self.research.interrupt()
         if self.kernel is not None:
             self.kernel.interrupt()
 
@@ -321,6 +335,7 @@ class Session:
             last.callback(self._closed.set)
             last.callback(self.services.ledger.close)
             last.callback(self.sandbox.stop)
+            last.callback(self.research.close)
             last.callback(self.services.hub.close)
             last.callback(self.mcp.close)
             if self.kernel is not None:
@@ -329,6 +344,20 @@ class Session:
     def result(self) -> RunResult:
         """What came of the run."""
         return RunResult.of(self)
+
+    def tokens(self) -> dict[str, int]:
+        """Input and output of all brains, as their providers counted them."""
+        own = self.agent.tokens if self.agent else {}
+        return {side: own.get(side, 0) + self.research.tokens[side] for side in ("input", "output")}
+
+    def brain_of(self, name: str) -> Brain | None:
+        """The brain of the sub-agent of that name; None where no language model is there."""
+        return Borrowed(self.research_brain) if self.research_brain.language_model else None
+
+    def _end_with(self, error: LimitReached) -> None:
+        """A sub-agent met the session's ceiling: the run ends there, in the middle of its cell."""
+        self.over = error
+        self.interrupt()
 
     def _work(self) -> None:
         answer, error = "", None
@@ -393,6 +422,8 @@ class Session:
             return self.journal.trouble
         if self.kernel is not None and not self.kernel.wait_for_calls(CLOSE_S):
             self.emit(Notice("error", "A call still runs; the Hub and the jobs tell what came of it."))
+        if self.over is not None:
+            return self.over
         if self.late:
             cap = show_duration(self.budget.caps["seconds"])
             return LimitReached(f"The budget of {cap} is used up.", "Raise --budget to go on.")
@@ -623,7 +654,11 @@ def _without_credentials(prompt: str, emit: Callable[[Event], None]) -> str:
 
 def _chatty(event: Event) -> bool:
     """Events that the journal does not keep: they repeat what cells, results and jobs record."""
+    if event.source and event.kind in ("ToolStarted", "ToolFinished", "ContextCompacted"):
+        return True
     return event.kind in (
+        "ResearchStarted",
+        "ResearchFinished",
         "CellOutput",
         "ToolProgress",
         "JobChanged",

@@ -88,6 +88,13 @@ class Settings(BaseSettings):
         12, ge=2, description="newest steps that stay whole in the prompt, at the least"
     )
 
+    # Research
+    research_model: str | None = Field(
+        None, description="SCHEME:NAME of the sub-agents' brain; nothing: the session's own"
+    )
+    research_steps: int = Field(20, ge=1, description="cells a research sub-agent may take")
+    research_parallel: int = Field(4, ge=1, le=32, description="research sub-agents at one time")
+
     # Sandbox
     sandbox: Literal["local", "docker", "e2b", "none"] = Field("local", description="where cells run")
     cell_timeout_s: float = Field(600, gt=0, description="one cell's own time; host tools do not count")

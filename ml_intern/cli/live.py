@@ -27,6 +27,8 @@ from ml_intern.cli.board import (
     shorten,
     show_arguments,
     show_metrics,
+    show_research,
+    shows_research,
     sparkline,
 )
 from ml_intern.cli.plain import CODE_LINES, OUTPUT_LINES
@@ -42,8 +44,11 @@ from ml_intern.events import (
     JobChanged,
     Notice,
     Published,
+    ResearchFinished,
+    ResearchStarted,
     SessionStarted,
     ToolFinished,
+    ToolStarted,
 )
 
 JOB_COLOURS = {
@@ -90,12 +95,22 @@ class LiveView:
         with self._still:
             with self._lock:
                 moved = self.board.take(event)
+            if shows_research(event):
+                self._research(event)
+                return
             if isinstance(event, CellOutput):
                 self._printed.append(event.text)
                 return
             self._flush_output()
             for piece in self._pieces(event, moved):
                 self.console.print(piece)
+
+    def _research(self, event: Event) -> None:
+        # What it calls stands below while it runs; what comes of it stays above.
+        if not isinstance(event, ToolStarted) and (line := show_research(event)):
+            self._flush_output()
+            style = "cyan" if isinstance(event, ResearchStarted | ResearchFinished) else "dim"
+            self.console.print(Text(f"  {line}", style=style))
 
     def say(self, text: str) -> None:
         """A line of the command line's own."""
@@ -241,6 +256,7 @@ class LiveView:
         took = f" {show_duration(now - started.at)}"
         return Text.assemble(
             "  → ",
+            (f"{started.source} " if started.source else "", "dim"),
             (started.tool, "bold"),
             (f"({arguments})", "dim"),
             (took, "cyan"),
@@ -258,6 +274,8 @@ class LiveView:
         ]
         if board.output_tokens:
             parts.append(f"{board.input_tokens:,}+{board.output_tokens:,} tokens")
+        if board.research:
+            parts.append(f"{len(board.research)} sub-agents")
         if board.experiments:
             parts.append(f"{len(board.experiments)} experiments")
         self._spinner.update(text=Text(" · ".join(parts), style="dim"))

@@ -19,6 +19,8 @@ from ml_intern.cli.board import (
     shorten,
     show_arguments,
     show_metrics,
+    show_research,
+    shows_research,
 )
 from ml_intern.durations import show_duration
 from ml_intern.events import (
@@ -116,6 +118,9 @@ class PlainView:
         with self._lock:
             repeated = isinstance(event, ToolProgress) and self.board.repeats(event)
             moved = self.board.take(event)
+            if shows_research(event):
+                self._tell_research(event)
+                return
             if not isinstance(event, CellOutput):
                 self._flush_output()
             if not repeated:
@@ -137,6 +142,11 @@ class PlainView:
         self._over.set()
         with self._lock:
             self._flush_output()
+
+    def _tell_research(self, event: Event) -> None:
+        if line := show_research(event):
+            self._flush_output()
+            self._line(line)
 
     def _tell(self, event: Event, moved: bool) -> None:
         match event:
