@@ -314,7 +314,7 @@ def test_half_characters_in_a_reply_are_exported(tmp_path: Path) -> None:
     from ml_intern.cli.main import run
 
     half = "\ud83d"
-    replies = [cell(f"x = '\\ud83d'\nprint(x)", half), cell("final_answer(x + ' end')", half)]
+    replies = [cell("x = '\\ud83d'\nprint(x)", half), cell("final_answer(x + ' end')", half)]
     played = play(replies, tmp_path)
     assert played.result.status == "done"
     for form in FORMATS:
