@@ -118,6 +118,7 @@ _NETWORK_ERRORS = {
     "gaierror",
     "GarbledReply",
     "JSONDecodeError",
+    "RecursionError",  # nested deeper than any completion is
 }
 _NEVER_MEND = {"UnsupportedProtocol", "InvalidURL", "SSLCertVerificationError"}
 
