@@ -41,7 +41,7 @@ def retry_after(error: BaseException) -> float | None:
         return milliseconds / 1000
     asked = headers.get("retry-after")
     if asked:
-        return seconds if (seconds := _number(asked)) is not None else _until(asked)
+        return seconds if (seconds := _number(asked)) is not None else _until(asked, headers.get("date"))
     found = re.search(r"(?:try again|retry) in (\d+(?:\.\d+)?)\s*(ms|s|m)\b", str(error).lower())
     return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2]] if found else None
 
@@ -53,9 +53,16 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _until(date: str) -> float | None:
+def _until(date: str, sent: str | None) -> float | None:
+    """Seconds by the server's own clock, where it tells it: ours may be wrong."""
+    until = _seconds(date)
+    now = (_seconds(sent) if sent else None) or time.time()
+    return None if until is None else max(0.0, until - now)
+
+
+def _seconds(date: str) -> float | None:
     try:
-        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+        return parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None
 

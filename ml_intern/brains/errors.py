@@ -21,7 +21,16 @@ class ContextOverflow(LimitReached):
 
 
 class GarbledReply(Exception):
-    """What came back is no completion: not JSON, no choices, a broken stream."""
+    """What came back is no completion: not JSON, no choices, a broken stream.
+
+    Args:
+        message: What it was.
+        status_code: The status that the provider named in it.
+    """
+
+    def __init__(self, message: str, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -187,8 +196,16 @@ def status_of(error: BaseException | str) -> int | None:
             status = getattr(holder, "status_code", None)
             if isinstance(status, int):
                 return status
+        if (named := _named_status(error)) is not None:
+            return named
     found = _STATUS.search(_words(error).lower())
     return int(next(group for group in found.groups() if group)) if found else None
+
+
+def _named_status(error: BaseException) -> int | None:
+    """The status within an error that came in the midst of a stream, whose own status was 200."""
+    code = str(getattr(error, "code", None) or "")
+    return int(code) if re.fullmatch(r"[45]\d\d", code) else None
 
 
 def explain(error: BaseException, label: str, hint: str = "") -> InternError:

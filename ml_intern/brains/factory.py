@@ -139,6 +139,7 @@ def _endpoint(
         settings=settings,
         emit=emit,
         facts=_facts(name, base_url),
+        stream=settings.brain_stream,
     )
 
 
