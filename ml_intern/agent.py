@@ -82,7 +82,8 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         executor.hold = self.goals.hold
         self.corrections = 0
         self.cells = 0
-        self.tokens = {"input": 0, "output": 0}
+        self.tokens = dict(zip(("input", "output"), self.recorded.summary_tokens, strict=True))
+        self._summaries = [0, 0]
         self._system_prompt = system_prompt
         super().__init__(
             tools=[],
@@ -103,6 +104,8 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         done = self.compactor.make_room(self.memory)
         if done is not None:
             record = {"how": done.how, "step": self.number, "text": done.text, "last": done.last}
+            record |= {"shrunk": self.view.shrunk_to(self.memory), "tokens": self._summaries}
+            self._summaries = [0, 0]
             with self.budget.books:
                 self.journal.append("compaction", {**record, "budget": self.budget.snapshot()})
             self._emit(ContextCompacted(done.how, done.before, done.after))
@@ -151,10 +154,13 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         return parse_reply(text_of(said), CELL_TAGS, finish_reason(said))
 
     def _restore_summary(self) -> None:
-        """Before the first question of this process: the steps that were summarised stay summarised."""
+        """Before the first question of this process: what was summarised or shrunk stays so."""
         if self.recorded.summaries:
             self.compactor.restore(self.memory, *self.recorded.summaries[-1])
             self.recorded.summaries.clear()
+        if self.recorded.shrunk:
+            self.view.restore(self.memory, self.recorded.shrunk)
+            self.recorded.shrunk = 0
 
     def _ask_brain(self, memory_step: ActionStep) -> Reply:
         self.budget.check()
@@ -214,7 +220,9 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         except InternError:
             return ""
         if said.token_usage:
-            self._charge(said.token_usage.input_tokens, said.token_usage.output_tokens)
+            used = said.token_usage.input_tokens, said.token_usage.output_tokens
+            self._charge(*used)
+            self._summaries = [a + b for a, b in zip(self._summaries, used, strict=True)]
         return text_of(said)
 
     def _emit(self, event: Event) -> None:

@@ -9,11 +9,13 @@ from ml_intern.brains.replies import CELL_FAILED
 from ml_intern.errors import InternError
 from ml_intern.events import CellFinished, CellOutput, CellStarted, Notice
 from ml_intern.journal import Journal
+from ml_intern.keeping import Kept
 from ml_intern.mask_parts import StreamMask, mask_cut
 from ml_intern.masking import mask, mask_all
 from ml_intern.recorded import Ran, Recorded
 from ml_intern.router import Router
 from ml_intern.sandbox.host import CallReply, CellResult, KernelHost
+from ml_intern.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from smolagents.local_python_executor import CodeOutput
@@ -43,8 +45,14 @@ class KernelExecutor:
         journal: Journal,
         observation_chars: int,
         recorded: Recorded | None = None,
+        snapshots: Snapshots | None = None,
+        took_over: bool = False,
     ) -> None:
+        self.took_over = took_over
+        self._known_kernel: dict[str, Any] = {}
         self.recorded = recorded or Recorded()
+        self.snapshots = snapshots or Snapshots.off()
+        self._resumed = False
         self.played: list[Ran] = []
         self.kernel = kernel
         self.router = router
@@ -81,13 +89,10 @@ class KernelExecutor:
         if ran is not None and ran.code == code:
             self.played.append(ran)
             return self._output(ran.ok, ran.final, ran.answer if ran.final else None, ran.observation)
-        if self.played:
-            from ml_intern.rebuilding import rebuild
-
-            past, self.played = self.played, []
-            rebuild(self, past)
+        self._catch_up()
         emit = self.router.services.emit
         emit(CellStarted(self.step, code))
+        self.snapshots.before_cell(self.step)
         self.journal.append("cell", {"step": self.step, "code": code})
         stream, self._notes = StreamMask(), []
         with self.router.stop.doing("cell"):
@@ -99,6 +104,7 @@ class KernelExecutor:
         final = result.final and not held
         note = "\n".join(filter(None, [*self._notes, mask(note), mask(held)]))
         observation = "\n".join(filter(None, [self.observe(result), note]))
+        self.snapshots.after_cell(self.step, bool(result.lost) or _stopped(result))
         self.journal.append(
             "cell_done",
             {
@@ -114,9 +120,29 @@ class KernelExecutor:
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
+        self._note_kernel()
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
         value = result.answer if final else result.value
         return self._output(result.ok, final, value, observation)
+
+    def _catch_up(self) -> None:
+        """Before the first cell that really runs: workspace and kernel as they were when the run ended."""
+        if not self._resumed and self.recorded.anything:
+            Kept(self.router.services.folder, self.kernel.mounts.workspace).put_back()
+            self.snapshots.resume(self.recorded.under_way)
+        self._resumed = True
+        if self.played:
+            from ml_intern.rebuilding import rebuild
+
+            past, self.played = self.played, []
+            rebuild(self, past)
+
+    def _note_kernel(self) -> None:
+        """Write down where the kernel runs, if it outlives this process: who goes on may take it over."""
+        where = self.kernel.sandbox.running()
+        if where != self._known_kernel:
+            self._known_kernel = where
+            self.journal.append("kernel", where)
 
     def _output(self, ok: bool, final: bool, value: Any, observation: str) -> CodeOutput:
         from smolagents.local_python_executor import CodeOutput

@@ -1,8 +1,12 @@
 """A kernel for a run that goes on: the finished cells run again, with the results that their calls had.
 
-Nothing is asked, published or launched a second time: each call is answered from the journal. Files are put
-back as they were, since a cell that appends to one would append twice. What comes out otherwise than it did
-(time, random numbers, files that have changed since) is told, not hidden.
+Nothing is asked, published or launched a second time: each call is answered from the journal. The cells begin
+with the files as they were at the beginning, and files are put back as they are now afterwards, since a cell
+that appends to one would append twice. What comes out otherwise than it did (time, random numbers, jobs that
+have gone on since) is told, not hidden.
+
+A kernel on another machine may have outlived its process. Where no cell was under way it stands where the last
+one left it, and is taken over as it is; else it is not known what half of a cell has done to it.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ml_intern.errors import Interrupted
+from ml_intern.errors import InternError, Interrupted
 from ml_intern.events import Notice
 from ml_intern.keeping import Kept
 from ml_intern.recorded import Ran
@@ -26,34 +30,56 @@ CUT_S = 10.0
 
 
 def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
-    """Run the finished cells again, in order.
+    """Run the finished cells again, in order, unless the kernel that they ran in is still there.
 
     Raises:
         Interrupted: The person stopped it.
     """
+    if executor.took_over and _is_there(executor):
+        return
     emit = executor.router.services.emit
     cells = [ran for ran in past if not ran.lost]
     emit(Notice("info", f"The kernel is rebuilt: {_cells(len(cells))} run again with the results they had."))
     kept = Kept(executor.router.services.folder, executor.kernel.mounts.workspace)
-    if told := kept.keep():
+    snapshots = executor.snapshots
+    if not snapshots.hold() and (told := kept.keep()):
         emit(Notice("warning", told))
     router, step = executor.router, executor.step
     router.earlier.rebuilding = True
     try:
-        differing = [ran.step for ran in cells if not _same(executor, ran)]
+        snapshots.rewind([ran.step for ran in past])
+        differing = [ran.step for ran in past if not _same(executor, ran)]
     finally:
         router.earlier.rebuilding, executor.step = False, step
+        snapshots.release()
         kept.put_back()
     if differing:
         emit(Notice("warning", _told(differing, router.earlier.unknown)))
 
 
+def _is_there(executor: KernelExecutor) -> bool:
+    """Whether the kernel of the dead process answers."""
+    emit = executor.router.services.emit
+    try:
+        executor.kernel.start()
+    except InternError as error:
+        emit(Notice("info", f"The kernel of before could not be taken over: {error.message}"))
+        return False
+    emit(Notice("info", "The kernel ran on: its variables are as they were."))
+    return True
+
+
 def _same(executor: KernelExecutor, ran: Ran) -> bool:
-    """Run one cell again; whether it told the same."""
+    """Run one cell again, unless it would take the kernel with it; whether it told the same."""
     executor.step = ran.step
+    executor.snapshots.come_to(ran.step, ran.lost)
+    if ran.lost:
+        return True
     unknown = len(executor.router.earlier.unknown)
     with _cut(executor, ran):
         result = executor.kernel.run(ran.code)
+    if ran.cut is not None:
+        executor.snapshots.come_to(ran.step, True)
     if executor.router.interrupted.is_set():
         raise Interrupted("Stopped by the person.")
     seen = "\n".join(filter(None, [executor.observe(result), ran.note]))

@@ -93,6 +93,8 @@ class Recorded:
         said: Questions that a person has answered about calls that did not begin yet, by key.
         nos: How often in a row a person has said no, by source and tool.
         summaries: Those that took the place of old steps, each in place of the one before: text, last step.
+        summary_tokens: What all summaries cost, in and out.
+        shrunk: The last step whose observation was shrunk.
         turns: The prompts after the first, in order; taken one by one.
         messages: What the person said while it ran, by the step that was told of it.
         heard: Ids of all messages that were taken from the inbox.
@@ -104,6 +106,7 @@ class Recorded:
         denied: What was denied, in words.
         session: Whose keys the calls have; nothing: those of the session that runs.
         under_way: The step whose cell did not come to its end; 0: none.
+        kernel: Where the last kernel runs on, where it does not end with its process.
         finished: The last end of the session, if it came to one.
         always: What a person allowed for the whole session.
         count: Calls that have an id.
@@ -118,6 +121,8 @@ class Recorded:
     said: dict[str, deque[Said]] = field(default_factory=dict)
     nos: Counter[tuple[str, str]] = field(default_factory=Counter)
     summaries: list[tuple[str, int]] = field(default_factory=list)
+    summary_tokens: tuple[int, int] = (0, 0)
+    shrunk: int = 0
     turns: deque[Turn] = field(default_factory=deque)
     messages: dict[int, list[str]] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
@@ -133,6 +138,7 @@ class Recorded:
     finished: dict[str, Any] | None = None
     session: str = ""
     under_way: int = 0
+    kernel: dict[str, Any] = field(default_factory=dict)
 
     @property
     def anything(self) -> bool:
@@ -144,6 +150,11 @@ class Recorded:
         """Whether the final answer was given: there is nothing left to do."""
         begun = self.turns[-1].step if self.turns else 0
         return any(ran.final and ran.step >= begun for ran in self.cells.values())
+
+    @property
+    def left_kernel(self) -> dict[str, Any]:
+        """The last kernel, if it stands where the last finished cell left it and another cell may come."""
+        return {} if self.under_way or self.answered else self.kernel
 
     @property
     def begun(self) -> int:
@@ -223,10 +234,12 @@ class Recorded:
                 self._agreed(given, key)
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
-        elif kind == "compaction" and given.get("how") == "summarised":
-            self.summaries.append((_text(given, "text"), _number(given, "last")))
+        elif kind == "compaction":
+            self._compacted(given)
         elif kind in ("turn", "message", "undo"):
             self._steered(kind, given)
+        elif kind == "kernel":
+            self.kernel = given
         elif kind == "settled":
             self.settled.append((_text(given, "holder"), _seconds(given.get("started"))))
         elif kind == "finished":
@@ -237,6 +250,13 @@ class Recorded:
             for name in ("event", *NEEDED.get(given["event"], ())):
                 _text(given, name)
             self.events.append(given)
+
+    def _compacted(self, given: dict[str, Any]) -> None:
+        if given.get("how") == "summarised":
+            self.summaries.append((_text(given, "text"), _number(given, "last")))
+        self.shrunk = int(given.get("shrunk", 0))
+        used = given.get("tokens") or (0, 0)
+        self.summary_tokens = self.summary_tokens[0] + int(used[0]), self.summary_tokens[1] + int(used[1])
 
     def _talked(self, kind: str, given: dict[str, Any], asked: dict[str, dict[str, Any]]) -> None:
         """What the gate and a person had to say of a call."""
@@ -272,8 +292,9 @@ class Recorded:
         self.cells = {step: ran for step, ran in self.cells.items() if step < first}
         self.messages = {step: said for step, said in self.messages.items() if step < first}
         self.summaries = [(text, last) for text, last in self.summaries if last < first]
+        self.shrunk = min(self.shrunk, first - 1)
         self.under_way = 0 if self.under_way >= first else self.under_way
-        self.finished = None
+        self.finished, self.kernel = None, {}
 
     def _try_out(self) -> None:
         """Do with the last state of the budget and the standing approvals what a session does."""

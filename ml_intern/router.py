@@ -26,6 +26,7 @@ from ml_intern.masking import mask_all
 from ml_intern.metering import JobMeter
 from ml_intern.recorded import Recorded
 from ml_intern.retry import is_transient, run_with_retry
+from ml_intern.snapshots import Snapshots
 from ml_intern.stopping import Stop
 from ml_intern.tooling import Price, ToolSpec, did_you_mean
 
@@ -59,6 +60,7 @@ class Router:
         self.stop = Stop(self.interrupted)
         self.earlier = Earlier(recorded)
         known = self.earlier.recorded
+        self.snapshots = Snapshots.off()
         self.desk = Desk(approver, journal, services.emit, self.interrupted.is_set, known.said)
         self.meter = JobMeter(lambda: (services.jobs, services.evals.jobs), budget, journal)
         self._seen: dict[str, int] = {}
@@ -82,6 +84,7 @@ class Router:
         given = mask_all(given)  # whoever calls: no tool is handed a credential
         key = self._key(name, given, source)
         if (known := self.earlier.answer(key, name)) is not None:
+            self.snapshots.call_again(key)
             return known
         ctx = self._context(name, key)
         begun = self.earlier.begun(key)
@@ -161,7 +164,10 @@ class Router:
         """What became of a call that an earlier process began; None where it has not happened."""
         self.services.emit(ToolStarted(call.id, call.spec.name, call.spec.effect, call.shown))
         began = time.monotonic()
-        found = self.earlier.became_of(call, self._attempt)
+        with self.snapshots.around(call.key, call.spec.effect):
+            found = self.earlier.became_of(call, self._attempt)
+            if found is not None and found.ok:
+                self.snapshots.call_again(call.key)
         if found is None:
             return None
         self.budget.hold(call.id, call.price)
@@ -175,9 +181,9 @@ class Router:
         self.services.emit(ToolStarted(call.id, spec.name, spec.effect, shown))
         began = time.monotonic()
         try:
-            return self._ended(
-                call, self._attempt(call, lambda: call.spec.call(call.ctx, call.arguments)), began
-            )
+            with self.snapshots.around(call.key, spec.effect):
+                outcome = self._attempt(call, lambda: spec.call(call.ctx, call.arguments))
+            return self._ended(call, outcome, began)
         finally:
             self.budget.release(call.id)  # nothing, unless a defect of ours has left it behind
 

@@ -46,6 +46,7 @@ from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.secrets import Secrets, check_project, check_workspace
 from ml_intern.services import assemble, facts
 from ml_intern.settings import FILE, Settings
+from ml_intern.snapshots import Snapshots
 from ml_intern.undoing import keep_for_undo, put_back
 
 INBOX_S = 0.3
@@ -120,12 +121,21 @@ class Session:
         except (sqlite3.DatabaseError, ValueError) as error:
             self._lock.release()
             raise Damaged.of(self.folder, error) from None
+        sandbox.own(self.folder, self.workspace)
+        self.took_over = folder is not None and sandbox.recover(self.recorded.left_kernel)
         put_back(self.folder, self.workspace, self.recorded.undone)
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
         self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)
         self._register_eval()
         self.router = Router(tools, self.services, gate, self.budget, self.journal, approver, self.recorded)
+        self.router.snapshots = Snapshots(
+            self.folder,
+            self.workspace,
+            settings.snapshot_files,
+            settings.snapshot_mb << 20,
+            lambda text: self.emit(Notice("warning", text)),
+        )
         self.services.left, self.services.spent = self.router.left, self.router.spent
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
@@ -381,7 +391,13 @@ class Session:
         )
         recorded = self.recorded
         executor = KernelExecutor(
-            self.kernel, self.router, self.journal, settings.observation_chars, recorded
+            self.kernel,
+            self.router,
+            self.journal,
+            settings.observation_chars,
+            recorded,
+            self.router.snapshots,
+            self.took_over,
         )
         if recorded.anything:  # the kernel starts with the first cell that has to run
             self.emit(Notice("info", _told_of(recorded)))
@@ -543,8 +559,8 @@ def _told_of(recorded: Recorded) -> str:
     told = f"Going on: {answers} answers of the brain and {cells} finished cells are taken from the journal."
     if not recorded.under_way:
         return told
-    again = f"Step {recorded.under_way} was under way and runs again from its beginning; calls that ended are"
-    return f"{told} {again} not repeated, but what the cell itself wrote to files may be there already."
+    again = f"Step {recorded.under_way} was under way and runs again from its beginning"
+    return f"{told} {again}; calls that ended are not repeated."
 
 
 def _without_credentials(prompt: str, emit: Callable[[Event], None]) -> str:

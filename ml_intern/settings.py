@@ -99,6 +99,12 @@ class Settings(BaseSettings):
     undo_mb: int = Field(
         512, ge=0, description="a workspace up to this is copied at each turn for `undo`; 0: none is"
     )
+    snapshot_mb: int = Field(
+        512, ge=1, description="a workspace up to here is kept from step to step, so that cut cells run anew"
+    )
+    snapshot_files: int = Field(
+        10_000, ge=0, description="the same for its files and folders; 0: it is not kept"
+    )
     sandbox_cpus: float = Field(0, ge=0, description="cores' worth of CPU time for cells; 0: all there are")
     docker_image: str = Field(
         "ml-intern-sandbox", description="image of --sandbox docker; doctor --build makes it"

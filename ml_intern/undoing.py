@@ -19,6 +19,7 @@ from ml_intern.journal import Entry, Journal
 from ml_intern.keeping import Kept
 from ml_intern.lock import SessionLock
 from ml_intern.recorded import Recorded
+from ml_intern.snapshots import moved_on
 
 if TYPE_CHECKING:
     from ml_intern.session import Session
@@ -110,6 +111,8 @@ def put_back(folder: Path, workspace: Path, undone: Iterable[int]) -> bool:
         if kept.there:
             kept.put_back()
             restored = True
+    if restored:
+        moved_on(folder, workspace)
     return restored
 
 

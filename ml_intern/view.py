@@ -153,6 +153,18 @@ class View:
             del self._messages[key]
         self.changes += bool(over)
 
+    def shrunk_to(self, memory: AgentMemory) -> int:
+        """Number of the last step whose observation is shrunk; 0: none."""
+        shrunk = [s.step_number for s in memory.steps if id(s) in self._shrunk and isinstance(s, ActionStep)]
+        return max(map(int, shrunk), default=0)
+
+    def restore(self, memory: AgentMemory, last: int) -> None:
+        """Shrink what was shrunk in an earlier process: all up to a step."""
+        for step in memory.steps:
+            if isinstance(step, ActionStep) and step.step_number <= last:
+                self._shrunk.add(id(step))
+                self._messages.pop(id(step), None)
+
     def forget(self, memory: AgentMemory) -> None:
         """Drop what was kept of steps that are no longer in the memory."""
         there = {id(step) for step in memory.steps}
