@@ -29,7 +29,7 @@ from ml_intern.journal import Journal
 from ml_intern.pinned import pinned, spill
 from ml_intern.recorded import Recorded
 from ml_intern.settings import Settings
-from ml_intern.view import MessageStep, View, size, text_of
+from ml_intern.view import ContextFull, MessageStep, View, size, text_of
 
 CORRECTIONS = 2
 """How often in a row a reply without a usable cell is corrected before the run stops."""
@@ -200,14 +200,27 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def _generate(self) -> tuple[list[ChatMessage], ChatMessage]:
         """The prompt and its answer; where the provider finds the prompt too long, a shorter one."""
-        for _ in range(OVERFLOWS):
-            messages = self.write_memory_to_messages()
+        for refused in range(OVERFLOWS + 1):
+            messages = self._prompt(bool(refused))
             try:
-                return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
+                said = self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
             except ContextOverflow:
-                self.view.tighten(size(messages))
-        messages = self.write_memory_to_messages()
-        return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
+                if refused == OVERFLOWS:
+                    raise
+                self.view.tighten(self.memory)
+            else:
+                self.view.taken(size(messages))
+                return messages, said
+        raise AssertionError("the last refusal is raised")
+
+    def _prompt(self, refused: bool) -> list[ChatMessage]:
+        """The view within the window; once the provider has refused one, as short as it gets."""
+        try:
+            return self.write_memory_to_messages()
+        except ContextFull:
+            if not refused:
+                raise
+            return self.view.render(self.memory)  # our idea of the window is a guess now
 
     def _write_summary(self, messages: list[ChatMessage]) -> str:
         """The brain's summary of its oldest steps; nothing where it is a playbook or gives no answer."""
