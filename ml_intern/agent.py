@@ -17,7 +17,7 @@ from ml_intern.brains.base import Brain, Ending, answer, finish_reason
 from ml_intern.brains.errors import ContextOverflow
 from ml_intern.brains.replies import CELL_TAGS, Reply, parse_reply
 from ml_intern.budget import Budget
-from ml_intern.compaction import Compactor
+from ml_intern.compaction import Compacted, Compactor
 from ml_intern.conversation import STOPPED_ANSWER, Conversation
 from ml_intern.doomloop import DoomLoop
 from ml_intern.errors import InternError, Interrupted, LimitReached
@@ -101,7 +101,10 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """The view of the memory that the brain reads, brought below the window's limit."""
-        done = self.compactor.make_room(self.memory)
+        self._note_compaction(self.compactor.make_room(self.memory))
+        return self.view.render(self.memory)
+
+    def _note_compaction(self, done: Compacted | None) -> None:
         if done is not None:
             record = {"how": done.how, "step": self.number, "text": done.text, "last": done.last}
             record |= {"shrunk": self.view.shrunk_to(self.memory), "tokens": self._summaries}
@@ -109,7 +112,6 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
             with self.budget.books:
                 self.journal.append("compaction", {**record, "budget": self.budget.snapshot()})
             self._emit(ContextCompacted(done.how, done.before, done.after))
-        return self.view.render(self.memory)
 
     def _step_stream(self, memory_step: ActionStep) -> Generator[ToolCall | ActionOutput]:
         """One step: an answer, its cell, the observation."""
@@ -200,27 +202,24 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def _generate(self) -> tuple[list[ChatMessage], ChatMessage]:
         """The prompt and its answer; where the provider finds the prompt too long, a shorter one."""
-        for refused in range(OVERFLOWS + 1):
-            messages = self._prompt(bool(refused))
+        for tries in range(OVERFLOWS):
+            messages = self._shorter(again=tries == 1)
             try:
-                said = self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
+                return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
             except ContextOverflow:
-                if refused == OVERFLOWS:
-                    raise
-                self.view.tighten(self.memory)
-            else:
-                self.view.taken(size(messages))
-                return messages, said
-        raise AssertionError("the last refusal is raised")
+                self.view.tighten(size(messages))
+        messages = self.write_memory_to_messages()
+        return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
 
-    def _prompt(self, refused: bool) -> list[ChatMessage]:
-        """The view within the window; once the provider has refused one, as short as it gets."""
+    def _shorter(self, again: bool) -> list[ChatMessage]:
+        """The prompt; where nothing can be left out after the provider's first word, once more as it is."""
         try:
             return self.write_memory_to_messages()
         except ContextFull:
-            if not refused:
+            if not again:
                 raise
-            return self.view.render(self.memory)  # our idea of the window is a guess now
+            self._note_compaction(self.compactor.too_little)
+            return self.view.render(self.memory)
 
     def _write_summary(self, messages: list[ChatMessage]) -> str:
         """The brain's summary of its oldest steps; nothing where it is a playbook or gives no answer."""

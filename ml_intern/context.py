@@ -49,6 +49,8 @@ class Services:
     """What is left of the budget, by unit; None where there is no ceiling."""
     run_in_sandbox: Callable[[list[str], float], CompletedProcess[str]] | None = None
     """Runs a command in the session's sandbox: argv, seconds. None where there is no sandbox."""
+    anew: Callable[[], bool] = bool
+    """Whether a cell that was cut off runs again from its start, in the workspace as it was before it."""
     spent: Callable[[str, Measured], None] | None = None
     """Takes what a call has really cost."""
     secrets: Secrets | None = None

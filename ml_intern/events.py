@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from ml_intern.clock import now
 
 
 @dataclass(frozen=True)
 class Event:
     """Something that happened in a session; `at` is seconds since the epoch."""
 
-    at: float = field(default_factory=time.time, kw_only=True)
+    at: float = field(default_factory=now, kw_only=True)
 
     @property
     def kind(self) -> str:

@@ -89,7 +89,7 @@ class KernelExecutor:
         if ran is not None and ran.code == code:
             self.played.append(ran)
             return self._output(ran.ok, ran.final, ran.answer if ran.final else None, ran.observation)
-        self._catch_up()
+        note = "\n".join(filter(None, [note, self._catch_up()]))
         emit = self.router.services.emit
         emit(CellStarted(self.step, code))
         self.snapshots.before_cell(self.step)
@@ -125,8 +125,8 @@ class KernelExecutor:
         value = result.answer if final else result.value
         return self._output(result.ok, final, value, observation)
 
-    def _catch_up(self) -> None:
-        """Before the first cell that really runs: workspace and kernel as they were when the run ended."""
+    def _catch_up(self) -> str:
+        """Before the first cell that really runs: files and kernel as they were; what the brain is told."""
         if not self._resumed and self.recorded.anything:
             Kept(self.router.services.folder, self.kernel.mounts.workspace).put_back()
             self.snapshots.resume(self.recorded.under_way)
@@ -135,7 +135,8 @@ class KernelExecutor:
             from ml_intern.rebuilding import rebuild
 
             past, self.played = self.played, []
-            rebuild(self, past)
+            return rebuild(self, past)
+        return ""
 
     def _note_kernel(self) -> None:
         """Write down where the kernel runs, if it outlives this process: who goes on may take it over."""

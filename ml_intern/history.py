@@ -6,9 +6,11 @@ an earlier process wrote last, before it was killed, is as true as any other, wh
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,11 @@ class Delta:
     def contents(self) -> set[str]:
         """The contents that it names."""
         return contents(self.entries.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of them."""
+        return sum(entry.size for entry in self.entries.values())
 
 
 def contents(entries: Iterable[Entry]) -> set[str]:
@@ -87,8 +94,10 @@ class Past:
         self.calls: dict[str, Delta] = {}
         self._lines: list[Line] = []
         self._cell = -1
+        self._changed = False
         self._open: list[str] = []
         self._base: set[str] = set()
+        self._found: set[str] = set()
         self._pinned: dict[str, int] = {}
         self._loose: set[str] = set()
         self.size = 0
@@ -101,6 +110,7 @@ class Past:
         replaced = [self.now[path] for path in (*delta.entries, *delta.gone) if path in self.now]
         self._loose |= contents(replaced)
         delta.onto(self.now)
+        self._changed = self._changed or bool(delta.entries or delta.gone)
         self._lines.append(line)
         match line.at:
             case "cell":
@@ -118,15 +128,17 @@ class Past:
                 self._pin(delta.entries.values())
             case "found":
                 self.calls |= dict.fromkeys(self._open, delta)
+                self._found |= delta.contents if self._open else set()
                 self._open = []
             case "forget":
                 self._loose |= self._pinned.keys()
                 self._pinned, self.size = {}, 0
+                self.calls.clear()
 
     def _begun(self, delta: Delta) -> None:
         first, self._cell, self._open = self._cell < 0, len(self._lines) - 1, []
-        if delta.entries or delta.gone:
-            self._base = contents(self.now.values())
+        if self._changed:
+            self._base, self._changed = contents(self.now.values()), False
         self._pin(self.now.values() if first else delta.entries.values())
 
     def _pin(self, entries: Iterable[Entry]) -> None:
@@ -135,19 +147,20 @@ class Past:
                 self._pinned[entry.content] = entry.size
                 self.size += entry.size
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     # What is kept
 
     def needed(self) -> set[str]:
         """The contents that something may still ask for."""
-        found = {content for delta in self.calls.values() for content in delta.contents}
-        return found | self._base | self._pinned.keys() | contents(self.now.values())
+        return self._found | self._base | self._pinned.keys() | contents(self.now.values())
 
     def superfluous(self) -> set[str]:
         """The contents that nothing will ask for any more; told once."""
-        if not self._loose:
-            return set()
-        loose, self._loose = self._loose - self._pinned.keys() - self._base, set()
-        return loose - self.needed() if loose else loose
+        gone = self._loose - self.needed() if self._loose else set()
+        self._loose -= gone | self._pinned.keys()
+        return gone
 
     # What was
 
@@ -211,17 +224,31 @@ class History:
         self._workspace = str(workspace)
 
     def lines(self) -> list[Line]:
-        """All lines; none where the file is about another workspace. It is begun anew then."""
+        """All lines; none where the file is about another workspace, or one of them is missing."""
         rows = list(self._rows())
-        if rows and rows[0].get("workspace") == self._workspace:
-            return [_read(row) for row in rows[1:] if "at" in row]
-        self._path.unlink(missing_ok=True)
-        return []
+        if not rows or rows[0].get("workspace") != self._workspace:
+            return []
+        if [row.get("n") for row in rows[1:]] != list(range(len(rows) - 1)):
+            return []
+        return [_read(row) for row in rows[1:]]
 
-    def append(self, line: Line) -> None:
-        """Write a line, in one piece."""
+    def drop(self) -> None:
+        """Begin anew."""
+        with suppress(OSError):
+            self._path.unlink()
+
+    def append(self, line: Line, number: int) -> None:
+        """Write a line, in one piece.
+
+        Args:
+            line: What it says.
+            number: How many there were before.
+
+        Raises:
+            OSError: It cannot be written, or not all of it.
+        """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = json.dumps(_written(line)) + "\n"
+        text = json.dumps({"n": number, **_written(line)}) + "\n"
         fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(fd).st_size
@@ -229,7 +256,9 @@ class History:
                 text = json.dumps({"workspace": self._workspace}) + "\n" + text
             elif os.pread(fd, 1, size - 1) != b"\n":  # whoever wrote last was killed while writing
                 text = "\n" + text
-            os.write(fd, text.encode())
+            data = text.encode()
+            if os.write(fd, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(fd)
 

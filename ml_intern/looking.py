@@ -68,11 +68,15 @@ class Objects:
         Raises:
             TooMuch: It holds more than `most` bytes.
         """
+        chunk = file.read(CHUNK)
+        digest, size = hashlib.sha256(chunk), len(chunk)
+        if size < CHUNK and (self.folder / digest.hexdigest()).exists():
+            return digest.hexdigest(), size  # one that changed just now, and is looked at again
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        digest, size = hashlib.sha256(), 0
         part = self.folder / f"{secrets.token_hex(8)}.part"
         try:
             with part.open("wb") as copy:
+                copy.write(chunk)
                 while chunk := file.read(CHUNK):
                     size += len(chunk)
                     if size > most:
@@ -80,8 +84,9 @@ class Objects:
                     digest.update(chunk)
                     copy.write(chunk)
             part.rename(self.folder / digest.hexdigest())
-        finally:
+        except BaseException:
             part.unlink(missing_ok=True)
+            raise
         return digest.hexdigest(), size
 
     def get(self, content: str) -> bytes | None:
@@ -101,7 +106,7 @@ class Objects:
         """The names of all that lie there, half-written ones too."""
         try:
             return {entry.name for entry in os.scandir(self.folder)}
-        except FileNotFoundError:
+        except OSError:
             return set()
 
 

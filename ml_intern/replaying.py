@@ -32,6 +32,7 @@ from ml_intern.sandbox.choose import choose_sandbox
 from ml_intern.secrets import Secrets
 from ml_intern.session import Session
 from ml_intern.settings import Settings
+from ml_intern.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from ml_intern.router import Approver
@@ -153,6 +154,7 @@ class Replay(Session):
         if not live:
             self.router.earlier.recorded = Recorded(calls=was.calls, session=folder.name)
             self.router.earlier.rebuilding = True
+            self.router.snapshots = Snapshots.of_another(folder, Path(workspace), self.workspace)
         self._write_card("running", None)
         self.hear(was)
         for problem in self.mcp.problems:

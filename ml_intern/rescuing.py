@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from ml_intern.looking import Entry, Objects, State
 
 FOLDER = "put-back"
+MOST = 10
+"""So many are kept, the newest ones."""
 
 
 def rescue(folder: Path, was: State, target: State, objects: Objects) -> Path | None:
@@ -23,6 +26,7 @@ def rescue(folder: Path, was: State, target: State, objects: Objects) -> Path | 
     if not changed:
         return None
     place = _next(folder / FOLDER)
+    _drop_old(place)
     for path, entry in changed.items():
         data = objects.get(entry.content)
         try:
@@ -42,3 +46,8 @@ def _next(folder: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     number = 1 + max((int(name) for name in os.listdir(folder) if name.isdecimal()), default=0)  # noqa: PTH208
     return folder / str(number)
+
+
+def _drop_old(newest: Path) -> None:
+    for number in range(1, int(newest.name) - MOST + 1):
+        shutil.rmtree(newest.with_name(str(number)), ignore_errors=True)

@@ -36,7 +36,9 @@ def status_of(error: BaseException) -> int | None:
 
 def retry_after(error: BaseException) -> float | None:
     """Seconds that the server asks to wait: from its headers (a number or a date), else from its words."""
-    headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
+    headers: Any = getattr(getattr(error, "response", None), "headers", None)
+    # LiteLLM puts an empty response in the place of the one that came.
+    headers = headers or getattr(error, "litellm_response_headers", None) or {}
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     asked = headers.get("retry-after")

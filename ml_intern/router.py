@@ -17,6 +17,7 @@ from ml_intern.budget import Budget, Measured
 from ml_intern.calls import Call, Outcome, body_of, bounded, summarise
 from ml_intern.consent import Consent
 from ml_intern.context import Services, ToolContext
+from ml_intern.disk import DiskTrouble
 from ml_intern.earlier import Earlier
 from ml_intern.errors import Denied, InternError, Interrupted, ToolError
 from ml_intern.events import ToolFinished, ToolStarted
@@ -32,6 +33,7 @@ from ml_intern.tooling import Price, ToolSpec, did_you_mean
 
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
 
+FREE_DISK = "Delete what is not needed in the workspace, or write less; the host's own disk is the person's."
 GO_ON = "What was done before the failure is kept; call it again later, or go on without it."
 MOST_DENIED = 100
 """Different refusals that the end of the run can tell of."""
@@ -64,6 +66,7 @@ class Router:
         self.desk = Desk(approver, journal, services.emit, self.interrupted.is_set, known.said)
         self.meter = JobMeter(lambda: (services.jobs, services.evals.jobs), budget, journal)
         self._seen: dict[str, int] = {}
+        self._rebuilt: set[str] = set()
         self.consent = Consent(
             gate, self.desk, budget, self.meter, journal, services, self._defect, known.nos
         )
@@ -114,6 +117,14 @@ class Router:
         self.meter.settle()
         return self.budget.left()
 
+    def begin_rebuilding(self) -> None:
+        """From here on finished cells run again: each call has the result that it had, and none is made."""
+        self.earlier.rebuilding = True
+        with self._lock:
+            self._seen = {digest: n for digest, n in self._seen.items() if digest not in self._rebuilt}
+            self._rebuilt.clear()
+            self.earlier.unknown.clear()
+
     # Who asks for what
 
     def _key(self, name: str, given: Mapping[str, object], source: str) -> str:
@@ -121,6 +132,8 @@ class Router:
         digest = hashlib.sha256(body_of(source, name, given).encode()).hexdigest()[:16]
         with self._lock:
             nth = self._seen[digest] = self._seen.get(digest, 0) + 1
+            if self.earlier.rebuilding:
+                self._rebuilt.add(digest)
         return f"{self.earlier.recorded.session or self.services.session}:{digest}:{nth}"
 
     def _context(self, name: str, key: str) -> ToolContext:
@@ -224,6 +237,8 @@ class Router:
             denied, stopped = isinstance(error, Denied), isinstance(error, Interrupted)
             return Outcome(False, None, error.message, error.hint, denied, stopped)
         except Exception as error:  # noqa: BLE001 - a tool's bug must not end the run; the brain is told
+            if (trouble := DiskTrouble.of(error)) and trouble.full:
+                return Outcome(False, message=f"{name}: {trouble.message}", hint=FREE_DISK)
             self._defect(call.id, error)
             if is_transient(error):
                 told = str(error).partition("\n")[0].rstrip(".")

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from secrets import token_hex
@@ -22,6 +22,8 @@ from ml_intern.brains.factory import build_brain
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.checks import check_price, check_settings, eval_file
 from ml_intern.conversation import Conversation
+from ml_intern.disk import DiskTrouble
+from ml_intern.disk import told as disk_told
 from ml_intern.durations import show_duration
 from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain, UsageError
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
@@ -95,7 +97,7 @@ class Session:
         mcp: McpServers | None = None,
         folder: Path | None = None,
     ) -> None:
-        self.id = folder.name if folder else f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+        self.id = folder.name if folder else _fresh_id(settings.state / "sessions")
         self.settings = settings
         self.prompt = prompt
         self.folder = folder or settings.state / "sessions" / self.id
@@ -118,8 +120,13 @@ class Session:
             self.recorded = Recorded.in_folder(self.folder)
             self._restore(gate)
             self.journal = Journal(self.folder / "journal.sqlite")
-        except (sqlite3.DatabaseError, ValueError) as error:
+            self.journal.keep_room()
+        except (sqlite3.DatabaseError, ValueError, OSError, DiskTrouble) as error:
             self._lock.release()
+            if trouble := DiskTrouble.of(error, f"The journal of the session {self.id}"):
+                raise trouble from error
+            if isinstance(error, (OSError, DiskTrouble)):
+                raise
             raise Damaged.of(self.folder, error) from None
         sandbox.own(self.folder, self.workspace)
         self.took_over = folder is not None and sandbox.recover(self.recorded.left_kernel)
@@ -136,11 +143,13 @@ class Session:
             settings.snapshot_mb << 20,
             lambda text: self.emit(Notice("warning", text)),
         )
+        self.services.anew = lambda: self.router.snapshots.again
         self.services.left, self.services.spent = self.router.left, self.router.spent
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
         self.agent: Any = None
+        self.journal.on_trouble = self.interrupt
         self._worker = threading.Thread(target=self._work, name="ml-intern-session", daemon=True)
         self._write_card("running", None)
 
@@ -174,7 +183,8 @@ class Session:
         sandbox = choose_sandbox(settings.sandbox, trusted=brain.trusted, settings=settings, env=secrets.env)
         mcp = McpServers(settings.mcp_servers, secrets.env)
         try:
-            session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, folder)
+            with disk_told(f"The state folder {settings.state}"):
+                session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, folder)
         except BaseException:  # a Ctrl-C while the servers start: none of them stays
             mcp.close()
             raise
@@ -221,8 +231,13 @@ class Session:
 
     def _publish(self, repo: str, url: str, kind: str) -> None:
         row = {"repo": repo, "url": url, "type": kind}
-        if row not in self.published:  # a publication that was reconciled tells of itself again
-            self.published.append(row)
+        for known in self.published:
+            if (known["repo"], known["type"]) == (repo, kind):
+                known["url"] = (
+                    url  # reconciled, it tells of itself again: an embedded Hub has another port now
+                )
+                return
+        self.published.append(row)
 
     def emit(self, event: Event) -> None:
         """Put an event on the stream, without the credentials that a text in it may hold."""
@@ -232,7 +247,8 @@ class Session:
         if isinstance(event, Notice) and event.level == "error":
             self.errors.append(event.text)
         if not _chatty(event) and not self._closed.is_set():
-            self.journal.append("event", event.to_json())
+            with suppress(DiskTrouble):  # it ends the run, and whoever tells something is not in the way
+                self.journal.append("event", event.to_json())
         self.queue.put(event)
 
     def run(self) -> Iterator[Event]:
@@ -301,6 +317,7 @@ class Session:
         with ExitStack() as last:  # the last one first, each whatever the others do
             last.callback(self._lock.release)
             last.callback(self.journal.close)
+            last.callback(self.journal.give_up_room)
             last.callback(self._closed.set)
             last.callback(self.services.ledger.close)
             last.callback(self.sandbox.stop)
@@ -321,16 +338,37 @@ class Session:
         except InternError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - the top of the session's thread: one line, and the journal
-            told = f"The intern failed inside: {type(failure).__name__}: {failure}."
-            error = InternError(told, "Please report this.")
-            self.journal.append("bug", {"error": repr(failure)})
+            error = self._unexpected(failure)
         finally:
             if clock:
                 clock.cancel()
             try:
-                self._finish(answer, self._why(error))
+                error = self._why(error)
+                self._finish(answer, error)
+            except Exception as failure:  # noqa: BLE001 - the same: what a full disk leaves is told, not shown
+                self._finish_untold(error or self._unexpected(failure))
             finally:
                 self.queue.put(None)
+
+    def _unexpected(self, failure: Exception) -> InternError:
+        """An error that nobody has put into words: one of the disk, or a defect of ours."""
+        if isinstance(failure, InternError):
+            return failure
+        if trouble := DiskTrouble.of(failure):
+            return trouble
+        with suppress(DiskTrouble):
+            self.journal.append("bug", {"error": repr(failure)})
+        told = f"The intern failed inside: {type(failure).__name__}: {failure}."
+        return InternError(told, "Please report this.")
+
+    def _finish_untold(self, error: InternError) -> None:
+        """The end of a run that cannot write it down: the person at least is told."""
+        if mask(str(error)) not in self.errors:
+            self.errors.append(mask(str(error)))
+            self.queue.put(Notice("error", self.errors[-1]))
+        code = error.exit_code
+        self.finished = SessionFinished(self.id, STATUS.get(code, "failed"), code, "")
+        self.queue.put(self.finished)
 
     def _start_clock(self) -> threading.Timer | None:
         """Interrupt at the end of the wall time, also in the middle of a cell or of a call that waits."""
@@ -351,6 +389,8 @@ class Session:
         """Why the run ended: of several reasons the one that was first."""
         if not self.router.interrupted.is_set() or error is None:
             return error
+        if self.journal.trouble is not None:
+            return self.journal.trouble
         if self.kernel is not None and not self.kernel.wait_for_calls(CLOSE_S):
             self.emit(Notice("error", "A call still runs; the Hub and the jobs tell what came of it."))
         if self.late:
@@ -490,6 +530,7 @@ class Session:
         )
 
     def _finish(self, answer: str, error: InternError | None) -> None:
+        self.journal.give_up_room()
         self.router.meter.settle()
         if error is None and self.router.denied:
             error = Denied("The run ended, but something it asked for was denied: " + self.router.denied[0])
@@ -549,6 +590,14 @@ class Session:
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(mask_all(card), indent=2))
         fresh.replace(path)
+
+
+def _fresh_id(sessions: Path) -> str:
+    """An id that no session has, also where the clock was set back to the time of an older one."""
+    while True:
+        name = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+        if not (sessions / name).exists():
+            return name
 
 
 def _told_of(recorded: Recorded) -> str:

@@ -20,6 +20,9 @@ from ml_intern.putting_back import apply, put_back
 from ml_intern.rescuing import rescue
 
 FOLDER = "snapshots"
+FILE = "history.jsonl"
+CHURN = 16 << 20
+"""Bytes that change at one time: what they replace is dropped at once, not when the next cell begins."""
 _AGAIN = "again"
 """Of a line before finished cells run again: the workspace is that before the cell that was under way."""
 
@@ -50,8 +53,10 @@ class Snapshots:
         self._told = False
         self._objects = Objects(folder / FOLDER / "objects")
         self._looker = Looker(workspace, self._objects, most_files, most_bytes)
-        self._history = History(folder / FOLDER / "history.jsonl", workspace)
+        self._history = History(folder / FOLDER / FILE, workspace)
         self._past = Past(self._history.lines() if self._on else ())
+        if self._on and not len(self._past):
+            self._history.drop()
         self._held: State | None = None
         self._ways: dict[str, Way] = {}
         self._cell_again = False
@@ -64,15 +69,30 @@ class Snapshots:
         """None are taken."""
         return cls(Path("/nowhere"), Path("/nowhere"), 0, 0, lambda text: None)
 
+    @classmethod
+    def of_another(cls, folder: Path, was: Path, workspace: Path) -> Snapshots:
+        """The history of another session, for one that plays it again in a workspace of its own.
+
+        Args:
+            folder: The other session's; it is only read.
+            was: The other's workspace.
+            workspace: The one in which what its calls and its people changed comes back.
+        """
+        made = cls(folder, workspace, 0, 0, lambda text: None)
+        made._past = Past(History(folder / FOLDER / FILE, was).lines())
+        made._ways, made.again = made._past.ways(), True
+        return made
+
     # While the run goes on
 
     def before_cell(self, step: int) -> None:
         """A cell is about to run."""
+        self.come_to(step, over=False)
         self._note("cell", str(step))
 
     def after_cell(self, step: int, lost: bool) -> None:
         """A cell has run; `lost`: it took its kernel with it, or was stopped."""
-        self.again = False
+        self.again = self.again and not self._on
         self._note("done", str(step), lost)
 
     @contextmanager
@@ -102,12 +122,13 @@ class Snapshots:
             written = self._write(line)
             if written and self._past.size > 2 * self._most_bytes:
                 self._write(Line("forget"))
-            self._objects.drop(self._past.superfluous())
+            if at == "cell" or (line.delta is not None and line.delta.size > CHURN):
+                self._objects.drop(self._past.superfluous())
         return written and line.delta is not None
 
     def _write(self, line: Line) -> bool:
         try:
-            self._history.append(line)
+            self._history.append(line, len(self._past))
         except OSError as error:
             self._uncovered(f"That cannot be written down: {error.strerror or error}.")
             self._on = False
@@ -192,7 +213,7 @@ class Snapshots:
 
     def _missed(self, paths: list[str]) -> None:
         if paths:
-            shown = ", ".join(paths[:5])
+            shown = ", ".join(ascii(path)[:100] for path in paths[:5])
             self._tell(
                 f"Files of the workspace could not be brought back as they were ({len(paths)}): {shown}."
             )
@@ -205,6 +226,6 @@ def moved_on(folder: Path, workspace: Path) -> None:
         folder: The session's.
         workspace: Its workspace.
     """
-    history = History(folder / FOLDER / "history.jsonl", workspace)
-    if history.lines():
-        history.append(Line("moved"))
+    history = History(folder / FOLDER / FILE, workspace)
+    if lines := history.lines():
+        history.append(Line("moved"), len(lines))

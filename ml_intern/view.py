@@ -7,7 +7,6 @@ the limit, and the prefix then stays the same for many steps. Each time it does 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,6 @@ class View:
         self, context_tokens: int, reserve_tokens: int, recent_steps: int, spill: Spill | None = None
     ) -> None:
         self.tokens = self._told = context_tokens - reserve_tokens
-        self._refused = math.inf
         self.recent_steps = recent_steps
         self.changes = 0
         self._chars_per_token = CHARS_PER_TOKEN
@@ -102,24 +100,15 @@ class View:
         return int(LONGEST_SHARE * self.limit)
 
     def calibrate(self, characters: int, tokens: int) -> None:
-        """Learn from the provider's own count; only a count that is higher than expected changes anything."""
+        """Learn from the provider's own count, if it is higher than ours, and from what it took at all."""
+        if characters > self.limit:  # it found the prompt too long, and then it did not: it is not believed
+            self.tokens = self._told
         if tokens > 0 and characters / tokens < self._chars_per_token:
             self._chars_per_token = max(LEAST_CHARS_PER_TOKEN, characters / tokens)
 
-    def tighten(self, memory: AgentMemory) -> None:
-        """The provider says that this prompt was too long, whatever our meter says.
-
-        Where the system prompt and the task are most of it, there is little to take away, and it stays.
-        """
-        refused = size(self.render(memory))
-        if TIGHTEN_TO * min(self.limit, refused) > self.beside(memory, 0):
-            self.tokens = int(TIGHTEN_TO * min(self.tokens, refused / self._chars_per_token))
-        self._refused = min(self._refused, refused)
-
-    def taken(self, characters: int) -> None:
-        """The provider took a prompt of so many characters; that it refused a shorter one was a slip."""
-        if characters >= self._refused:
-            self.tokens, self._refused = self._told, math.inf
+    def tighten(self, characters: int) -> None:
+        """The provider says that a prompt of so many characters was too long, whatever our meter says."""
+        self.tokens = int(TIGHTEN_TO * min(self.tokens, characters / self._chars_per_token))
 
     def render(self, memory: AgentMemory) -> list[ChatMessage]:
         """The messages of the next request, however long they are."""

@@ -145,22 +145,10 @@ def test_the_meter_learns_from_the_provider_and_only_downwards() -> None:
     assert view.limit == before
     view.calibrate(10_000, 5000)
     assert view.limit == 7000
-
-
-def test_the_provider_knows_its_window_better() -> None:
-    memory = memory_of(20)
-    view = View(100_000, 500, 4)
-    told, whole = view.limit, size(view.render(memory))
-    view.tighten(memory)  # a window far smaller than what was said of it
-    assert 0.79 * whole < view.limit <= 0.8 * whole and not view.fits(memory)
-    assert Compactor(view, lambda m: "short", lambda: "").make_room(memory) is not None
-    view.taken(size(view.render(memory)))
-    assert view.limit < whole
-    view.taken(whole)  # what was refused is taken: that was no matter of its length
-    assert view.limit == told
-    memory.steps = memory.steps[:1]
-    view.tighten(memory)  # nothing but the task: there is nothing to take away
-    assert view.limit == told
+    view.tighten(7000)
+    assert view.limit == 5600
+    view.tighten(1000)  # a window far smaller than what was said of it
+    assert view.limit == 800
 
 
 def test_mechanical_lines_are_bounded() -> None:

@@ -155,6 +155,7 @@ def _edited(ctx: ToolContext, key: str) -> EditedFile | None:
         _remember(ctx, file, now)
         return found
     if now == noted["before"]:
+        _remember(ctx, file, now)  # the workspace may have been put back since it was noted
         return None
     raise ToolError(f"Nobody knows whether {file.name!r} was edited: it is another file now.", READ_AGAIN)
 
@@ -218,6 +219,8 @@ def _ran(ctx: ToolContext, key: str) -> CommandResult | None:
         return None
     if noted["result"]:
         return CommandResult(**noted["result"])
+    if ctx.services.anew():
+        return None
     raise ToolError("The command was cut off: the process that had started it ended.", CUT_OFF)
 
 

@@ -102,6 +102,7 @@ _TRANSIENT = _any(
     r"\boverloaded\b|\bat capacity\b|\bmodel is (currently )?loading\b",
     r"\btemporary failure in name resolution\b|\bname or service not known\b",
     r"\bnetwork is unreachable\b|\bno route to host\b",
+    r"\breturned no choices\b",
 )
 _REASON = (
     r"bad request|unauthorized|payment required|forbidden|not found|request time-?out|payload too large"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -17,6 +16,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from ml_intern import clock
 from ml_intern.cli.board import (
     OVER,
     Board,
@@ -190,7 +190,7 @@ class LiveView:
         yield Padding(Text("\n".join(lines if self._verbose else lines[-6:]), style="red"), (0, 0, 0, 4))
 
     def _job_end(self, row: JobRow) -> RenderableType:
-        took = f" in {show_duration(time.time() - row.began)}" if row.began else ""
+        took = f" in {show_duration(clock.now() - row.began)}" if row.began else ""
         state = (f"{row.state}{took} ", JOB_COLOURS.get(row.state, ""))
         return Text.assemble(
             "  job ", (row.id, "bold"), " ", state, (sparkline(row.losses), "cyan"), f" {row.headline()}"
@@ -207,7 +207,7 @@ class LiveView:
 
     def _below(self) -> RenderableType:
         with self._lock:
-            now = time.time()
+            now = clock.now()
             rows: list[RenderableType] = []
             if jobs := self.board.running_jobs():
                 rows.append(self._jobs(jobs, now))

@@ -8,6 +8,7 @@ byte for byte; None stands for a request that is answered.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -64,7 +65,15 @@ class Provider:
     def reply_to(self, body: dict[str, Any]) -> str:
         with self._lock:
             self.answered += 1
-        return self.texts[sum(m["role"] == "assistant" for m in body["messages"])]
+        if "Task:" not in json.dumps(body["messages"][1]):
+            return "What was done so far."  # it is asked for a summary
+        said = sum(m["role"] == "assistant" for m in body["messages"])
+        return self.texts[said + self._summarised(body["messages"])]
+
+    def _summarised(self, messages: list[dict[str, Any]]) -> int:
+        """How many replies a summary stands for: it says so."""
+        seen = re.findall(r"[Ss]teps 1 to (\d+)", json.dumps(messages[1]))
+        return int(seen[-1]) if seen else 0
 
 
 class Handler(BaseHTTPRequestHandler):

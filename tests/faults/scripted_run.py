@@ -15,6 +15,7 @@ from ml_intern.result import RunResult
 
 TOOLS = '''
 import json
+import time
 from pathlib import Path
 
 from ml_intern import tool
@@ -47,6 +48,13 @@ def rent(ctx, usd: float = 0.5) -> str:
 def announce(ctx, repo: str, text: str) -> str:
     """Tell others."""
     return work(ctx, f"{{repo}}: {{text}}")
+
+
+@tool(effect="write", reconcile=again)
+def slowly(ctx, what: str, seconds: float) -> str:
+    """Take some time."""
+    time.sleep(seconds)
+    return work(ctx, what)
 '''
 
 CELLS = (
@@ -64,6 +72,11 @@ TOKENS = {"input": 40, "output": 20}
 def said(code: str) -> str:
     """A reply with a cell; not all of its letters are ASCII."""
     return f"Als Nächstes … 下一步.\n<cell>\n{code}\n</cell>"
+
+
+def told_to(server: Provider, request: int) -> str:
+    """The last message of a request: what the brain was told of the step before."""
+    return str(server.asked[request]["messages"][-1]["content"])
 
 
 TEXTS = [said(code) for code in CELLS]
@@ -105,10 +118,14 @@ class Run:
         lines = self.ran.read_text().splitlines() if self.ran.exists() else []
         return Counter(json.loads(line)["key"] for line in lines)
 
-    def check(self, result: RunResult) -> None:
-        """The run has come to its end as if nothing had happened."""
+    def check_work(self, result: RunResult) -> None:
+        """The run has come to its end, and everything was done once."""
         assert (result.status, result.exit_code, result.answer) == ("done", 0, ANSWER)
         assert len(self.keys()) == WORKS and max(self.keys().values()) == 1
+
+    def check(self, result: RunResult) -> None:
+        """The run has come to its end as if nothing had happened."""
+        self.check_work(result)
         assert result.tokens == TOKENS and result.steps == len(CELLS)
         assert result.budget["tokens"]["spent"] == sum(TOKENS.values())
         assert result.budget["usd"]["spent"] == 0.75 and result.budget["usd"]["reserved"] == 0

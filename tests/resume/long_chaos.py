@@ -21,7 +21,6 @@ SAME = (
     "status",
     "errors",
     "steps",
-    "tokens",
     "reserved",
     "plan",
     "jobs",
@@ -74,6 +73,13 @@ def phases(state: Path) -> list[str]:
     return sorted(found) or ["between the steps"]
 
 
+def killed_at(state: Path) -> str:
+    """The place at which the last process ended."""
+    last = lines_of(state / "marks.jsonl")[-1]
+    assert last["mark"] == "killed", last
+    return str(last["at"])
+
+
 def rebuilding(lines: list[tuple[str, dict[str, Any]]]) -> bool:
     """Whether finished cells ran again when the process ended."""
     texts = [n for n, (kind, p) in enumerate(lines) if kind == "event" and "rebuilt" in p.get("text", "")]
@@ -114,10 +120,11 @@ def check(state: Path, found: dict[str, Any], whole: dict[str, Any]) -> None:
 def paid(found: dict[str, Any], lines: list[tuple[str, dict[str, Any]]]) -> dict[str, float]:
     """What was spent, without the summaries: how many there are may hang on a digit in a prompt."""
     count = sum(kind == "compaction" and p["how"] == "summarised" for kind, p in lines)
-    spent = dict(found["spent"])
+    spent = {**found["spent"], **found["tokens"]}
     spent["tokens"] -= count * sum(SUMMARY)
-    spent["usd"] = round(spent["usd"] - count * SUMMARY[0] / 1000, 6)
-    return spent
+    spent["input"] -= count * SUMMARY[0]
+    spent["output"] -= count * SUMMARY[1]
+    return {**spent, "usd": round(spent["usd"] - count * SUMMARY[0] / 1000, 6)}
 
 
 def check_jobs(state: Path) -> None:

@@ -41,28 +41,29 @@ THINKS_S = 0.15
 
 
 class Aim:
-    """Where `KILL_AT` says that the process ends.
+    """Where `KILL_AT` says that the process ends: the first of several places that it comes to.
 
     ``result/publish_model:before`` is the moment before the first such line of the journal, of that tool
-    where one is named; ``brain:after:7`` the moment after the seventh. ``mark/summary:after`` is the moment
+    where one is named; ``brain:after:7`` the moment after the seventh, ``line:after:7`` after any seven. ``mark/summary:after`` is the moment
     at which a mark was set: `summary`, `question`, `push`, `pushed`, `training`, `learning`, `job`, `waiting`.
     """
 
     def __init__(self, state: Path) -> None:
-        what, _, rest = os.environ.get("KILL_AT", "").partition(":")
-        self._when, _, nth = rest.partition(":")
-        self._left = int(nth or 1)
-        self._what = what
+        self._left = {
+            place: int((place + ":1").split(":")[2]) for place in os.environ.get("KILL_AT", "").split()
+        }
         self._marks = state / "marks.jsonl"
         self._tools: dict[str, str] = {}
 
     def at(self, kind: str, tool: str, when: str) -> None:
         """Something is about to happen, or has happened."""
-        if self._what not in (kind, f"{kind}/{tool}") or self._when != when:
-            return
-        self._left -= 1
-        if self._left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        for place in self._left:
+            what, wanted, *_ = place.split(":")
+            if what in (kind, f"{kind}/{tool}") and wanted == when:
+                self._left[place] -= 1
+                if self._left[place] == 0:
+                    self._write(mark="killed", at=place)
+                    os.kill(os.getpid(), signal.SIGKILL)
 
     def tool_of(self, kind: str, payload: dict[str, Any]) -> str:
         """The tool that a line of the journal is about: only some of them name it."""
@@ -73,9 +74,12 @@ class Aim:
 
     def mark(self, name: str, **more: Any) -> None:
         """Write down that something has happened, then perhaps end."""
-        with self._marks.open("a") as file:
-            file.write(json.dumps({"mark": name, **more}) + "\n")
+        self._write(mark=name, **more)
         self.at("mark", name, "after")
+
+    def _write(self, **line: Any) -> None:
+        with self._marks.open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
     @contextmanager
     def during(self, name: str) -> Iterator[None]:
@@ -131,9 +135,11 @@ def wire(aim: Aim) -> None:
     class Told(Journal):
         def append(self, kind: str, payload: dict[str, Any], *, durable: bool = False) -> int:
             tool = aim.tool_of(kind, payload)
-            aim.at(kind, tool, "before")
+            for name in ("line", kind):
+                aim.at(name, tool, "before")
             number = super().append(kind, payload, durable=durable)
-            aim.at(kind, tool, "after")
+            for name in ("line", kind):
+                aim.at(name, tool, "after")
             return number
 
     publish, wait = Hub.publish_folder, Jobs.wait

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _PLACES = """
-    brain:before  brain:after  cell:before  cell:after
+    event:before  event:after  brain:before  brain:after  cell:before  cell:after
     decision/rent:before  intent/rent:before  intent/rent:after  result/rent:before  result/rent:after
     cell_done:before  cell_done:after
     intent/start_experiment:after  result/start_experiment:before

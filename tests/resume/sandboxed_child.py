@@ -46,11 +46,13 @@ BEAT = "while true; do echo beat >> beat.txt; sleep 0.02; done"
 CELLS = (
     "import time\nborn = time.time_ns()\nopen('log.txt', 'a').write('one line\\n')\nprint(born)",
     "job = launch_script('import time\\ntime.sleep(1.5)\\nprint(\"trained\")', name='training')\nn = 1",
+    "open('log.txt', 'a').write('another line\\n')\nwrite_file('kept.txt', 'a line of a tool')\n"
     f"import subprocess\nif first(time.time_ns()):\n    subprocess.Popen(['sh', '-c', {BEAT!r}])\nprint(die())\nn += 1",
     "def size():\n    return os.path.getsize('beat.txt') if os.path.exists('beat.txt') else 0\n"
     "import os\nbefore = size()\ntime.sleep(0.5)\nstill = size() == before",
     "status = wait_for_job(job.id)",
-    'final_answer(f\'{n} {still} {status.state} {open("log.txt").read().count("line")} {born}\')',
+    "lines = sum(open(name).read().count('line') for name in ('log.txt', 'kept.txt'))",
+    "final_answer(f'{n} {still} {status.state} {lines} {born}')",
 )
 
 

@@ -287,3 +287,26 @@ def test_where_two_observations_part() -> None:
     assert len(found.expected) <= LONGEST + 1
     found = compare(1, "a", "a\n")
     assert found is not None and found.expected != found.got
+
+
+def test_recorded_results_bring_the_files_that_their_calls_wrote(
+    own_state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Writes(Scripted):
+        cells = (
+            "given = open('of-the-person').read()\n_ = write_file('notes', 'by a tool')",
+            "open('notes', 'a').write(' and a cell')\nprint(given, open('notes').read())",
+            "final_answer(open('notes').read())",
+        )
+
+    monkeypatch.chdir(tmp_path)
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "of-the-person").write_text("given")
+    settings = Settings.load(state=own_state, sandbox="none", workspace=work)
+    session = Session(settings, "do it", Writes(), BareSandbox("test"), None)
+    assert play(session)[0].answer == "by a tool and a cell"
+    (work / "of-the-person").unlink()
+    result, told = play(Replay.of(session.folder, False, None))
+    assert result.answer == "by a tool and a cell" and not any("differs" in text for text in told), told
+    assert {path.name for path in work.iterdir()} == {"notes", ".ml-intern"}

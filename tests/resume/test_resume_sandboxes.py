@@ -90,7 +90,7 @@ def test_killed_in_the_middle_of_a_cell(place: Place) -> None:
     found = place.run()
     assert found is not None and found["status"] == "done", found
     n, still, job, lines, _ = found["answer"].split()
-    assert (n, job, lines) == ("2", "succeeded", "1")
+    assert (n, job, lines) == ("2", "succeeded", "3")
     assert still == "True", "what the dead process's cell had started still runs"
     assert any("kernel is rebuilt: 2 finished cells" in line for line in found["notices"])
     assert place.left() == [] and place.jobs_made() == 1
@@ -106,7 +106,7 @@ def test_killed_between_two_cells(place: Place) -> None:
     found = place.run(DIE_IN_STEP="2")
     assert found is not None and found["status"] == "done", found
     n, _, job, lines, born = found["answer"].split()
-    assert (n, job, lines) == ("2", "succeeded", "1") and place.jobs_made() == 1
+    assert (n, job, lines) == ("2", "succeeded", "3") and place.jobs_made() == 1
     same = born == found["first"].splitlines()[0]
     assert same == (place.kind == "e2b"), found["notices"]
     assert any("The kernel ran on" in line for line in found["notices"]) == same
