@@ -83,6 +83,8 @@ def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: M
         current = old.model
         if given.get("model") is not None or not _about_model(error, settings) or current == settings.model:
             raise
+        if current is None and isinstance(error, NoBrain):
+            raise  # an outage, and nobody named another brain: what would be chosen now is none for this run
         told = f"The session's model {settings.model!r} is not there: {error.message}"
         gone = type(error)
         if current is None and isinstance(error, NoBrain):

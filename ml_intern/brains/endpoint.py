@@ -233,7 +233,14 @@ class EndpointBrain(Brain):
 
         try:
             yield
-        except (openai.OpenAIError, httpx.HTTPError, GarbledReply, OSError, ValueError) as error:
+        except (
+            openai.OpenAIError,
+            httpx.HTTPError,
+            GarbledReply,
+            OSError,
+            RecursionError,
+            ValueError,
+        ) as error:
             told = explain(error, self.label, self._hint(error))
             raise type(told)(self._masked(told.message), told.hint) from error
 

@@ -128,6 +128,7 @@ _NETWORK_ERRORS = {
     "gaierror",
     "GarbledReply",
     "JSONDecodeError",
+    "RecursionError",  # nested deeper than any completion is
 }
 _NEVER_MEND = {"UnsupportedProtocol", "InvalidURL", "SSLCertVerificationError"}
 

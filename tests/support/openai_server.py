@@ -101,6 +101,7 @@ class ScriptedServer:
 class _Handler(BaseHTTPRequestHandler):
     script: ScriptedServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second would wait for 40 ms
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
