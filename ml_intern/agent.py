@@ -17,7 +17,7 @@ from ml_intern.brains.base import Brain, Ending, answer, finish_reason
 from ml_intern.brains.errors import ContextOverflow
 from ml_intern.brains.replies import CELL_TAGS, Reply, parse_reply
 from ml_intern.budget import Budget
-from ml_intern.compaction import Compactor
+from ml_intern.compaction import Compacted, Compactor
 from ml_intern.conversation import STOPPED_ANSWER, Conversation
 from ml_intern.doomloop import DoomLoop
 from ml_intern.errors import InternError, Interrupted, LimitReached
@@ -29,7 +29,7 @@ from ml_intern.journal import Journal
 from ml_intern.pinned import pinned, spill
 from ml_intern.recorded import Recorded
 from ml_intern.settings import Settings
-from ml_intern.view import MessageStep, View, size, text_of
+from ml_intern.view import ContextFull, MessageStep, View, size, text_of
 
 CORRECTIONS = 2
 """How often in a row a reply without a usable cell is corrected before the run stops."""
@@ -64,6 +64,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         recorded: Recorded | None = None,
         conversation: Conversation | None = None,
         goals: Goals | None = None,
+        whose: str = "",
     ) -> None:
         self.recorded = recorded or Recorded()
         self.conversation = conversation
@@ -74,7 +75,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         self.journal = journal
         services = executor.router.services
         self.view = View(
-            brain.context_tokens, settings.max_output_tokens, settings.recent_steps, spill(services)
+            brain.context_tokens, settings.max_output_tokens, settings.recent_steps, spill(services, whose)
         )
         self.compactor = Compactor(self.view, self._write_summary, lambda: pinned(services))
         self.doomloop = DoomLoop()
@@ -101,7 +102,10 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """The view of the memory that the brain reads, brought below the window's limit."""
-        done = self.compactor.make_room(self.memory)
+        self._note_compaction(self.compactor.make_room(self.memory))
+        return self.view.render(self.memory)
+
+    def _note_compaction(self, done: Compacted | None) -> None:
         if done is not None:
             record = {"how": done.how, "step": self.number, "text": done.text, "last": done.last}
             record |= {"shrunk": self.view.shrunk_to(self.memory), "tokens": self._summaries}
@@ -109,7 +113,6 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
             with self.budget.books:
                 self.journal.append("compaction", {**record, "budget": self.budget.snapshot()})
             self._emit(ContextCompacted(done.how, done.before, done.after))
-        return self.view.render(self.memory)
 
     def _step_stream(self, memory_step: ActionStep) -> Generator[ToolCall | ActionOutput]:
         """One step: an answer, its cell, the observation."""
@@ -200,14 +203,24 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def _generate(self) -> tuple[list[ChatMessage], ChatMessage]:
         """The prompt and its answer; where the provider finds the prompt too long, a shorter one."""
-        for _ in range(OVERFLOWS):
-            messages = self.write_memory_to_messages()
+        for tries in range(OVERFLOWS):
+            messages = self._shorter(again=tries == 1)
             try:
                 return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
             except ContextOverflow:
                 self.view.tighten(size(messages))
         messages = self.write_memory_to_messages()
         return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
+
+    def _shorter(self, again: bool) -> list[ChatMessage]:
+        """The prompt; where nothing can be left out after the provider's first word, once more as it is."""
+        try:
+            return self.write_memory_to_messages()
+        except ContextFull:
+            if not again:
+                raise
+            self._note_compaction(self.compactor.too_little)
+            return self.view.render(self.memory)
 
     def _write_summary(self, messages: list[ChatMessage]) -> str:
         """The brain's summary of its oldest steps; nothing where it is a playbook or gives no answer."""

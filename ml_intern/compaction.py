@@ -61,12 +61,16 @@ class Compactor:
         view: Renders and measures.
         write: Asks the brain for a summary.
         pinned: How things stand, in words; asked at each summary.
+
+    Attributes:
+        too_little: What was done to a prompt that is too large all the same.
     """
 
     def __init__(self, view: View, write: Write, pinned: Callable[[], str]) -> None:
         self.view = view
         self._write = write
         self._pinned = pinned
+        self.too_little: Compacted | None = None
 
     def make_room(self, memory: AgentMemory) -> Compacted | None:
         """Bring the prompt below the window's limit; None where it is there already.
@@ -87,6 +91,7 @@ class Compactor:
         after = size(self.view.render(memory))
         if after <= self.view.limit:
             return Compacted("shrunk", before, after)
+        self.too_little = Compacted("summarised", before, after, done.text, done.last) if done else None
         raise ContextFull(
             f"The prompt of {after} characters is larger than the window of {self.view.limit}.",
             "Use a brain with a larger window, or raise context_tokens if its window is larger.",

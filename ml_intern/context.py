@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ml_intern.hub.client import Hub
     from ml_intern.jobs.local import Jobs
     from ml_intern.ledger import Ledger
+    from ml_intern.research.model import Ask
     from ml_intern.secrets import Secrets
     from ml_intern.settings import Settings
 
@@ -55,6 +56,8 @@ class Services:
     """Takes what a call has really cost."""
     secrets: Secrets | None = None
     """Where credentials come from; tools ask their context, which gives what they have declared."""
+    research: Ask | None = None
+    """Has sub-agents answer questions. None where there are none."""
 
 
 @dataclass

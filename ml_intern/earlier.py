@@ -24,12 +24,14 @@ class Earlier:
         recorded: The journal.
         rebuilding: Finished cells run again: what the journal does not know is answered, not carried out.
         unknown: Names of tools that were called so for the first time meanwhile.
+        rebuilt: What the keys of the calls were made from meanwhile: a second try counts them anew.
     """
 
     def __init__(self, recorded: Recorded | None) -> None:
         self.recorded = recorded or Recorded()
         self.rebuilding = False
         self.unknown: list[str] = []
+        self.rebuilt: set[str] = set()
         self._lock = threading.Lock()
 
     def answer(self, key: str, name: str) -> Outcome | None:

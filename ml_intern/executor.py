@@ -20,6 +20,8 @@ from ml_intern.snapshots import Snapshots
 if TYPE_CHECKING:
     from smolagents.local_python_executor import CodeOutput
 
+    from ml_intern.research.reader import Reader
+
 
 STOPPED_CELL = "The person stopped this cell. The run goes on: do something else, or do it in another way."
 
@@ -36,12 +38,13 @@ class KernelExecutor:
 
     Attributes:
         hold: Asked when a cell gives the final answer: why it is not taken yet, or nothing.
+        scratch: The working folder began empty in this process: cells that run again fill it as they did.
     """
 
     def __init__(
         self,
         kernel: KernelHost,
-        router: Router,
+        router: Router | Reader,
         journal: Journal,
         observation_chars: int,
         recorded: Recorded | None = None,
@@ -60,6 +63,7 @@ class KernelExecutor:
         self.observation_chars = observation_chars
         self.step = 0
         self.hold: Callable[[], str] = lambda: ""
+        self.scratch = False
         self._notes: list[str] = []
         self.state: dict[str, Any] = {}
 
@@ -89,7 +93,7 @@ class KernelExecutor:
         if ran is not None and ran.code == code:
             self.played.append(ran)
             return self._output(ran.ok, ran.final, ran.answer if ran.final else None, ran.observation)
-        self._catch_up()
+        note = "\n".join(filter(None, [note, self._catch_up()]))
         emit = self.router.services.emit
         emit(CellStarted(self.step, code))
         self.snapshots.before_cell(self.step)
@@ -125,8 +129,8 @@ class KernelExecutor:
         value = result.answer if final else result.value
         return self._output(result.ok, final, value, observation)
 
-    def _catch_up(self) -> None:
-        """Before the first cell that really runs: workspace and kernel as they were when the run ended."""
+    def _catch_up(self) -> str:
+        """Before the first cell that really runs: files and kernel as they were; what the brain is told."""
         if not self._resumed and self.recorded.anything:
             Kept(self.router.services.folder, self.kernel.mounts.workspace).put_back()
             self.snapshots.resume(self.recorded.under_way)
@@ -135,7 +139,8 @@ class KernelExecutor:
             from ml_intern.rebuilding import rebuild
 
             past, self.played = self.played, []
-            rebuild(self, past)
+            return rebuild(self, past)
+        return ""
 
     def _note_kernel(self) -> None:
         """Write down where the kernel runs, if it outlives this process: who goes on may take it over."""

@@ -32,13 +32,13 @@ def pinned(services: Services) -> str:
     return "\n".join(lines)
 
 
-def spill(services: Services) -> Spill:
-    """Keeps a text that is too long for the window in the workspace."""
+def spill(services: Services, whose: str = "") -> Spill:
+    """Keeps a text that is too long for the window in the workspace; `whose` stands before its name."""
 
     def keep(name: str, text: str) -> Path:
         from ml_intern.safe_files import write_file
 
-        path = services.files.writable(SPILLED / f"{name}.txt")
+        path = services.files.writable(SPILLED / f"{whose}{name}.txt")
         write_file(services.files.workspace, path, text.encode("utf-8", "replace"))
         return path
 

@@ -5,8 +5,8 @@ with the files as they were at the beginning, and files are put back as they are
 that appends to one would append twice. What comes out otherwise than it did (time, random numbers, jobs that
 have gone on since) is told, not hidden.
 
-A kernel on another machine may have outlived its process. Where no cell was under way it stands where the
-last one left it, and is taken over as it is; else it is not known what half of a cell has done to it.
+A kernel on another machine may have outlived its process. If no cell was under way it stands where the last
+one has left it, and is taken over; else nobody knows what half of a cell has done to it.
 """
 
 from __future__ import annotations
@@ -28,33 +28,61 @@ if TYPE_CHECKING:
 CUT_S = 10.0
 """For so long at most a cell runs again that was stopped when it ran first."""
 
+TRIES = 3
+"""How often a kernel that dies while it is rebuilt is rebuilt from the beginning."""
 
-def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> None:
+
+def rebuild(executor: KernelExecutor, past: Sequence[Ran]) -> str:
     """Run the finished cells again, in order, unless the kernel that they ran in is still there.
+
+    Returns:
+        What the brain has to know where that cannot be.
 
     Raises:
         Interrupted: The person stopped it.
+        DiskTrouble: There is no room for a copy of the workspace.
     """
     if executor.took_over and _is_there(executor):
-        return
+        return ""
     emit = executor.router.services.emit
-    cells = [ran for ran in past if not ran.lost]
-    emit(Notice("info", f"The kernel is rebuilt: {_cells(len(cells))} run again with the results they had."))
+    count = sum(not ran.lost for ran in past)
+    emit(Notice("info", f"The kernel is rebuilt: {_cells(count)} run again with the results they had."))
+    died: list[int] = []
+    for _ in range(TRIES):
+        differing, died_at = _run_all(executor, past)
+        if not died_at:
+            if differing:
+                emit(Notice("warning", _told(differing, executor.router.earlier.unknown)))
+            return ""
+        died.append(died_at)
+        emit(Notice("warning", f"The kernel died while step {died_at} ran again to rebuild it."))
+    named = ", ".join(map(str, sorted({*died})))
+    told = f"The kernel was restarted and could not be rebuilt: it died each time, at step {named}."
+    emit(Notice("warning", told))
+    return f"{told} Variables of earlier steps may be gone; files and the results of calls are there."
+
+
+def _run_all(executor: KernelExecutor, past: Sequence[Ran]) -> tuple[list[int], int]:
+    """One try: the steps that told something else, and the step at which the kernel died, or 0."""
     kept = Kept(executor.router.services.folder, executor.kernel.mounts.workspace)
     snapshots = executor.snapshots
-    if not snapshots.hold() and (told := kept.keep()):
-        emit(Notice("warning", told))
-    router, step = executor.router, executor.step
-    router.earlier.rebuilding = True
+    if not executor.scratch and not snapshots.hold() and (told := kept.keep()):
+        executor.router.services.emit(Notice("warning", told))
+    router, step, differing = executor.router, executor.step, []
+    router.begin_rebuilding()
     try:
         snapshots.rewind([ran.step for ran in past])
-        differing = [ran.step for ran in past if not _same(executor, ran)]
+        for ran in past:
+            same, dead = _same(executor, ran)
+            if dead:
+                return [], ran.step
+            if not same:
+                differing.append(ran.step)
     finally:
         router.earlier.rebuilding, executor.step = False, step
         snapshots.release()
         kept.put_back()
-    if differing:
-        emit(Notice("warning", _told(differing, router.earlier.unknown)))
+    return differing, 0
 
 
 def _is_there(executor: KernelExecutor) -> bool:
@@ -69,12 +97,12 @@ def _is_there(executor: KernelExecutor) -> bool:
     return True
 
 
-def _same(executor: KernelExecutor, ran: Ran) -> bool:
-    """Run one cell again, unless it would take the kernel with it; whether it told the same."""
+def _same(executor: KernelExecutor, ran: Ran) -> tuple[bool, bool]:
+    """Run one cell again, unless it took the kernel with it; whether it told the same and lost the kernel."""
     executor.step = ran.step
     executor.snapshots.come_to(ran.step, ran.lost)
     if ran.lost:
-        return True
+        return True, False
     unknown = len(executor.router.earlier.unknown)
     with _cut(executor, ran):
         result = executor.kernel.run(ran.code)
@@ -83,7 +111,8 @@ def _same(executor: KernelExecutor, ran: Ran) -> bool:
     if executor.router.interrupted.is_set():
         raise Interrupted("Stopped by the person.")
     seen = "\n".join(filter(None, [executor.observe(result), ran.note]))
-    return seen == ran.observation and len(executor.router.earlier.unknown) == unknown
+    same = seen == ran.observation and len(executor.router.earlier.unknown) == unknown
+    return same, bool(result.lost) and not same
 
 
 @contextmanager

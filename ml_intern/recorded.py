@@ -17,6 +17,7 @@ from ml_intern.budget import Budget
 from ml_intern.gate import Standing
 from ml_intern.journal import Entry
 from ml_intern.reading import CARD, JOURNAL, whole
+from ml_intern.research.model import Finding
 
 NEEDED = {"Published": ("repo", "url", "kind_of_repo"), "Notice": ("level", "text")}
 """Of the events that a result is made of, the fields."""
@@ -81,6 +82,20 @@ class Said:
 
 
 @dataclass
+class Researched:
+    """What a sub-agent did: its own part of the journal, and what it found, if it came to its end."""
+
+    source: str
+    known: Recorded
+    finding: Finding | None = None
+    codes: dict[int, str] = field(default_factory=dict)
+
+
+OWN = frozenset({"brain", "cell", "cell_done", "compaction", "kernel"})
+"""Lines that a sub-agent writes for itself; its calls stand among all others."""
+
+
+@dataclass
 class Recorded:
     """The journal of a session, in the form in which a run asks for it.
 
@@ -104,13 +119,15 @@ class Recorded:
         budget: The last state of the budget.
         settled: Jobs whose cost was counted, with the times at which they started.
         denied: What was denied, in words.
-        session: Whose keys the calls have; nothing: those of the session that runs.
+        session: Whose keys the calls have, also where the folder was renamed; nothing: those of the session
+            that runs.
         under_way: The step whose cell did not come to its end; 0: none.
         kernel: Where the last kernel runs on, where it does not end with its process.
         finished: The last end of the session, if it came to one.
         always: What a person allowed for the whole session.
         count: Calls that have an id.
         events: Events of the earlier run that a result is made of.
+        research: What the sub-agents did, by the name that follows from the call that asked.
     """
 
     answers: deque[Answered] = field(default_factory=deque)
@@ -139,6 +156,7 @@ class Recorded:
     session: str = ""
     under_way: int = 0
     kernel: dict[str, Any] = field(default_factory=dict)
+    research: dict[str, Researched] = field(default_factory=dict)
 
     @property
     def anything(self) -> bool:
@@ -179,7 +197,10 @@ class Recorded:
         asked: dict[str, dict[str, Any]] = {}
         for entry in entries:
             try:
-                if entry.kind in ("question", "answer", "decision"):
+                if (whose := found._researched(entry.kind, entry.payload)) is not None:
+                    found.budget = entry.payload.get("budget") or found.budget
+                    whose.known._take(entry.kind, entry.payload, whose.codes, keys)
+                elif entry.kind in ("question", "answer", "decision"):
                     found._talked(entry.kind, entry.payload, asked)
                 else:
                     found._take(entry.kind, entry.payload, codes, keys)
@@ -199,6 +220,16 @@ class Recorded:
         found = cls.of(whole(folder / JOURNAL)) if (folder / CARD).exists() else cls()
         found._try_out()
         return found
+
+    def _researched(self, kind: str, given: dict[str, Any]) -> Researched | None:
+        """The sub-agent whose line it is; None where it is the session's own."""
+        if kind == "research":
+            self.research[_text(given, "name")] = Researched(_text(given, "source"), Recorded())
+        elif kind == "research_done":
+            self.research[given["name"]].finding = Finding.from_json(given["finding"])
+        elif kind in OWN and (source := given.get("source")):
+            return {known.source: known for known in self.research.values()}[source]
+        return None
 
     def _take(self, kind: str, given: dict[str, Any], codes: dict[int, str], keys: dict[str, str]) -> None:
         self.budget = given.get("budget") or self.budget
@@ -270,6 +301,7 @@ class Recorded:
 
     def _agreed(self, given: dict[str, Any], key: str) -> None:
         """The talk about a call is over: it began, or was refused."""
+        self.session = self.session or key.partition(":")[0]
         talk, who = self.said.pop(key, None), (str(given.get("source", "")), str(given["tool"]))
         if talk:
             self.nos[who] = 0 if talk[-1].answer["allowed"] else self.nos[who] + 1

@@ -149,21 +149,22 @@ class Replay(Session):
         self._names = [
             (workspace, str(self.workspace)),
             (str(folder), str(self.folder)),
-            (folder.name, self.id),
+            (was.session or folder.name, self.id),
         ]
         if not live:
-            self.router.earlier.recorded = Recorded(calls=was.calls, session=folder.name)
+            self.router.earlier.recorded = Recorded(calls=was.calls, session=was.session)
             self.router.earlier.rebuilding = True
             self.router.snapshots = Snapshots.of_another(folder, Path(workspace), self.workspace)
-        self._write_card("running", None)
+        self.write_card("running", None)
         self.hear(was)
         for problem in self.mcp.problems:
             self.emit(Notice("warning", problem))
         if live and (gone := sorted(kept(folder).keys() - self.router.specs.keys())):
             self.emit(Notice("warning", f"Tools that are not there any more: {', '.join(gone)}."))
 
-    def _write_card(self, status: str, code: int | None) -> None:
-        super()._write_card(status, code)
+    def write_card(self, status: str, code: int | None) -> None:
+        """The card says whose replay it is."""
+        super().write_card(status, code)
         if old := getattr(self, "old", None):  # the first card is written before this one knows what it plays
             path = self.folder / CARD
             told = {"replay_of": old.name, "live": self.live}
@@ -182,25 +183,31 @@ class Replay(Session):
         shown = [] if self.live else [self.old / "datasets", self.old / "jobs"]
         return replace(mounts, read_only=[*mounts.read_only, *(path for path in shown if path.exists())])
 
-    def _goals(self) -> Goals:
+    def goals(self) -> Goals:
+        """What was held back then is held back again."""
         return Repeated(self)
 
     def emit(self, event: Event) -> None:
         """Compare what a cell told with what it told then."""
         super().emit(event)
-        if isinstance(event, CellFinished) and (found := self._compared(event)):
+        if isinstance(event, CellFinished) and not event.source and (found := self._compared(event)):
             self.differing.append(found)
             super().emit(Notice("warning", f"The replay differs in {found}."))
+
+    def brain_of(self, name: str) -> Brain | None:
+        """What a sub-agent's brain said then."""
+        then = self.was.research.get(name)
+        return RecordedBrain(self.brain.label, then.known.answers) if then else None
 
     def _compared(self, event: CellFinished) -> Difference | None:
         ran = self.was.cells.get(event.step)
         if ran is None:
             return None
         self._seen.add(event.step)
-        expected = ran.observation
-        for then, now in self._names:
-            expected = expected.replace(then, now) if then else expected
-        return compare(event.step, expected, event.observation)
+        got = event.observation
+        for then, now in self._names:  # results have the names of then already
+            got = got.replace(now, then) if then else got
+        return compare(event.step, ran.observation, got)
 
     def result(self) -> RunResult:
         """What came of it, and how it compares."""
@@ -209,7 +216,8 @@ class Replay(Session):
         differences = [found.to_json() for found in self.differing]
         return replace(super().result(), replay={**told, "differences": differences})
 
-    def _finish(self, text: str, error: InternError | None) -> None:
+    def finish(self, text: str, error: InternError | None) -> None:
+        """Say where the replay differs, before its end."""
         if error is not None and self._as_then(error):
             ended = _end_of(self.was) or error.message
             super().emit(Notice("info", f"Here the session ended: {ended}"))
@@ -221,7 +229,7 @@ class Replay(Session):
             super().emit(Notice("info", "The replay told the same in every step."))
         elif error is None and not self.router.denied:
             error = Differs(summary(self.differing, len(self.was.cells)))
-        super()._finish(text, error)
+        super().finish(text, error)
 
     def _as_then(self, error: InternError) -> bool:
         """Whether the replay ended as the session did, which then is no failure of the replay."""

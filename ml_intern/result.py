@@ -23,7 +23,7 @@ class RunResult:
         answer: The final answer.
         exit_code: As the command line would exit.
         steps: Cells that ran.
-        tokens: ``input`` and ``output``, as the provider counted them.
+        tokens: ``input`` and ``output``, as the provider counted them, those of sub-agents included.
         cost: Dollars.
         budget: Spent and ceiling by unit.
         experiments: The rows of the ledger.
@@ -62,7 +62,7 @@ class RunResult:
             answer=finished.answer if finished else "",
             exit_code=finished.exit_code if finished else 1,
             steps=agent.cells if agent else 0,
-            tokens=dict(agent.tokens) if agent else {"input": 0, "output": 0},
+            tokens=session.tokens(),
             cost=session.budget.spent["usd"],
             budget=session.budget.summary(),
             experiments=services.ledger.list(),

@@ -83,8 +83,13 @@ def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: M
         current = old.model
         if given.get("model") is not None or not _about_model(error, settings) or current == settings.model:
             raise
+        if current is None and isinstance(error, NoBrain):
+            raise  # an outage, and nobody named another brain: what would be chosen now is none for this run
         told = f"The session's model {settings.model!r} is not there: {error.message}"
         gone = type(error)
+        if current is None and isinstance(error, NoBrain):
+            # An outage, and nobody named another brain: what would be chosen now is none for this run.
+            raise gone(told, f"{error.hint} Or name another one with --model.".strip()) from None
     now = settings.model_copy(update={"model": current, "base_url": old.base_url})
     try:
         session = cls.create(now, card["prompt"], approver, folder)

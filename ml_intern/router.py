@@ -10,13 +10,14 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_intern.approval import Answer, Approver, Desk
 from ml_intern.budget import Budget, Measured
 from ml_intern.calls import Call, Outcome, body_of, bounded, summarise
 from ml_intern.consent import Consent
 from ml_intern.context import Services, ToolContext
+from ml_intern.disk import DiskTrouble
 from ml_intern.earlier import Earlier
 from ml_intern.errors import Denied, InternError, Interrupted, ToolError
 from ml_intern.events import ToolFinished, ToolStarted
@@ -24,14 +25,19 @@ from ml_intern.gate import Gate
 from ml_intern.journal import Journal
 from ml_intern.masking import mask_all
 from ml_intern.metering import JobMeter
+from ml_intern.policy import check_reading
 from ml_intern.recorded import Recorded
 from ml_intern.retry import is_transient, run_with_retry
 from ml_intern.snapshots import Snapshots
 from ml_intern.stopping import Stop
 from ml_intern.tooling import Price, ToolSpec, did_you_mean
 
+if TYPE_CHECKING:
+    from ml_intern.research.reader import Reader
+
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
 
+FREE_DISK = "Delete what is not needed in the workspace, or write less; the host's own disk is the person's."
 GO_ON = "What was done before the failure is kept; call it again later, or go on without it."
 MOST_DENIED = 100
 """Different refusals that the end of the run can tell of."""
@@ -72,7 +78,14 @@ class Router:
         self.meter.restore(known.settled)
         self._lock = threading.Lock()
 
-    def call(self, name: str, given: Mapping[str, object], source: str = "cell") -> Outcome:
+    def call(
+        self,
+        name: str,
+        given: Mapping[str, object],
+        source: str = "cell",
+        reader: Reader | None = None,
+        place: str = "",
+    ) -> Outcome:
         """Carry out one call. Never raises for what the caller did wrong.
 
         Args:
@@ -80,18 +93,22 @@ class Router:
             given: Arguments by name, not yet validated.
             source: Where the call comes from, part of its idempotency key: ``cell-3``, ``research:1``,
                 ``mcp:NAME``, ``web``, ``replay``.
+            reader: The sub-agent that calls.
+            place: Stands for the source in the key, where that does not say which cell it was.
         """
         given = mask_all(given)  # whoever calls: no tool is handed a credential
-        key = self._key(name, given, source)
-        if (known := self.earlier.answer(key, name)) is not None:
+        who = reader or self
+        key = self._key(name, given, place or source, who.earlier)
+        if (known := who.earlier.answer(key, name)) is not None:
             self.snapshots.call_again(key)
             return known
-        ctx = self._context(name, key)
+        ctx = self._context(name, key, who)
         begun = self.earlier.begun(key)
         try:
-            if self.interrupted.is_set():
+            if ctx.cancelled():
                 raise Interrupted(f"{name} did not start: the run is being stopped.")
             spec = self._find(name)
+            check_reading(spec, source)
             if begun and spec.effect != "read":
                 call = Call.of(spec, ctx, source, begun["arguments"], self._defect)
                 if (ended := self._taken_up(call)) is not None:
@@ -114,23 +131,34 @@ class Router:
         self.meter.settle()
         return self.budget.left()
 
+    def begin_rebuilding(self, reader: Reader | None = None) -> None:
+        """From here on finished cells run again: each call has the result that it had, and none is made."""
+        earlier = (reader or self).earlier
+        earlier.rebuilding = True
+        with self._lock:
+            self._seen = {digest: n for digest, n in self._seen.items() if digest not in earlier.rebuilt}
+            earlier.rebuilt.clear()
+            earlier.unknown.clear()
+
     # Who asks for what
 
-    def _key(self, name: str, given: Mapping[str, object], source: str) -> str:
+    def _key(self, name: str, given: Mapping[str, object], source: str, earlier: Earlier) -> str:
         """The key of a call: the same when its cell runs again."""
         digest = hashlib.sha256(body_of(source, name, given).encode()).hexdigest()[:16]
         with self._lock:
             nth = self._seen[digest] = self._seen.get(digest, 0) + 1
+            if earlier.rebuilding:
+                earlier.rebuilt.add(digest)
         return f"{self.earlier.recorded.session or self.services.session}:{digest}:{nth}"
 
-    def _context(self, name: str, key: str) -> ToolContext:
+    def _context(self, name: str, key: str, who: Router | Reader) -> ToolContext:
         """The context of a call, with an id for people: that of an earlier process, or the next."""
         with self._lock:
             if not (call := self.earlier.id_of(key)):
                 self._count += 1
                 call = f"call-{self._count}"
         needs = self.specs[name].needs if name in self.specs else ()
-        return ToolContext(self.services, call, key, self.interrupted.is_set, needs)
+        return ToolContext(who.services, call, key, who.interrupted.is_set, needs)
 
     def _find(self, name: str) -> ToolSpec:
         if name not in self.specs:
@@ -162,7 +190,7 @@ class Router:
 
     def _taken_up(self, call: Call) -> Outcome | None:
         """What became of a call that an earlier process began; None where it has not happened."""
-        self.services.emit(ToolStarted(call.id, call.spec.name, call.spec.effect, call.shown))
+        call.ctx.emit(ToolStarted(call.id, call.spec.name, call.spec.effect, call.shown))
         began = time.monotonic()
         with self.snapshots.around(call.key, call.spec.effect):
             found = self.earlier.became_of(call, self._attempt)
@@ -178,11 +206,11 @@ class Router:
         shown, spec = call.shown, call.spec
         intent = {**call.record(), "key": call.key, "arguments": shown}
         self.journal.append("intent", intent, durable=spec.effect != "read")
-        self.services.emit(ToolStarted(call.id, spec.name, spec.effect, shown))
+        call.ctx.emit(ToolStarted(call.id, spec.name, spec.effect, shown))
         began = time.monotonic()
         try:
             with self.snapshots.around(call.key, spec.effect):
-                outcome = self._attempt(call, lambda: spec.call(call.ctx, call.arguments))
+                outcome = self._attempt(call, lambda: call.spec.call(call.ctx, call.arguments))
             return self._ended(call, outcome, began)
         finally:
             self.budget.release(call.id)  # nothing, unless a defect of ours has left it behind
@@ -207,7 +235,7 @@ class Router:
                 self.meter.settle()
             self.journal.append("result", {**record, "budget": self.budget.snapshot()})
         summary = summarise(outcome.value) if outcome.ok else outcome.message
-        self.services.emit(ToolFinished(call.id, call.spec.name, outcome.ok, summary, seconds))
+        call.ctx.emit(ToolFinished(call.id, call.spec.name, outcome.ok, summary, seconds))
         return outcome
 
     def _attempt(self, call: Call, work: Callable[[], Any]) -> Outcome:
@@ -217,13 +245,15 @@ class Router:
                 work,
                 tries=tries,
                 report=lambda text: call.ctx.progress(text),
-                stop=self.interrupted.is_set,
+                stop=call.ctx.cancelled,
             )
             return Outcome(True, value)
         except InternError as error:
             denied, stopped = isinstance(error, Denied), isinstance(error, Interrupted)
             return Outcome(False, None, error.message, error.hint, denied, stopped)
         except Exception as error:  # noqa: BLE001 - a tool's bug must not end the run; the brain is told
+            if (trouble := DiskTrouble.of(error)) and trouble.full:
+                return Outcome(False, message=f"{name}: {trouble.message}", hint=FREE_DISK)
             self._defect(call.id, error)
             if is_transient(error):
                 told = str(error).partition("\n")[0].rstrip(".")

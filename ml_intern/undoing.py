@@ -117,7 +117,7 @@ def put_back(folder: Path, workspace: Path, undone: Iterable[int]) -> bool:
 
 
 def _kept(folder: Path, workspace: Path, first: int, most_mb: int = 0) -> Kept:
-    return Kept(folder / "turns" / str(first), workspace, most_mb << 20)
+    return Kept(folder / "turns" / str(first), workspace, most_mb << 20, "workspace")
 
 
 def _lasting(entries: Iterable[Entry], first: int) -> list[str]:

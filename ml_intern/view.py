@@ -82,7 +82,7 @@ class View:
     def __init__(
         self, context_tokens: int, reserve_tokens: int, recent_steps: int, spill: Spill | None = None
     ) -> None:
-        self.tokens = context_tokens - reserve_tokens
+        self.tokens = self._told = context_tokens - reserve_tokens
         self.recent_steps = recent_steps
         self.changes = 0
         self._chars_per_token = CHARS_PER_TOKEN
@@ -100,7 +100,9 @@ class View:
         return int(LONGEST_SHARE * self.limit)
 
     def calibrate(self, characters: int, tokens: int) -> None:
-        """Learn from the provider's own count; only a count that is higher than expected changes anything."""
+        """Learn from the provider's own count, if it is higher than ours, and from what it took at all."""
+        if characters > self.limit:  # it found the prompt too long, and then it did not: it is not believed
+            self.tokens = self._told
         if tokens > 0 and characters / tokens < self._chars_per_token:
             self._chars_per_token = max(LEAST_CHARS_PER_TOKEN, characters / tokens)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, Self
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,12 @@ class Sandbox(Protocol):
     def stop(self) -> None:
         """End what still runs and remove what was made."""
 
+    def beside(self) -> Sandbox:
+        """Where another kernel can run that must not write what this one's kernel writes.
+
+        This one itself, where the walls stand around each kernel; whoever gets another one stops it.
+        """
+
     def own(self, session: Path, workspace: Path) -> None:
         """Say whose it is, before anything is started: another process knows by that what is left of it.
 
@@ -220,6 +226,10 @@ class SharesFolders:
     def running(self) -> dict[str, Any]:
         """Nothing: it ends with this process."""
         return {}
+
+    def beside(self) -> Self:
+        """This one: each kernel has mounts of its own."""
+        return self
 
     def launcher_env(self) -> dict[str, str]:
         """None are needed."""

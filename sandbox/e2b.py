@@ -297,6 +297,16 @@ class E2BSandbox:
         if box is not None:
             self.account.end(box.sandbox_id)
 
+    def beside(self) -> E2BSandbox:
+        """Another sandbox: all that runs in one can write to all its files.
+
+        Raises:
+            Denied: E2B does not take the key any more.
+        """
+        made = E2BSandbox(self.account.env, template=self.template, timeout_s=self.timeout_s)
+        made._session = self._session  # who goes on after a crash ends it with the others
+        return made
+
     def _ensure(self) -> Sandbox:
         """The sandbox; a new one where there is none or the last one is gone."""
         self._stopped.clear()

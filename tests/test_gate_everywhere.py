@@ -19,7 +19,9 @@ from ml_intern.tooling import tool
 
 Make = Callable[..., Router]
 HOUSE = Path(ml_intern.__file__).parent
-SOURCES = ("cell", "cell-7", "research:2", "mcp:files", "web", "replay")
+SOURCES = ("cell", "cell-7", "mcp:files", "web", "replay")
+READERS = ("research", "research:2", "research-2")
+"""Sub-agents: below what the gate allows, they may only read."""
 
 REQUESTS: list[tuple[str, dict[str, Any], str]] = [
     ("echo", {"text": "x"}, "allow"),
@@ -52,6 +54,28 @@ def test_every_source_meets_the_same_gate(
     assert bool(CALLS) == (wanted == "allow")
     kind = "refusal" if wanted == "wrong" else "decision"
     assert lines(router, kind)[0]["source"] == source
+
+
+@pytest.mark.parametrize("source", READERS)
+@pytest.mark.parametrize(("name", "given", "wanted"), REQUESTS)
+@pytest.mark.parametrize("yes", [[], ["write", "compute", "publish", "destroy", "network"]])
+def test_a_sub_agent_reads_and_nothing_else(
+    make: Make, source: str, name: str, given: dict[str, Any], wanted: str, yes: list[str]
+) -> None:
+    router = make(budget="5 usd", yes=yes)
+    outcome = router.call(name, given, source=source)
+    assert outcome.ok == bool(CALLS) == (name == "echo" and wanted == "allow") and not outcome.denied
+    decided = [line["source"] for line in lines(router, "decision")]
+    refused = [line["source"] for line in lines(router, "refusal")]
+    assert decided + refused == [source] and bool(refused) != outcome.ok
+    assert not lines(router, "question")
+
+
+def test_a_rule_that_denies_reading_is_met_by_a_sub_agent_too(make: Make) -> None:
+    rules = [{"tool": "echo", "source": "research:2", "action": "deny", "reason": "not this one"}]
+    router = make(policy=rules)
+    assert router.call("echo", {"text": "x"}, source="research:2").denied
+    assert router.call("echo", {"text": "x"}, source="research:1").ok
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -281,6 +305,8 @@ def test_the_router_asks_the_gate_before_it_runs_anything() -> None:
     body = ast.unparse(functions("router.py")["call"])
     asked = ["call = self.consent.again(call)", "call = self.consent.given(Call.of(", "self._run(call)"]
     assert sorted(asked, key=body.index) == asked
+    early = ["check_reading(", "self._taken_up(", *asked]
+    assert sorted(early, key=body.index) == early, "a sub-agent is refused before all else"
     between = ast.unparse(functions("router.py")["call"]).partition(asked[1])[2].partition(asked[2])[0]
     assert "call =" not in between
 

@@ -27,7 +27,7 @@ LINE_CHARS = 4_000
 READ_BYTES = 256 << 20
 EDIT_BYTES = 16 << 20
 READ_AGAIN = "Read it again, then edit."
-CUT_OFF = "What it did until then is there: look before you run it again."
+CUT_OFF = "Look at what is there of its work before you run it again."
 READ_FILES = "files read"
 """Key in the session's notes: path to the hash of what was last read or written."""
 

@@ -234,7 +234,7 @@ def _print_log(store: Jobs, job: str) -> None:
 
 
 def _job_row(job: JobStatus) -> tuple[str, ...]:
-    took = show_duration((job.ended or job.started or 0.0) - (job.started or 0.0)) if job.ended else ""
+    took = show_duration(job.ran_s) if job.ended else ""
     steps = f"{job.step}/{job.total_steps}" if job.total_steps else ""
     newest = (
         f"{job.failure.kind}: {job.failure.message}"

@@ -41,6 +41,18 @@ class Step:
     ended: float = 0.0
     final: bool = False
     heard: list[str] = field(default_factory=list)
+    research: list[Research] = field(default_factory=list)
+
+
+@dataclass
+class Research:
+    """What a sub-agent did for a step: question, its own steps, answer or why there is none."""
+
+    source: str
+    question: str
+    steps: list[Step] = field(default_factory=list)
+    answer: str = ""
+    reason: str = ""
 
 
 @dataclass
@@ -61,6 +73,8 @@ class Story:
     """Calls without a result, by id."""
     said: list[str] = field(default_factory=list, repr=False)
     """What the person said since the last step."""
+    research: dict[str, Research] = field(default_factory=dict, repr=False)
+    """Sub-agents by source."""
 
     @property
     def cells(self) -> list[Step]:
@@ -113,10 +127,15 @@ def _found(path: Path) -> Salvaged:
 
 def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     """Put one line where it belongs."""
+    if kind in ("research", "research_done"):
+        _research(story, kind, payload)
+        return
+    steps = _steps_of(story, str(payload.get("source", "")))
     if kind == "brain":
         used = payload.get("tokens") or (0, 0)
-        story.steps.append(Step(int(payload["step"]), at, str(payload["text"]), (int(used[0]), int(used[1]))))
-        story.steps[-1].heard, story.said = story.said, []
+        steps.append(Step(int(payload["step"]), at, str(payload["text"]), (int(used[0]), int(used[1]))))
+        if steps is story.steps:
+            steps[-1].heard, story.said = story.said, []
     elif kind in ("message", "turn"):
         story.said.append(str(payload["text"]))
     elif kind == "undo":
@@ -125,16 +144,16 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     elif kind == "finished":
         story.answer, story.status = str(payload.get("answer", "")), str(payload.get("status", ""))
     elif kind == "cell":
-        _step(story, payload, at).code = str(payload["code"])
+        _step(steps, payload, at).code = str(payload["code"])
     elif kind == "cell_done":
-        step = _step(story, payload, at)
+        step = _step(steps, payload, at)
         step.ok, step.observation = bool(payload.get("ok")), str(payload.get("observation", ""))
         step.final, step.ended = bool(payload.get("final")), at
-    elif not story.steps:
+    elif not steps:
         return
     elif kind == "intent":
         call = Call(payload["tool"], payload.get("arguments") or {}, str(payload.get("effect", "")))
-        story.steps[-1].calls.append(call)
+        steps[-1].calls.append(call)
         story.open_calls[str(payload["call"])] = call
     elif kind == "result":
         known = story.open_calls.pop(str(payload["call"]), None)
@@ -144,12 +163,31 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     elif kind == "refusal":
         refused = Call(str(payload["tool"]), payload.get("arguments") or {}, ok=False)
         refused.message = str(payload.get("message", ""))
-        story.steps[-1].calls.append(refused)
+        steps[-1].calls.append(refused)
 
 
-def _step(story: Story, payload: dict[str, Any], at: float) -> Step:
+def _steps_of(story: Story, source: str) -> list[Step]:
+    """The steps that a line belongs to: a sub-agent's, or the session's own."""
+    return story.research[source].steps if source in story.research else story.steps
+
+
+def _research(story: Story, kind: str, payload: dict[str, Any]) -> None:
+    """The beginning or the end of a sub-agent."""
+    known = story.research.get(str(payload["source"]))
+    if kind == "research":
+        begun = Research(str(payload["source"]), str(payload["question"]))
+        story.research[begun.source] = begun
+        if story.steps:
+            story.steps[-1].research.append(begun)
+    elif known is not None:
+        finding = payload["finding"]
+        known.answer = str(finding["answer"])
+        known.reason = "" if finding["ok"] else str(finding["reason"])
+
+
+def _step(steps: list[Step], payload: dict[str, Any], at: float) -> Step:
     """The step of a line; one of its own where the line with the brain's words is lost."""
     number = int(payload["step"])
-    if not story.steps or story.steps[-1].number != number:
-        story.steps.append(Step(number, at))
-    return story.steps[-1]
+    if not steps or steps[-1].number != number:
+        steps.append(Step(number, at))
+    return steps[-1]

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -341,7 +341,11 @@ class Jobs:
                 hint="Launch it again.",
             )
             raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
-            self._write_status(job, raw)
+            # Nobody has measured it, and the clock may have been set: no longer than it was allowed to.
+            ran_s = time.time() - (raw.get("started") or time.time())
+            raw["seconds"] = min(max(0.0, ran_s), self.spec(job).timeout_s)
+            with suppress(OSError):  # a full disk: it is told, and written at a later look
+                self._write_status(job, raw)
             return raw
 
     def _reap(self, job: str) -> None:

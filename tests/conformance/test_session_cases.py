@@ -154,8 +154,13 @@ def test_with_no_other_model_the_reason_is_told(
     server.__exit__()
     code, _, err = said(capfd, "resume", "--max-steps", "5")
     assert code == 5 and len(err.strip().splitlines()) == 1
-    assert "'openai:m' is not there" in err and server.url.removeprefix("http://")[:-3] in err
-    assert "--model" in err
+    assert server.url in err and "cannot be reached" in err
+    [path] = own_state.glob("sessions/*/session.json")
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "settings": {**card["settings"], "model": "nosuch:thing"}}))
+    code, _, err = said(capfd, "resume", "--max-steps", "5")
+    assert code == 2 and len(err.strip().splitlines()) == 1
+    assert "'nosuch:thing' is not there" in err and "--model" in err
 
 
 # 18. One process

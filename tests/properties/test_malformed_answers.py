@@ -104,7 +104,7 @@ class Asked:
             usage = said.token_usage
             assert usage and type(usage.input_tokens) is int and type(usage.output_tokens) is int
             assert 0 <= usage.input_tokens < 1 << 53 and 0 <= usage.output_tokens < 1 << 53
-        assert self("a good reply").content == "a good reply"
+        assert self({"text": "a good reply"}).content == "a good reply"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "in-chunks"])

@@ -105,9 +105,9 @@ def test_whole_steps_go_on_after_any_reply(given_replies: list[Reply]) -> None:
 
 HUGE = {
     "a-megabyte-of-prose": "word " * 200_000,
-    "many-lines": cell("x = [\n" + "1,\n" * 60_000 + "]\nprint(len(x))"),
+    "many-lines": cell("x = [\n" + "1,\n" * 20_000 + "]\nprint(len(x))"),
     "openings": "<cell>" * 100_000,
-    "closings": "<cell>\n" + "</cell> x\n" * 30_000,
+    "closings": "<cell>\n" + "</cell> x\n" * 10_000,
     "fences": "```python\n" * 50_000,
     "quotes": cell("'" * 500_001),
     "brackets": cell("(" * 200_000),

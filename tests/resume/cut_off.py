@@ -15,11 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from support.answering_jobs import AnsweringJobs, make_model
+
 from ml_intern.approval import Answer
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.context import Services
 from ml_intern.events import ApprovalNeeded, Event
 from ml_intern.gate import Gate, Standing
+from ml_intern.jobs.model import JobStatus
 from ml_intern.journal import Journal
 from ml_intern.recorded import Recorded
 from ml_intern.registry import load_tools
@@ -73,6 +76,15 @@ CELLS: dict[str, list[Call]] = {
     "cancel_job": [
         ("launch_script", {"script": "import time\ntime.sleep(60)", "name": "long"}),
         ("cancel_job", {"job": "long-1"}),
+    ],
+    "evaluate": [("evaluate", {"model": "exp-1", "eval": "sums"})],
+    "freeze_experiment": [
+        ("evaluate", {"model": "exp-1", "eval": "sums"}),
+        ("freeze_experiment", {"experiment": "exp-1"}),
+    ],
+    "publish_dataset": [
+        ("filter_dataset", {"source": "rows.jsonl", "where": "n > 3", "name": "d"}),
+        ("publish_dataset", {"dataset": "d", "repo": "rows"}),
     ],
     "unknown": [("tell", {"text": "hello"})],
     "unknown_price": [("rent", {"usd": 2.0})],
@@ -157,6 +169,16 @@ class Fragile(Journal):
         return number
 
 
+class Answers(AnsweringJobs):
+    """Answers evaluations, and has nothing to be measured."""
+
+    def list(self) -> list[JobStatus]:
+        return []
+
+    def find(self, key: str) -> None:
+        return None
+
+
 class Cell:
     """The services of a session that goes on in its folder, and the cell that is under way."""
 
@@ -165,9 +187,11 @@ class Cell:
         state: Path,
         kind: type[Journal] = Journal,
         approver: Callable[[ApprovalNeeded], Answer] | None = None,
+        name: str = "",
+        session: str = "s1",
         **settings: Any,
     ) -> None:
-        self.folder = state / "sessions" / "s1"
+        self.folder = state / "sessions" / session
         self.workspace = self.folder / "workspace"
         if not self.workspace.exists():
             self._furnish(state)
@@ -176,8 +200,11 @@ class Cell:
         sandbox = BareSandbox("a test")
         self.events: list[Event] = []
         self.services: Services = assemble(
-            "s1", self.folder, self.workspace, loaded, sandbox, self.events.append
+            session, self.folder, self.workspace, loaded, sandbox, self.events.append
         )
+        self.services.evals.jobs = self.answers = Answers(self.folder / "evals" / "answers")  # type: ignore[assignment]
+        if name in ("evaluate", "freeze_experiment"):
+            self._train()
         self.services.run_in_sandbox = lambda argv, timeout: run_in_sandbox(
             sandbox, Mounts(self.workspace), Limits(), argv, timeout
         )
@@ -201,6 +228,21 @@ class Cell:
         (self.workspace / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
         (state / "own_tools").mkdir()
         (state / "own_tools" / "own.py").write_text(OWN.format(ran=str(state / "ran.txt")))
+
+    def _train(self) -> None:
+        """An eval, and an experiment whose job has made a model."""
+        rows = [
+            {"prompt": f"{n}+1=", "answer": str(n + 1), "split": "dev" if n % 2 else "test"}
+            for n in range(40)
+        ]
+        self.services.evals.register("sums", rows, ["exact_match"])
+        job = self.folder / "jobs" / "run-1"
+        made = make_model(job / "output" / "model", 0.5)
+        (job / "spec.json").write_text(json.dumps({"name": "run", "method": "pretrain"}))
+        (job / "metrics.jsonl").write_text('{"step": 1, "loss": 5.5}\n')
+        status = {"id": "run-1", "name": "run", "method": "pretrain", "state": "succeeded", "created": 1.0}
+        (job / "status.json").write_text(json.dumps({**status, "output": str(made.parent)}))
+        self.services.ledger.attach(self.services.ledger.start("h", "c").id, job="run-1")
 
     def play(self, name: str) -> Outcome:
         """The calls of a cell; what came of the last one. Only the last one is cut off."""
@@ -236,7 +278,7 @@ Cut = Callable[..., Cell]
 
 def cut_off(state: Path, name: str, point: str, asked: str = "") -> None:
     """Play a cell in a process that is killed; `asked` are the words of a person who is there."""
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, str(Path(__file__)), str(state), name, point, asked],
         env={**os.environ, "PYTHONPATH": paths},
@@ -265,7 +307,8 @@ def main() -> None:
     Fragile.at, _, nth = record.partition("#")
     Fragile.skip = int(nth or 1) - 1
     asked = sys.argv[4]
-    Cell(state, Fragile, person(asked) if asked else None, **(ASKED if asked else {})).play(name)
+    approver, settings = (person(asked), ASKED) if asked else (None, dict[str, Any]())
+    Cell(state, Fragile, approver, name, **settings).play(name)
 
 
 if __name__ == "__main__":

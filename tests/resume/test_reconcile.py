@@ -89,7 +89,7 @@ def test_a_command_that_never_started_runs(cut: Cut) -> None:
 def test_a_command_that_was_cut_off_is_told(cut: Cut) -> None:
     cell = cut("cut_command", "result:before")
     outcome = cell.play("cut_command")
-    assert not outcome.ok and "cut off" in outcome.message and "look before" in outcome.hint
+    assert not outcome.ok and "cut off" in outcome.message and "Look at" in outcome.hint
     assert (cell.workspace / "log.txt").read_text() == "ran\n"
 
 
@@ -137,6 +137,32 @@ def test_a_job_that_was_cancelled_stays_so(cut: Cut) -> None:
     assert outcome.ok and outcome.value["state"] == "cancelled"
 
 
+def test_a_dev_query_is_counted_once(cut: Cut) -> None:
+    cell = cut("evaluate", "result:before")
+    assert cell.services.evals.get("sums").queries_used == 1
+    outcome = cell.play("evaluate")
+    assert outcome.ok and outcome.value["metrics"]["exact_match"]["n"] == 20
+    assert cell.services.evals.get("sums").queries_used == 1 and cell.answers.specs == []
+    assert len(cell.services.ledger.scores()) == 1
+
+
+def test_the_test_split_is_scored_once(cut: Cut) -> None:
+    cell = cut("freeze_experiment", "result:before")
+    outcome = cell.play("freeze_experiment")
+    assert outcome.ok and outcome.value["test"]["exact_match"]["n"] == 20
+    assert len(cell.services.ledger.scores(split="test")) == 1 and cell.answers.specs == []
+    assert cell.services.evals.get("sums").queries_used == 1
+
+
+def test_a_dataset_is_published_once(cut: Cut) -> None:
+    cell = cut("publish_dataset", "result:before", hub="embedded")
+    outcome = cell.play("publish_dataset")
+    assert outcome.ok, outcome.message
+    commits = cell.services.hub.api.list_repo_commits(outcome.value["repo"], repo_type="dataset")
+    published = [commit.commit_id for commit in commits if "Publish" in commit.title]
+    assert published == [outcome.value["commit"]]
+
+
 # What nobody can tell
 
 
@@ -159,6 +185,15 @@ def test_what_may_have_been_spent_counts_as_spent(cut: Cut) -> None:
 def test_reading_and_what_is_declared_so_is_done_again(cut: Cut, tmp_path: Path, name: str) -> None:
     cell = cut(name, "result:before")
     assert cell.play(name).ok and ran(tmp_path / "state") == ["hello", "hello"]
+
+
+def test_a_folder_that_was_renamed_is_the_same_session(cut: Cut, tmp_path: Path) -> None:
+    cut("announce", "result:before").close()
+    state = tmp_path / "state"
+    (state / "sessions" / "s1").rename(state / "sessions" / "renamed")
+    cell = Cell(state, session="renamed")
+    assert cell.play("announce").ok and ran(state) == ["first to me/x"]
+    cell.close()
 
 
 def test_a_second_crash_while_it_is_found_out(cut: Cut, tmp_path: Path) -> None:

@@ -273,6 +273,19 @@ def test_mcp_servers(record: Record, tmp_path: Path) -> None:
     assert result.exit_code == 0
 
 
+def test_a_renamed_folder_and_paths_in_results(record: Record, tmp_path: Path) -> None:
+    first = record(
+        cell("job = launch_script('print(1)', name='a')\nprint(job.output, announce('me/x'))"),
+        cell("import os\nprint(os.getcwd())\nprint(os.path.isdir(job.output))"),
+        cell("final_answer(1)"),
+        yes=["compute"],
+    )
+    assert play(Replay.of(first.folder, False, None))[0].errors == []
+    moved = first.folder.rename(first.folder.with_name("moved"))
+    shutil.copytree(moved, first.folder)
+    assert play(Replay.of(moved, False, None))[0].errors == []
+
+
 # The comparison
 
 
