@@ -61,7 +61,7 @@ def killed(state: Path, chance: random.Random, took: float) -> dict[str, Any] | 
         )
     process = begin(state)
     try:
-        process.wait(chance.uniform(0.05, 0.7) * took)
+        process.wait(chance.uniform(0.05, 0.4) * took)
     except subprocess.TimeoutExpired:
         process.kill()
     return told(process)
