@@ -23,7 +23,7 @@ class Reader(Brain):
     """Keeps what it was asked in each step."""
 
     label = "reader"
-    context_tokens = 6_000
+    context_tokens = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,6 +51,18 @@ def play(state: Path, max_steps: int, folder: Path | None = None) -> tuple[Path,
     return session.folder, brain, tokens
 
 
+@pytest.fixture(scope="module", autouse=True)
+def window(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """Tokens with which a run both shrinks and summarises; they hang on the system prompt's length."""
+    for tokens in range(4_000, 12_000, 200):
+        Reader.context_tokens = tokens
+        folder, *_ = play(tmp_path_factory.mktemp("window"), 30)
+        known = Recorded.in_folder(folder)
+        if known.summaries and known.shrunk:
+            return tokens
+    raise AssertionError("no window is too small")
+
+
 @pytest.mark.parametrize("cut", [6, 9, 13])
 def test_the_prompts_after_a_resume(own_state: Path, cut: int) -> None:
     whole, undisturbed, spent = play(own_state, 30)
@@ -60,5 +72,5 @@ def test_the_prompts_after_a_resume(own_state: Path, cut: int) -> None:
     for step, text in resumed.read.items():
         assert text.replace(first.name, whole.name) == undisturbed.read[step], step
     known = Recorded.in_folder(whole)
-    assert known.summaries and known.shrunk, "the window was not too small"
+    assert known.summaries and known.shrunk
     assert again == spent and spent["input"] > 10 * len(undisturbed.read)
