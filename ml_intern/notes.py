@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class Notes(dict[str, Any]):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        self._lock = threading.Lock()
         self._path = path
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -30,7 +32,11 @@ class Notes(dict[str, Any]):
         self.update(found if isinstance(found, dict) else {})
 
     def __setitem__(self, name: str, value: Any) -> None:
-        super().__setitem__(name, value)
+        with self._lock:  # tools of one cell run side by side
+            super().__setitem__(name, value)
+            self._save()
+
+    def _save(self) -> None:
         fresh = self._path.with_suffix(".new")
         fresh.write_text(json.dumps(mask_all(dict(self))), encoding="utf-8", errors="backslashreplace")
         fresh.replace(self._path)

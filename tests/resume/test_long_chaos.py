@@ -18,13 +18,13 @@ from long_places import PLACES
 pytest.register_assert_rewrite("long_chaos")
 from long_chaos import begin, check, finish, journal, killed_at, phases  # noqa: E402
 
-KILLS = int(os.environ.get("RESUME_LONG_KILLS", "5"))
+KILLS = int(os.environ.get("RESUME_LONG_KILLS", "3"))
 """At random moments, in all; the variable asks for more."""
 SEED = int(os.environ.get("RESUME_SEED", "1"))
 A_RUN = 10
 """Kills of one session; then it goes on to its end."""
 
-COUNT = int(os.environ.get("RESUME_PLACES", "12"))
+COUNT = int(os.environ.get("RESUME_PLACES", "10"))
 AIMED = [PLACES[n * len(PLACES) // COUNT] for n in range(COUNT)] if len(PLACES) > COUNT else PLACES
 """Those at which it is killed; the variable asks for more, 99 for all."""
 AHEAD = 8
