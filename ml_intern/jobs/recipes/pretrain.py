@@ -12,6 +12,7 @@ config.json:
     data              the jsonl file;  text_column: "text";  packing: true
     max_length        tokens in a row; where it is not set, as many as the model is wide
     validation        0.02 sets this share of the documents apart; their loss is logged as eval_loss
+    processes         how many train together on this machine
     rows_needed       a short test reads no more documents than give so many rows
     trainer           any field of Transformers' TrainingArguments, with the library's own defaults
     output_dir, checkpoint_dir, metrics_file        where things go
@@ -20,11 +21,9 @@ Resumes from the last whole checkpoint in checkpoint_dir.
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import re
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +39,7 @@ from _common import (
     read_rows,
     save_model,
     say,
+    start,
     write_result,
     wrong,
 )
@@ -217,6 +217,8 @@ def main(config: dict[str, Any]) -> None:
     )
     quiet(trainer)
     resume = last_whole_checkpoint(Path(config["checkpoint_dir"]))
+    if resume:  # The start was measured when it was one.
+        arguments.eval_on_start = False
     say(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
     began = time.time()
     trainer.train(resume_from_checkpoint=resume)
@@ -228,4 +230,4 @@ def main(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    start(main)
