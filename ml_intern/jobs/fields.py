@@ -14,6 +14,9 @@ from pathlib import Path
 _TRAINERS = {
     "pretrain": ("transformers", "training_args.py", "TrainingArguments"),
     "sft": ("trl", "trainer/sft_config.py", "SFTConfig"),
+    "dpo": ("trl", "trainer/dpo_config.py", "DPOConfig"),
+    "reward": ("trl", "trainer/reward_config.py", "RewardConfig"),
+    "grpo": ("trl", "trainer/grpo_config.py", "GRPOConfig"),
 }
 
 
@@ -22,6 +25,18 @@ def trainer_fields(method: str) -> dict[str, str]:
     """The fields of a method's trainer configuration, with their annotations as written."""
     package, file, name = _TRAINERS[method]
     return _class_fields(package_folder(package) / file, name)
+
+
+def trainer_class(method: str) -> str:
+    """The trainer configuration in words: ``TRL's DPOConfig``."""
+    package, _, name = _TRAINERS[method]
+    return {"trl": "TRL's ", "transformers": "Transformers' "}[package] + name
+
+
+@lru_cache(maxsize=1)
+def lora_fields() -> dict[str, str]:
+    """The fields of peft's LoraConfig."""
+    return _class_fields(package_folder("peft") / "tuners" / "lora" / "config.py", "LoraConfig")
 
 
 @lru_cache(maxsize=64)
@@ -48,6 +63,13 @@ def causal_types() -> dict[str, str]:
     """The model types that have a causal language model."""
     file = package_folder("transformers") / "models" / "auto" / "modeling_auto.py"
     return _pairs(file, "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES")
+
+
+@lru_cache(maxsize=1)
+def scored_types() -> dict[str, str]:
+    """The model types that can carry the head of a reward model."""
+    file = package_folder("transformers") / "models" / "auto" / "modeling_auto.py"
+    return _pairs(file, "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES")
 
 
 def package_folder(package: str) -> Path:

@@ -20,10 +20,9 @@ from ml_intern.settings import Settings
 
 RECIPES = Path(__file__).parent / "recipes"
 MAX_LOG_BYTES = 512 * 2**20
-_MUST_MAKE = {
-    "pretrain": ["result.json", "model/config.json"],
-    "sft": ["result.json", "model/config.json"],
-}
+_MUST_MAKE = dict.fromkeys(
+    ("pretrain", "sft", "dpo", "reward", "grpo"), ["result.json", "model/config.json"]
+)
 
 
 def recipes() -> list[str]:

@@ -81,8 +81,9 @@ def load_model(config: dict[str, Any], kind: Any, **more: Any) -> Any:
 
     if config.get("qlora"):
         more["quantization_config"] = four_bits()
-    dtype = "auto" if config.get("peft") and on_gpu(config) else torch.float32
-    model = kind.from_pretrained(config["model"], dtype=dtype, **more)
+    more["dtype"] = "auto" if config.get("peft") and on_gpu(config) else torch.float32
+    more |= config.get("trainer", {}).get("model_init_kwargs") or {}
+    model = kind.from_pretrained(config["model"], **more)
     say(f"{model.num_parameters()} parameters, {model.dtype}")
     return model
 
