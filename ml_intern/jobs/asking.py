@@ -87,9 +87,7 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     )
 
 
-def checked_data(
-    ctx: ToolContext, method: str, dataset: str, text_column: str
-) -> tuple[DatasetInfo, bool]:
+def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) -> tuple[DatasetInfo, bool]:
     """The dataset, kept as a version of its own, after its columns and the guard against contamination.
 
     Returns:

@@ -60,7 +60,8 @@ _RULES: list[tuple[str, str, str]] = [
     (
         "bad_data",
         r"num_samples=0|JSONDecodeError|UnicodeDecodeError|DatasetGenerationError|ArrowInvalid"
-        r"|num_samples should be a positive integer|KeyError: '(?:text|messages|prompt|completion|chosen|rejected)'",
+        r"|num_samples should be a positive integer"
+        r"|KeyError: '(?:text|messages|prompt|completion|chosen|rejected)'",
         "The dataset is empty, broken or lacks a column: look at it with inspect_dataset.",
     ),
 ]

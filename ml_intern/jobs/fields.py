@@ -44,11 +44,18 @@ def model_fields(model_type: str) -> dict[str, str]:
     """The fields of a Transformers model's configuration; empty where the source does not tell."""
     folder = package_folder("transformers") / "models"
     name = model_types().get(model_type, "")
-    for file in sorted((folder / model_type).glob("configuration_*.py")):
+    for file in _near(folder, model_type):
         found = _class_fields(file, name)
         if found:
-            return found | _attribute_map(file, name)
+            return found | _attribute_map(file, name) | _older_names(file, name)
     return {}
+
+
+def _near(folder: Path, model_type: str) -> Iterator[Path]:
+    """Files of configurations, likeliest first: gemma3_text is one of gemma3's."""
+    parts = model_type.replace("-", "_").split("_")
+    for count in range(len(parts), 0, -1):
+        yield from sorted((folder / "_".join(parts[:count])).glob("configuration_*.py"))
 
 
 @lru_cache(maxsize=1)
@@ -124,6 +131,16 @@ def _attribute_map(file: Path, name: str) -> dict[str, str]:
                 if any(isinstance(t, ast.Name) and t.id == "attribute_map" for t in targets):
                     return dict.fromkeys(ast.literal_eval(item.value), "Any")  # type: ignore[attr-defined]
     return {}
+
+
+def _older_names(file: Path, name: str) -> dict[str, str]:
+    """Names that are no fields and are taken all the same, such as DeepSeek-V4's `num_hash_layers`."""
+    tree = ast.parse(file.read_text())
+    found = {}
+    for node in ast.walk(next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("kwargs.pop", "kwargs.get"):
+            found[str(ast.literal_eval(node.args[0]))] = "Any"
+    return found
 
 
 def _pairs(file: Path, name: str) -> dict[str, str]:

@@ -159,7 +159,9 @@ def check_groups(plan: Plan, rows: int, folder: Path) -> None:
         wrong.append("use_vllm needs the package vllm, which is not installed")
     wrong += _window_problem(fields.get("max_completion_length", _COMPLETION), folder)
     if wrong:
-        raise ToolError(f"The config does not fit grpo: {'; '.join(wrong)}.", "Correct them and launch again.")
+        raise ToolError(
+            f"The config does not fit grpo: {'; '.join(wrong)}.", "Correct them and launch again."
+        )
 
 
 def _window_problem(length: int | None, folder: Path) -> list[str]:

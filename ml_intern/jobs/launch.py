@@ -20,9 +20,9 @@ from ml_intern.settings import Settings
 
 RECIPES = Path(__file__).parent / "recipes"
 MAX_LOG_BYTES = 512 * 2**20
-_MUST_MAKE = dict.fromkeys(
-    ("pretrain", "sft", "dpo", "reward", "grpo"), ["result.json", "model/config.json"]
-)
+_MUST_MAKE = {
+    method: ["result.json", "model/config.json"] for method in ("pretrain", "sft", "dpo", "reward", "grpo")
+}
 
 
 def recipes() -> list[str]:

@@ -286,7 +286,9 @@ def _peft_problem(given: Mapping[str, Any]) -> str:
     known = {n: a for n, a in lora_fields().items() if n != "task_type"}
     wrong = [f"peft has no field {n!r}{did_you_mean(n, known)}" for n in given if n not in known]
     wrong += [
-        f"peft.{n} = {v!r} must be {known[n]}" for n, v in given.items() if n in known and not _fits(v, known[n])
+        f"peft.{n} = {v!r} must be {known[n]}"
+        for n, v in given.items()
+        if n in known and not _fits(v, known[n])
     ]
     rank = given.get("r", 1)
     if not wrong and (not given or rank < 1):

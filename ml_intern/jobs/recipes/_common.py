@@ -23,8 +23,10 @@ from typing import Any, NoReturn
 
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "datasets", "peft", "numpy")
 _SPEED = re.compile(r"runtime|per_second|num_tokens|preparation_time|^clip_ratio")
-_SHOWN = ("loss", "grad_norm", "learning_rate", "reward", "eval_loss", "eval_accuracy")
-_SHOWN += ("eval_rewards/accuracies", "eval_reward")
+_SHOWN = (
+    *("loss", "grad_norm", "learning_rate", "reward"),
+    *("eval_loss", "eval_accuracy", "eval_rewards/accuracies", "eval_reward"),
+)
 CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
 
 

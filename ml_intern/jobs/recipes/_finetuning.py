@@ -136,7 +136,7 @@ def fine_tune(trainer: Any, config: dict[str, Any], started: float, **more: Any)
 
 
 def _merged(trainer: Any, config: dict[str, Any]) -> Any:
-    """The whole model. A quantised one is read again in full: merged into four bits, an adapter is rounded."""
+    """The whole model. One in four bits is read again in full: merged into them, an adapter is rounded."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if not config.get("peft"):
         return model

@@ -30,7 +30,7 @@ def set_apart(rows: list[Row], share: float | None) -> tuple[list[Row], list[Row
 
 
 def validation_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """The trainer's fields for a curve of the start, ten points and the last step; none without `validation`."""
+    """The trainer's fields for a curve of the start, ten points and the end; none without `validation`."""
     if not config.get("validation"):
         return {}
     fields = {

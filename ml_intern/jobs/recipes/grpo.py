@@ -2,7 +2,7 @@
 
 The data is a jsonl file of rows with a `prompt`, a text or a list of messages, and the columns that the
 rewards read. Group relative policy optimisation draws `num_generations` completions of each prompt, rewards
-them, and makes likelier what was better than its group; where all of a group get the same, it teaches nothing.
+them, and makes likelier what was better than its group; a group whose rewards are alike teaches nothing.
 
 config.json:
     model             the folder of a model with its tokenizer
@@ -25,11 +25,13 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 from _common import base_fields, on_gpu, quick_imports, read_rows, say, start, wrong
 from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora
-from _rewards import RewardError, RewardFailed, make_rewards, read_rewards
+from _rewarding import RewardFailed, make_rewards
+from _rewards import RewardError, read_rewards
 from _validation import validation_fields
 
 STARTED = time.time()
@@ -38,7 +40,7 @@ EVALUATED_AT_ONCE = 64
 
 
 def trainer_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """TRL's defaults but for what a CPU cannot do well, and batches of held-out prompts that hold whole groups.
+    """TRL's defaults but for what a CPU does badly, and batches of held-out prompts that hold whole groups.
 
     Tokens are counted by the trainer itself: a batch has none yet when the counting would be done.
     """
@@ -91,8 +93,6 @@ def main(config: dict[str, Any]) -> None:
 
 def prepare(config: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]]]:
     """Prompts to train on, those set apart, and the rewards."""
-    from pathlib import Path
-
     columns = list(read_rows(Path(config["data"]), 1)[0])
     try:
         rewards = read_rewards(config.get("rewards"), columns)
