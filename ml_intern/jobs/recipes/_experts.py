@@ -26,11 +26,11 @@ def prepare_experts(model: Any, asked: dict[str, Any], seed: int) -> str:
         told.append(f"{len(tables)} layers route by a table, filled at random")
     config = model.config.get_text_config()
     weight = getattr(config, "router_aux_loss_coef", None)
-    if weight and hasattr(config, "output_router_logits") and "output_router_logits" not in asked:
-        config.output_router_logits = True
-        told.append(f"the loss has {weight:g} of an even load in it")
     if routers := _biased(model):
         told.append(f"biases keep the load of {len(routers)} layers even")
+    elif weight and hasattr(config, "output_router_logits") and "output_router_logits" not in asked:
+        config.output_router_logits = True
+        told.append(f"the loss has {weight:g} of an even load in it")
     return "; ".join(told)
 
 
