@@ -177,7 +177,12 @@ def metrics_callback(path: Path) -> Any:
             append(path, state, {})
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """The last step is logged, whatever `logging_steps` says: it is the result."""
+            """The last step is logged, whatever `logging_steps` says: it is the result.
+
+            So is one that is saved: a logged loss is the mean since the log before, which a checkpoint does
+            not keep, and a run that is resumed from there would tell the mean of fewer steps.
+            """
+            control.should_log = control.should_log or control.should_save
             if state.global_step >= state.max_steps:
                 control.should_log = True
                 control.should_evaluate = args.eval_strategy != "no"
