@@ -6,6 +6,7 @@ Importing TRL takes seconds and a gigabyte; its source says the same in millisec
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
@@ -47,7 +48,9 @@ def model_fields(model_type: str) -> dict[str, str]:
     for file in _near(folder, model_type):
         found = _class_fields(file, name)
         if found:
-            return found | _attribute_map(file, name) | _older_names(file, name)
+            return (
+                found | _attribute_map(file, name) | _older_names(file, name) | _read_by_models(file.parent)
+            )
     return {}
 
 
@@ -141,6 +144,15 @@ def _older_names(file: Path, name: str) -> dict[str, str]:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("kwargs.pop", "kwargs.get"):
             found[str(ast.literal_eval(node.args[0]))] = "Any"
     return found
+
+
+def _read_by_models(folder: Path) -> dict[str, str]:
+    """What a model looks for in its configuration though it is no field, such as Qwen3-MoE's `head_dim`."""
+    texts = (file.read_text() for file in folder.glob("modeling_*.py"))
+    return dict.fromkeys(
+        (name for text in texts for name in re.findall(r'getattr\((?:self\.)?config, "([a-z]\w*)"', text)),
+        "Any",
+    )
 
 
 def _pairs(file: Path, name: str) -> dict[str, str]:

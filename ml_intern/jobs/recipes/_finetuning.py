@@ -5,7 +5,6 @@ It stands beside the recipes and needs nothing of ML Intern.
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from pathlib import Path
@@ -84,6 +83,9 @@ def load_model(config: dict[str, Any], kind: Any, **more: Any) -> Any:
     more["dtype"] = "auto" if config.get("peft") and on_gpu(config) else torch.float32
     more |= config.get("trainer", {}).get("model_init_kwargs") or {}
     model = kind.from_pretrained(config["model"], **more)
+    text = model.config.get_text_config()
+    if hasattr(text, "n_routed_experts") and not hasattr(text, "num_experts"):
+        text.num_experts = text.n_routed_experts  # TRL's trainers ask for it by this name.
     say(f"{model.num_parameters()} parameters, {model.dtype}")
     return model
 
@@ -101,19 +103,25 @@ def four_bits() -> Any:
     )
 
 
-def lora(config: dict[str, Any], task: str = "CAUSAL_LM") -> Any:
+def lora(config: dict[str, Any], model: Any, task: str = "CAUSAL_LM") -> Any:
     """The adapter's configuration, or None for the whole model.
 
-    For a model that peft does not know by name, every linear layer but the head gets an adapter.
+    For a model that peft does not know by name, every linear layer but the head gets an adapter; not those of
+    a class of its own, such as DeepSeek-V4's in groups, which compute something else.
     """
     if not config.get("peft"):
         return None
     from peft import LoraConfig
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
 
-    kind = json.loads((Path(config["model"]) / "config.json").read_text()).get("model_type")
-    usual = {} if kind in KNOWN else {"target_modules": "all-linear"}
+    usual = {} if model.config.model_type in KNOWN else {"target_modules": _linear(model)}
     return LoraConfig(**{**usual, **config["peft"], "task_type": task})
+
+
+def _linear(model: Any) -> list[str]:
+    heads = (model.get_output_embeddings(), getattr(model, "score", None))
+    plain = [(n, m) for n, m in model.named_modules() if type(m).__name__ in ("Linear", "Linear4bit")]
+    return [name for name, module in plain if not any(module is head for head in heads)]
 
 
 def fine_tune(trainer: Any, config: dict[str, Any], started: float, **more: Any) -> None:

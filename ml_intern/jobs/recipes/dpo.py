@@ -47,14 +47,14 @@ def main(config: dict[str, Any]) -> None:
     arguments = DPOConfig(**trainer_fields(config))
     data, held_out = load_rows(config, arguments.seed, SHAPES)
     say(f"{len(data)} pairs, columns {data.column_names}")
+    model = load_model(config, AutoModelForCausalLM)
     trainer = DPOTrainer(
-        # The reference is read from the same folder; below an adapter it is the model without it.
-        model=load_model(config, AutoModelForCausalLM),
+        model=model,  # The reference is read from the same folder, or is the model below its adapter.
         args=arguments,
         train_dataset=data,
         eval_dataset=held_out,
         processing_class=load_tokenizer(config["model"]),
-        peft_config=lora(config),
+        peft_config=lora(config, model),
     )
     fine_tune(trainer, config, STARTED, method="dpo")
 

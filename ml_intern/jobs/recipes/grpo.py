@@ -75,15 +75,16 @@ def main(config: dict[str, Any]) -> None:
     arguments = GRPOConfig(**trainer_fields(config), reward_weights=weights)
     save_between_generations(arguments)
     set_seed(arguments.seed)  # An adapter is drawn.
+    model = load_model(config, AutoModelForCausalLM)
     try:
         trainer = GRPOTrainer(
-            model=load_model(config, AutoModelForCausalLM),
+            model=model,
             reward_funcs=make_rewards(rewards, str(arguments.device)),
             args=arguments,
             train_dataset=data,
             eval_dataset=held_out,
             processing_class=load_tokenizer(config["model"]),
-            peft_config=lora(config),
+            peft_config=lora(config, model),
         )
         told = [{k: reward[k] for k in ("name", "type", "weight")} for reward in rewards]
         fine_tune(trainer, config, STARTED, method="grpo", rewards=told)

@@ -47,13 +47,14 @@ def main(config: dict[str, Any]) -> None:
     data, held_out = load_rows(config, arguments.seed, SHAPES, more=("margin",))
     say(f"{len(data)} pairs, columns {data.column_names}")
     set_seed(arguments.seed)  # The fresh head is drawn.
+    model = load_model(config, AutoModelForSequenceClassification, num_labels=1)
     trainer = RewardTrainer(
-        model=load_model(config, AutoModelForSequenceClassification, num_labels=1),
+        model=model,
         args=arguments,
         train_dataset=data,
         eval_dataset=held_out,
         processing_class=load_tokenizer(config["model"]),
-        peft_config=lora(config, "SEQ_CLS"),
+        peft_config=lora(config, model, "SEQ_CLS"),
     )
     fine_tune(trainer, config, STARTED, method="reward")
 

@@ -45,13 +45,14 @@ def main(config: dict[str, Any]) -> None:
     set_seed(arguments.seed)
     data, held_out = load_rows(config, arguments.seed, SHAPES)
     say(f"{len(data)} examples, columns {data.column_names}")
+    model = load_model(config, AutoModelForCausalLM)
     trainer = SFTTrainer(
-        model=load_model(config, AutoModelForCausalLM),
+        model=model,
         args=arguments,
         train_dataset=data,
         eval_dataset=held_out,
         processing_class=load_tokenizer(config["model"]),
-        peft_config=lora(config),
+        peft_config=lora(config, model),
     )
     fine_tune(trainer, config, STARTED, method="sft")
 
