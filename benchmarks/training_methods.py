@@ -1,7 +1,7 @@
 """Does each method make a model better than it was, on rows that it was not trained on? Three seeds each.
 
 The task is honest and on every machine: how many calls are in a line of Python's own standard library, none,
-one, two or three, as `ast` counts them; as many lines of each, so that guessing is right once in four. Each
+one or two, as `ast` counts them; as many lines of each, so that guessing is right once in three. Each
 seed makes a model of 0.2M parameters from nothing and goes the whole way: `pretrain` on the lines, `sft` on
 lines with counts of which two in five are wrong, and from there `dpo`, `reward` and `grpo` with the right
 ones. The recipes run by hand, as processes of their own, on one thread.
@@ -41,7 +41,7 @@ MODEL = {
     "num_key_value_heads": 2,
 }
 LONGEST = 56
-COUNTS = ("0", "1", "2", "3")
+COUNTS = ("0", "1", "2")
 NOISE = 0.4
 HELD_OUT = 200
 
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=6000)
     args = parser.parse_args()
     lines = lines_of_the_library(args.lines)
-    print(f"{len(lines)} lines, {args.seeds} seeds; guessing a count is right at 0.25, a pair at 0.5")
+    print(f"{len(lines)} lines, {args.seeds} seeds; guessing a count is right at 0.33, a pair at 0.5")
     print(f"{'measure':<18}{'start':>8}{'end':>8}{'gain':>8}   by seed")
     every = []
     for seed in range(args.seeds):
