@@ -177,7 +177,8 @@ def main() -> None:
         began = time.time()
         with tempfile.TemporaryDirectory() as folder:
             every.append(one_seed(Path(folder), seed, lines))
-        print(f"seed {seed}: {time.time() - began:.0f} s", file=sys.stderr)
+        told = ", ".join(f"{name} {start:.3f}-{end:.3f}" for name, (start, end) in every[-1].items())
+        print(f"seed {seed}, {time.time() - began:.0f} s: {told}", file=sys.stderr)
     for measure in every[0]:
         starts, ends = ([one[measure][at] for one in every] for at in (0, 1))
         start, end = statistics.mean(starts), statistics.mean(ends)
