@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import UsageError
@@ -11,8 +12,10 @@ from ml_intern.settings import Settings
 
 if TYPE_CHECKING:
     from ml_intern.approval import Answer, Answers, Approver
+    from ml_intern.inbox import What
     from ml_intern.result import RunResult
     from ml_intern.session import Session
+    from ml_intern.undoing import Undone
 
 
 class MLIntern:
@@ -40,6 +43,7 @@ class MLIntern:
         self.approver = approver
         self.answer_within_s = answer_within_s
         self._answers: Answers | None = None
+        self._session: Session | None = None
         self._open: dict[str, ApprovalNeeded] = {}
 
     def run(self, prompt: str) -> RunResult:
@@ -48,16 +52,21 @@ class MLIntern:
             pass
         return self.last
 
-    def resume(self, session: str | None = None) -> RunResult:
-        """Go on with a session that was killed, stopped or met a limit.
+    def resume(self, session: str | None = None, say: str | None = None) -> RunResult:
+        """Go on with a session that was killed, stopped or met a limit; or, with a word, with any.
 
         Args:
-            session: An index, a unique prefix of the id or a path; nothing: the newest unfinished one.
+            session: An index, a unique prefix of the id or a path; nothing: the newest unfinished one, and
+                with `say` the newest.
+            say: What its brain shall know; after an answer it is the next task.
         """
-        from ml_intern.cli.sessions import find_unfinished
+        from ml_intern.cli.sessions import find_session, find_unfinished
+        from ml_intern.inbox import Inbox
         from ml_intern.session import Session
 
-        card = find_unfinished(self.settings.state, session)
+        card = (find_unfinished if say is None else find_session)(self.settings.state, session)
+        if say is not None:
+            Inbox(card.folder).say(say)
         for _ in self._of(Session.resume(card.folder, self._approver(), **self._given)):
             pass
         return self.last
@@ -86,6 +95,30 @@ class MLIntern:
         finally:
             self._answers = None
             answers.close()
+
+    def say(self, text: str) -> None:
+        """Tell the brain of the running session something, from another thread; see `Session.say`."""
+        self._running().say(text)
+
+    def stop(self, what: What = "run") -> bool:
+        """Stop the cell, the step or the run of the running session; see `Session.stop`."""
+        return self._running().stop(what)
+
+    def undo(self, session: str | None = None) -> Undone:
+        """Undo the last turn of a session that does not run; nothing: of the newest."""
+        from ml_intern.cli.sessions import find_session
+        from ml_intern.resuming import read_card
+        from ml_intern.undoing import undo
+
+        card = find_session(self.settings.state, session)
+        return undo(card.folder, Path(read_card(card.folder)["workspace"]))
+
+    def _running(self) -> Session:
+        if self._session is None:
+            raise UsageError(
+                "No session runs.", "Call it from another thread while `run` or `stream` goes on."
+            )
+        return self._session
 
     def answer(self, call: str, answer: Answer | bool) -> None:
         """Answer a question of the running `stream`.
@@ -122,8 +155,10 @@ class MLIntern:
         yield from self._of(Session.create(self.settings, prompt, approver))
 
     def _of(self, session: Session) -> Iterator[Event]:
+        self._session = session
         try:
             yield from session.run()
             self.last = session.result()
         finally:
+            self._session = None
             session.close()

@@ -8,7 +8,6 @@ that nothing was set aside for (the host's own evaluations) are measured all the
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Protocol
@@ -110,5 +109,4 @@ def _measured(spec: JobSpec, status: JobStatus, counts: bool) -> Measured:
     """GPU-hours by the clock. Dollars are nobody's to measure here: their estimate stands."""
     if status.started is None:
         return NEVER_RAN
-    seconds = max(0.0, (status.ended or time.time()) - status.started)
-    return Measured(gpu_hours=gpus_of(spec) * seconds / 3600, jobs=1 if counts else 0)
+    return Measured(gpu_hours=gpus_of(spec) * status.ran_s / 3600, jobs=1 if counts else 0)

@@ -37,9 +37,18 @@ class Brain(Model):  # type: ignore[misc]
         """Set once the person has stopped the run."""
         return threading.Event()
 
+    @property
+    def foretold(self) -> bool:
+        """What it says next is known, since it was said before: whatever the run does now did not end it."""
+        return False
+
     def interrupt(self) -> None:
         """Give up the request that is under way, and any wait; safe to call from another thread."""
         self.stopped.set()
+
+    def go_on(self) -> None:
+        """Answer again after an interrupt that was not the end of the run."""
+        self.stopped.clear()
 
     def prepare(self, prompt: str) -> None:
         """Check, before anything is made, that the brain can answer this prompt.

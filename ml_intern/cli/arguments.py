@@ -139,12 +139,19 @@ def prompt_command(
 @click.option("--budget", metavar="TEXT", help="Another ceiling; what was spent counts.")
 @click.option("--max-steps", metavar="N", type=click.IntRange(min=1), help="Cells in all, old ones included.")
 @click.option("--yes", metavar="EFFECTS", help="Effects that need no question.")
+@click.option("--say", metavar="TEXT", help="What the brain shall know; after an answer, the next task.")
 @state_option
 @json_option
 @quiet_option
 @verbose_option
 def resume_command(
-    session: str | None, as_json: bool, quiet: bool, verbose: int, yes: str | None, **given: Any
+    session: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+    yes: str | None,
+    say: str | None,
+    **given: Any,
 ) -> int:
     """Go on with a session that was killed, stopped or met a limit.
 
@@ -154,8 +161,52 @@ def resume_command(
     from ml_intern.cli import running
 
     return running.resume(
-        session, given | {"yes": running.effects(yes)}, running.Face(as_json, quiet, verbose)
+        session, given | {"yes": running.effects(yes)}, running.Face(as_json, quiet, verbose), say
     )
+
+
+@front.command("say")
+@click.argument("session")
+@click.argument("words", nargs=-1, required=True)
+@state_option
+def say_command(session: str, words: tuple[str, ...], state: Path | None) -> None:
+    """Tell a session something while it runs; its brain reads it before it answers the next time.
+
+    SESSION is an index, a unique prefix of the id or a path.
+    """
+    from ml_intern.cli import steering
+
+    steering.say(session, " ".join(words), state)
+
+
+@front.command("stop")
+@session_argument
+@click.option("--cell", "what", flag_value="cell", help="Only the cell that runs; the run goes on.")
+@click.option("--step", "what", flag_value="step", help="Only the cell, or the answer that is being written.")
+@state_option
+def stop_command(session: str | None, what: str | None, state: Path | None) -> None:
+    """Stop a session that runs in another terminal; ml-intern resume goes on with it.
+
+    SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
+    """
+    from ml_intern.cli import steering
+
+    steering.stop(session, steering.what(what), state)
+
+
+@front.command("undo")
+@session_argument
+@state_option
+@json_option
+def undo_command(session: str | None, as_json: bool, state: Path | None) -> None:
+    """Undo the last turn of a session: its brain forgets it, its files are as they were before.
+
+    What it spent, launched or published stays and is named. SESSION is an index, a unique prefix of the id or
+    a path; without it the newest is meant.
+    """
+    from ml_intern.cli import steering
+
+    steering.undo(session, as_json, state)
 
 
 @front.command("replay")
@@ -173,7 +224,8 @@ def replay_command(
 ) -> int:
     """Play a session again without its brain, in a fresh session, and say where it differs.
 
-    SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
+    The exit code is 1 where it differs: the record cannot be reproduced. A yes that was given then is none
+    for --live. SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
     """
     from ml_intern.cli import running
 

@@ -61,19 +61,23 @@ def run_prompt(prompt: str, given: dict[str, Any], face: Face) -> int:
     return _until_stopped(create, face, given.get("state"))
 
 
-def resume(session: str | None, given: dict[str, Any], face: Face) -> int:
+def resume(session: str | None, given: dict[str, Any], face: Face, say: str | None = None) -> int:
     """Go on with a session; the exit code.
 
     Args:
         session: What the person calls it; nothing: the newest that has not come to its end.
         given: Settings that shall be others than they were; None where a flag was not used.
         face: What is shown.
+        say: What its brain shall know; with it, nothing means the newest session, finished or not.
     """
-    from ml_intern.cli.sessions import find_unfinished
+    from ml_intern.cli.sessions import find_session, find_unfinished
+    from ml_intern.inbox import Inbox
     from ml_intern.settings import Settings
 
     state = given.get("state")
-    card = find_unfinished(Settings.load(state=state).state, session)
+    card = (find_unfinished if say is None else find_session)(Settings.load(state=state).state, session)
+    if say is not None:
+        Inbox(card.folder).say(say)
 
     def reopen(approver: Approver | None) -> Session:
         from ml_intern.session import Session
@@ -87,16 +91,16 @@ def replay(session: str | None, live: bool, given: dict[str, Any], face: Face) -
     """Play a session again without its brain; the exit code.
 
     Args:
-        session: What the person calls it; nothing: the newest.
+        session: What the person calls it; nothing: the newest that is no replay.
         live: Tools really run.
         given: Settings that shall be others than they were; None where a flag was not used.
         face: What is shown.
     """
-    from ml_intern.cli.sessions import find_session
+    from ml_intern.cli.sessions import find_played
     from ml_intern.settings import Settings
 
     state = given.get("state")
-    card = find_session(Settings.load(state=state).state, session)
+    card = find_played(Settings.load(state=state).state, session)
 
     def play(approver: Approver | None) -> Session:
         from ml_intern.replaying import Replay

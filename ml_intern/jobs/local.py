@@ -16,9 +16,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ml_intern
 from ml_intern.errors import ToolError
@@ -82,7 +82,7 @@ class Jobs:
 
     def find(self, key: str) -> str | None:
         """The id of the job that a call with this idempotency key started."""
-        return next((job for job in self._ids() if self.spec(job).key == key), None)
+        return next((job for job in self._ids() if self._key_of(job) == key), None)
 
     def resume(self, job: str) -> JobStatus:
         """Start a failed or cancelled job again; a training goes on from its last whole checkpoint."""
@@ -133,7 +133,7 @@ class Jobs:
             limit: Bytes at the most.
         """
         over = self.status(job).state in FINISHED
-        with (self.folder_of(job) / "log.txt").open("rb") as file:
+        with _log(self.folder_of(job)) as file:
             size = file.seek(0, os.SEEK_END)
             start = max(0, size + offset) if offset < 0 else min(offset, size)
             file.seek(start)
@@ -216,8 +216,17 @@ class Jobs:
         return path
 
     def spec(self, job: str) -> JobSpec:
-        """What was asked."""
-        return JobSpec.model_validate_json((self.folder_of(job) / "spec.json").read_text())
+        """What was asked.
+
+        Raises:
+            ToolError: There is no such job, or what was asked cannot be read any more.
+        """
+        path = self.folder_of(job) / "spec.json"
+        try:
+            return JobSpec.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            told = str(error).splitlines()[0]
+            raise ToolError(f"What job {job!r} was asked cannot be read: {told}.", f"It is {path}.") from None
 
     # How a job is made and started
 
@@ -280,15 +289,33 @@ class Jobs:
     def _progress(self, job: str) -> dict[str, Any]:
         """Step and newest metrics; the file is read again only when it has grown."""
         path = self.folder / job / "metrics.jsonl"
-        size = path.stat().st_size
+        size = path.stat().st_size if path.is_file() else 0
         known = self._newest.get(job)
         if known is None or known[0] != size:
             known = self._newest[job] = (size, reading.newest(path))
         return known[1]
 
     def _read_status(self, job: str) -> dict[str, Any]:
-        raw: dict[str, Any] = json.loads((self.folder / job / "status.json").read_text())
-        return raw
+        try:
+            raw: dict[str, Any] = json.loads((self.folder / job / "status.json").read_bytes())
+            JobStatus.model_validate(raw)
+            return raw
+        except (OSError, ValueError, RecursionError):
+            return self._unreadable(job)
+
+    def _unreadable(self, job: str) -> dict[str, Any]:
+        """What is said of a job whose status cannot be read: that, and whether somebody still works on it."""
+        raw = {"id": job, "name": job, "method": "unknown", "state": "running"}
+        if self._alive(job):  # its supervisor writes the file anew
+            return raw
+        told = "Its status.json cannot be read: something wrote into it, or the disk was full."
+        return raw | {"state": "failed", "failure": Failure(kind="lost", message=told).model_dump()}
+
+    def _key_of(self, job: str) -> str | None:
+        try:
+            return self.spec(job).key
+        except ToolError:
+            return None
 
     def _write_status(self, job: str, status: Mapping[str, Any]) -> None:
         path = self.folder / job / "status.json"
@@ -314,7 +341,11 @@ class Jobs:
                 hint="Launch it again.",
             )
             raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
-            self._write_status(job, raw)
+            # Nobody has measured it, and the clock may have been set: no longer than it was allowed to.
+            ran_s = time.time() - (raw.get("started") or time.time())
+            raw["seconds"] = min(max(0.0, ran_s), self.spec(job).timeout_s)
+            with suppress(OSError):  # a full disk: it is told, and written at a later look
+                self._write_status(job, raw)
             return raw
 
     def _reap(self, job: str) -> None:
@@ -327,6 +358,13 @@ class Jobs:
         self.emit(
             JobChanged(status.id, status.name, status.state, status.step, status.total_steps, status.metrics)
         )
+
+
+def _log(folder: Path) -> IO[bytes]:
+    try:
+        return (folder / "log.txt").open("rb")
+    except OSError as error:
+        raise ToolError(f"The log of job {folder.name!r} cannot be read: {error.strerror}.") from None
 
 
 def _lock_soon(path: Path) -> int | None:

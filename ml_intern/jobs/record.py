@@ -38,7 +38,7 @@ def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:
     if status.experiment is None or status.state not in FINISHED or jobs.spec(status.id).method == "generate":
         return
     result = read_result(Path(status.output))
-    seconds = (status.ended or 0.0) - status.started if status.started else 0.0
+    seconds = status.ran_s
     base = result.get("base_model_sha256")
     ledger.attach(
         status.experiment,

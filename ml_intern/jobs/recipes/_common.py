@@ -27,6 +27,7 @@ _SHOWN = (
     *("loss", "grad_norm", "learning_rate", "reward"),
     *("eval_loss", "eval_accuracy", "eval_rewards/accuracies", "eval_reward"),
 )
+_EPOCH = time.time() - time.monotonic()
 CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
 
 
@@ -211,6 +212,11 @@ def quiet(trainer: Any) -> None:
     trainer.remove_callback(PrinterCallback)
 
 
+def now() -> float:
+    """Seconds since the epoch that run evenly, also where somebody sets the machine's clock."""
+    return _EPOCH + time.monotonic()
+
+
 def append(path: Path, state: Any, numbers: dict[str, float]) -> None:
     """Write one line; what JSON has no number for becomes null."""
     if not is_first():
@@ -219,7 +225,7 @@ def append(path: Path, state: Any, numbers: dict[str, float]) -> None:
         "step": state.global_step,
         "total_steps": state.max_steps,
         "epoch": round(state.epoch or 0.0, 6),
-        "time": round(time.time(), 6),
+        "time": round(now(), 6),
     }
     row.update({k: v if math.isfinite(v) else None for k, v in numbers.items()})
     with path.open("a") as file:
@@ -321,7 +327,7 @@ def write_result(config: dict[str, Any], trainer: Any, started: float, **more: A
         "final_loss": losses[-1] if losses else None,
         "seed": trainer.args.seed,
         "world_size": trainer.args.world_size,
-        "seconds": round(time.time() - started, 3),
+        "seconds": round(time.monotonic() - started, 3),
         "held_out": held_out(Path(config["metrics_file"])),
         "trainer": config.get("trainer", {}),
         "environment": environment(),

@@ -133,10 +133,10 @@ def fine_tune(trainer: Any, config: dict[str, Any], started: float, **more: Any)
     if resume:  # The start was measured when it was one.
         arguments.eval_on_start = False
     say(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
-    began = time.time()
+    began = time.monotonic()
     trainer.train(resume_from_checkpoint=resume)
     check_finished(trainer.state)
-    spent = round(time.time() - began, 3)
+    spent = round(time.monotonic() - began, 3)
     save_model(_merged(trainer, config), trainer.processing_class, Path(config["output_dir"]) / "model")
     base = sha256_of(*sorted(Path(config["model"]).glob("*.safetensors")))
     told = {"base_model_sha256": base, "train_seconds": spent, "resumed_from": resume, **more}

@@ -34,7 +34,7 @@ from _rewarding import RewardFailed, make_rewards
 from _rewards import RewardError, read_rewards
 from _validation import validation_fields
 
-STARTED = time.time()
+STARTED = time.monotonic()
 GROUP = 8
 EVALUATED_AT_ONCE = 64
 

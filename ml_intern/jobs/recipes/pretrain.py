@@ -48,7 +48,7 @@ from _experts import balance_callback, prepare_experts
 from _tokenizer import CHOICES, OrderError, make_tokenizer, read_order
 from _validation import set_apart, validation_fields
 
-STARTED = time.time()
+STARTED = time.monotonic()
 Rows = list[dict[str, list[int]]]
 
 
@@ -226,10 +226,10 @@ def main(config: dict[str, Any]) -> None:
     if resume:  # The start was measured when it was one.
         arguments.eval_on_start = False
     say(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
-    began = time.time()
+    began = time.monotonic()
     trainer.train(resume_from_checkpoint=resume)
     check_finished(trainer.state)
-    spent = round(time.time() - began, 3)
+    spent = round(time.monotonic() - began, 3)
     save_model(trainer.model, tokenizer, Path(config["output_dir"]) / "model")
     more = {"method": "pretrain", "train_seconds": spent, "resumed_from": resume}
     write_result(config, trainer, STARTED, vocab_size=len(tokenizer), **more)

@@ -27,7 +27,7 @@ from _common import base_fields, on_gpu, quick_imports, say, start
 from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora
 from _validation import validation_fields
 
-STARTED = time.time()
+STARTED = time.monotonic()
 SHAPES = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
 
 
