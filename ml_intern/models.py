@@ -11,7 +11,7 @@ from ml_intern.jobs.preflight import TOKENIZER_FILES
 from ml_intern.jobs.recipes._tokenizer import CHOICES, TYPES
 from ml_intern.tooling import did_you_mean
 
-TRAINING = ("pretrain", "sft", "script")
+TRAINING = ("pretrain", "sft", "dpo", "reward", "grpo", "script")
 
 
 def resolve_model(ctx: ToolContext, ref: str) -> Path:

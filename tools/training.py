@@ -21,6 +21,7 @@ from ml_intern.models import resolve_model
 from ml_intern.tooling import Price, tool
 from ml_intern.tools.jobs import progress_line, seconds_of, share_done
 
+Method = Literal["pretrain", "sft", "dpo", "reward", "grpo"]
 SMOKE_TIMEOUT_S = 600
 _SHORTEST_S = 1.0
 
@@ -76,7 +77,7 @@ def _watched(ctx: ToolContext, job: str) -> SmokeTest:
 @tool(effect="compute", needs=["hub:read"], price=_price, reconcile=_found_again)
 def launch_training(
     ctx: ToolContext,
-    method: Literal["pretrain", "sft"],
+    method: Method,
     model: str | dict[str, Any],
     dataset: str,
     config: dict[str, Any] | None = None,
@@ -90,20 +91,31 @@ def launch_training(
 
     The trained model is the folder result.output + "/model", there once the job has succeeded: a cell may
     read it, and tools take the job's id for it. Checked before it starts: the config's fields, the dataset's
-    columns, the model, the tokenizer, and that no row holds an item of a sealed evaluation.
+    columns and values, the rewards, the model, the tokenizer, and that no row holds an item of a sealed
+    evaluation. With validation, result.json has held_out: each measure at the start and at the end.
 
     Args:
-        method: "pretrain" makes a model from nothing; "sft" fine-tunes one.
+        method: "pretrain" makes a model from nothing; "sft" fine-tunes one on examples; "dpo" on pairs of
+            answers, chosen over rejected; "reward" makes a model that scores answers, of such pairs; "grpo"
+            draws completions, rewards them and makes the better ones likelier.
         model: pretrain: a size, "scratch:0.3M", or {"config": {"model_type": "llama", "hidden_size": 96},
             "tokenizer": {"type": "bpe", "vocab_size": 512}}; a tokenizer is "bpe", "byte", "char" (on
             plain ASCII text the same as "byte"), such a dict, or a folder with a tokenizer.json.
-            sft: a job, an experiment, a path or a Hub id.
+            The others: a job, an experiment, a path or a Hub id.
         dataset: A dataset id, a path or a Hub id. pretrain takes a column text; sft takes text, prompt and
-            completion, or messages.
-        config: Fields of Transformers' TrainingArguments (pretrain) or TRL's SFTConfig (sft), such as
-            {"learning_rate": 3e-3, "batch_size": 8, "max_steps": 160}; pretrain also max_length, packing,
-            tokenizer; sft also peft={"r": 16}; both also validation: 0.02 sets this share of the rows apart
-            and logs their eval_loss.
+            completion, or messages; dpo and reward take chosen and rejected, with a prompt or without; grpo
+            takes a prompt and the columns that its rewards read. Texts, or lists of {role, content}.
+        config: Fields of Transformers' TrainingArguments (pretrain) or TRL's SFTConfig, DPOConfig,
+            RewardConfig or GRPOConfig, such as {"learning_rate": 3e-3, "batch_size": 8, "max_steps": 160};
+            all also validation: 0.1 sets this share of the rows apart and logs their eval_loss (dpo too
+            eval_rewards/accuracies, reward eval_accuracy, grpo eval_reward), and processes=2; pretrain also
+            max_length, packing, tokenizer; the others peft={"r": 16} and qlora=True.
+            grpo needs rewards, a list of words or dicts, each with a weight and logged apart: "exact" and
+            "numeric" (compare with the column "answer"), {"type": "regex", "pattern": r"^\\d+$"}, {"type":
+            "length", "min": 5, "max": 40}, "parses", {"type": "runs", "column": "tests"} (Python),
+            {"type": "model", "model": a reward job}, {"type": "python", "code": "def reward(completion,
+            answer): return float(answer in completion)"}. A reward that can be had cheaply will be: read
+            samples, and keep a measure that is not rewarded.
         hardware: "auto" takes a GPU where there is one.
         name: Words for the job; its id is made from them.
         experiment: The ledger's row that this belongs to.
@@ -122,7 +134,7 @@ def launch_training(
 @tool(effect="compute", needs=["hub:read"], price=_smoke_price, reconcile=_tested_again)
 def smoke_test(
     ctx: ToolContext,
-    method: Literal["pretrain", "sft"],
+    method: Method,
     model: str | dict[str, Any],
     dataset: str,
     config: dict[str, Any] | None = None,

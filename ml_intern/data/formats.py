@@ -25,6 +25,8 @@ Target = Literal[
     "language_modeling",
     "prompt_completion",
     "conversational",
+    "preference",
+    "prompt_only",
     "statements",
     "lines",
     "paragraphs",
@@ -34,12 +36,16 @@ _TARGET_COLUMNS = {
     "language_modeling": ("text",),
     "prompt_completion": ("prompt", "completion"),
     "conversational": (MESSAGES,),
+    "preference": ("prompt", "chosen", "rejected"),
+    "prompt_only": ("prompt",),
 }
 # What other people's datasets call these columns, likeliest first.
 _ALIASES = {
     "prompt": ("prompt", "question", "instruction", "query", "problem", "input"),
     "completion": ("completion", "answer", "output", "response", "solution", "target"),
     MESSAGES: (MESSAGES, "conversations", "conversation", "dialogue", "chat"),
+    "chosen": ("chosen", "preferred", "better", "winner", "accepted"),
+    "rejected": ("rejected", "dispreferred", "worse", "loser"),
 }
 _ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "prompter": "user"}
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -124,10 +130,12 @@ def reformat(
     if target in UNITS:
         return _cut(rows, target, size, (mapping or {}).get("text")), []
     notes: list[str] = []
-    wanted = _TARGET_COLUMNS[target]
     makers = _makers(rows, target, mapping, notes)
+    wanted = tuple(makers)
     made, dropped = [], 0
-    origins = [name for name in GROUP_COLUMNS if name in rows.columns]
+    # Rewards read further columns beside a prompt, such as the answer.
+    kept = rows.columns if target == "prompt_only" else GROUP_COLUMNS
+    origins = [name for name in kept if name in rows.columns and name not in makers]
     for row in rows.iter_rows(named=True):
         values = {name: make(row) for name, make in makers.items()}
         if any(not values[name] for name in wanted):
@@ -173,6 +181,8 @@ def _makers(
         return _mapped(rows, target, mapping)
     if target == "language_modeling":
         return {"text": _text_maker(rows)}
+    if target in ("preference", "prompt_only"):
+        return _asked(rows, target, notes)
     chat = next((name for name in _ALIASES[MESSAGES] if name in rows.columns), None)
     if chat and target == "conversational":
         return {MESSAGES: lambda row: _messages(row[chat])}
@@ -185,6 +195,26 @@ def _makers(
     return _as_chat(pair) if target == "conversational" else pair
 
 
+def _asked(rows: pl.DataFrame, target: str, notes: list[str]) -> dict[str, Maker]:
+    """A prompt by its usual names, and with a preference two answers to it; a preference can do without."""
+    names = {
+        side: next((c for c in _ALIASES[side] if c in rows.columns), None) for side in _TARGET_COLUMNS[target]
+    }
+    if target == "preference" and names["prompt"] is None:
+        del names["prompt"]
+    for side, name in names.items():
+        if name is None:
+            raise _which(rows, side)
+    others = {side: name for side, name in names.items() if name != side}
+    if others:
+        notes.append("Taken as " + ", as ".join(f"{side}: {name!r}" for side, name in others.items()) + ".")
+    return {
+        side: _prompt(rows, name) if side == "prompt" else _value(rows, name)
+        for side, name in names.items()
+        if name
+    }
+
+
 def _mapped(rows: pl.DataFrame, target: str, mapping: dict[str, str]) -> dict[str, Maker]:
     wanted = _TARGET_COLUMNS[target]
     if target == "conversational" and MESSAGES not in mapping:
@@ -195,6 +225,8 @@ def _mapped(rows: pl.DataFrame, target: str, mapping: dict[str, str]) -> dict[st
                 f"{target} has no column {name!r}{did_you_mean(name, wanted)}.",
                 f"mapping gives {' and '.join(wanted)} each a column of the source or a template.",
             )
+    if target == "preference" and "prompt" not in mapping:
+        wanted = ("chosen", "rejected")
     for name in wanted:
         if name not in mapping:
             raise _which(rows, name)
@@ -246,14 +278,19 @@ def _pair(rows: pl.DataFrame, notes: list[str]) -> dict[str, Maker]:
         notes.append(
             f"Taken as prompt: {prompt!r}, as completion: {completion!r}; a new line was put between."
         )
-    further = "input" if prompt == "instruction" and "input" in rows.columns else None
+    return {"prompt": _prompt(rows, prompt), "completion": lambda row: row[completion]}
+
+
+def _prompt(rows: pl.DataFrame, name: str) -> Maker:
+    """A prompt as it is; a question under another name gets a new line, since TRL only joins."""
+    further = "input" if name == "instruction" and "input" in rows.columns else None
 
     def ask(row: dict[str, Any]) -> Any:
-        if prompt == "prompt" or not isinstance(row[prompt], str):
-            return row[prompt]
-        return row[prompt] + (f"\n{row[further]}" if further and row[further] else "") + "\n"
+        if name == "prompt" or not isinstance(row[name], str):
+            return row[name]
+        return row[name] + (f"\n{row[further]}" if further and row[further] else "") + "\n"
 
-    return {"prompt": ask, "completion": lambda row: row[completion]}
+    return ask
 
 
 def _as_chat(pair: dict[str, Maker]) -> dict[str, Maker]:

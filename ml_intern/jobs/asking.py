@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
-from ml_intern.jobs import preflight
+from ml_intern.jobs import fitting, preflight
+from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.model import JobSpec
 from ml_intern.models import resolve_model, resolve_tokenizer
 
@@ -38,20 +39,27 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
         ToolError: Config, model, tokenizer or data do not fit.
     """
     plan = preflight.check_config(asked.method, asked.config)
+    fitting.check_machine(plan, gpu_name(), asked.hardware)
     if asked.experiment is not None:
         ctx.ledger.get(asked.experiment)
     if asked.method == "pretrain":
         parameters = preflight.check_scratch(asked.model)
         preflight.check_memory(parameters, ctx.settings.job_memory_mb)
         plan.recipe["tokenizer"] = preflight.check_tokenizer(asked.model, plan.recipe.get("tokenizer"))
-    data = checked_data(ctx, asked.method, asked.dataset, plan.recipe.get("text_column", "text"))
+    data, chat = checked_data(ctx, asked.method, asked.dataset, plan.recipe.get("text_column", "text"))
     inputs = [data.path]
     place: str | dict[str, Any] = asked.model
-    if asked.method == "sft":
-        folder = _base_model(ctx, asked.model)
-        preflight.check_model_folder(folder, data.columns)
+    if asked.method != "pretrain":
+        folder = _base_model(ctx, asked.method, asked.model)
+        preflight.check_model_folder(folder, data.columns, chat)
         inputs.append(folder)
         place = str(folder)
+        if asked.method == "grpo":
+            fitting.check_groups(plan, data.rows, folder)
+            plan.recipe["rewards"], judges = fitting.check_rewards(
+                plan, data.columns, lambda ref: resolve_model(ctx, ref)
+            )
+            inputs += judges
     if isinstance(plan.recipe.get("tokenizer"), str):
         tokenizer = resolve_tokenizer(ctx, plan.recipe["tokenizer"])
         inputs.append(tokenizer)
@@ -79,8 +87,11 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     )
 
 
-def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) -> DatasetInfo:
+def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) -> tuple[DatasetInfo, bool]:
     """The dataset, kept as a version of its own, after its columns and the guard against contamination.
+
+    Returns:
+        The dataset, and whether it holds conversations.
 
     Raises:
         ToolError: It is missing, does not fit, or holds items of a sealed evaluation.
@@ -89,18 +100,21 @@ def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) 
 
     table = ctx.datasets.open(dataset)
     preflight.check_columns(method, table.rows.columns, table.rows.height, text_column)
+    chat = fitting.check_rows(method, table.rows)
     ctx.evals.guard(table.rows.to_dicts()).demand_clean()
     known = {info.id: info for info in ctx.datasets.list()}
     if dataset in known or any(id.startswith(f"{dataset}@") for id in known):
-        return ctx.datasets.info(dataset)
+        return ctx.datasets.info(dataset), chat
     lineage = Lineage(source=dataset, operation="launch_training", rows_before=table.rows.height)
     name = "".join(c if c.isalnum() else "-" for c in Path(dataset).stem).strip("-") or "data"
-    return ctx.datasets.save(name, table, lineage)
+    return ctx.datasets.save(name, table, lineage), chat
 
 
-def _base_model(ctx: ToolContext, model: str | dict[str, Any]) -> Path:
-    if not isinstance(model, str):
+def _base_model(ctx: ToolContext, method: str, model: str | dict[str, Any]) -> Path:
+    if not isinstance(model, str) or model.startswith("scratch:"):
         raise ToolError(
-            "sft starts from a model that is there.", "Name a job, an experiment, a path or a Hub id."
+            f"{method} starts from a model that is there.", "Name a job, an experiment, a path or a Hub id."
         )
-    return resolve_model(ctx, model)
+    folder = resolve_model(ctx, model)
+    fitting.check_base(method, folder, model)
+    return folder

@@ -60,7 +60,8 @@ _RULES: list[tuple[str, str, str]] = [
     (
         "bad_data",
         r"num_samples=0|JSONDecodeError|UnicodeDecodeError|DatasetGenerationError|ArrowInvalid"
-        r"|num_samples should be a positive integer|KeyError: '(?:text|messages|prompt|completion)'",
+        r"|num_samples should be a positive integer"
+        r"|KeyError: '(?:text|messages|prompt|completion|chosen|rejected)'",
         "The dataset is empty, broken or lacks a column: look at it with inspect_dataset.",
     ),
 ]
@@ -98,6 +99,8 @@ def classify(
     Returns:
         The fields of `ml_intern.jobs.model.Failure`.
     """
+    ended = _ended_below(log) if exit_code == 1 else exit_code
+    log = of_one_process(log)
     failure: dict[str, Any] = {"last_lines": last_lines(log), "line": error_line(log)}
     said = error_message(log)
     if timeout_s is not None:
@@ -112,12 +115,34 @@ def classify(
         if found:
             message = f"{_TITLES[kind]}: {said or _line_around(log, found.start())}"
             return failure | {"kind": kind, "message": message, "hint": _hints(method).get(kind, hint)}
-    sent = _signal_of(exit_code)
+    sent = _signal_of(ended)
     if sent is not None:
         return failure | _killed(sent)
     message = said or f"The job ended with exit code {exit_code}."
     hint = _OWN_CODE if method == "script" else _A_RECIPE
     return failure | {"kind": "code_error", "message": message, "hint": hint}
+
+
+def of_one_process(log: str) -> str:
+    """What one process would have written, where torchrun started several: the first that raised an error.
+
+    torch puts ``[rank1]:`` before the lines of an error, and torchrun adds a traceback of its own.
+    """
+    first = re.search(r"^\[rank(\d+)\]: ", log, re.M)
+    if first:
+        log = re.sub(rf"^\[rank(?!{first[1]}\])\d+\]: ?.*\n?", "", log, flags=re.M)
+        log = re.sub(r"^\[rank\d+\]: ?", "", log, flags=re.M)
+    report = log.find("torch.distributed.elastic.multiprocessing.errors.ChildFailedError")
+    if report >= 0:
+        log = log[: max(0, log.rfind("Traceback (most recent call last)", 0, report))]
+        log = re.sub(r"^[EWI]\d{4} .*torch/distributed/.*\n?", "", log, flags=re.M)
+    return log
+
+
+def _ended_below(log: str) -> int:
+    """The exit code that torchrun reports of the process that failed first; its own is always 1."""
+    found = re.findall(r"^\s+exitcode\s*: (-?\d+)", log, re.M)
+    return int(found[-1]) if found else 1
 
 
 def last_lines(log: str, count: int = _LAST_LINES) -> list[str]:

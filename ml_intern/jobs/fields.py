@@ -6,6 +6,7 @@ Importing TRL takes seconds and a gigabyte; its source says the same in millisec
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
@@ -14,6 +15,9 @@ from pathlib import Path
 _TRAINERS = {
     "pretrain": ("transformers", "training_args.py", "TrainingArguments"),
     "sft": ("trl", "trainer/sft_config.py", "SFTConfig"),
+    "dpo": ("trl", "trainer/dpo_config.py", "DPOConfig"),
+    "reward": ("trl", "trainer/reward_config.py", "RewardConfig"),
+    "grpo": ("trl", "trainer/grpo_config.py", "GRPOConfig"),
 }
 
 
@@ -24,16 +28,37 @@ def trainer_fields(method: str) -> dict[str, str]:
     return _class_fields(package_folder(package) / file, name)
 
 
+def trainer_class(method: str) -> str:
+    """The trainer configuration in words: ``TRL's DPOConfig``."""
+    package, _, name = _TRAINERS[method]
+    return {"trl": "TRL's ", "transformers": "Transformers' "}[package] + name
+
+
+@lru_cache(maxsize=1)
+def lora_fields() -> dict[str, str]:
+    """The fields of peft's LoraConfig."""
+    return _class_fields(package_folder("peft") / "tuners" / "lora" / "config.py", "LoraConfig")
+
+
 @lru_cache(maxsize=64)
 def model_fields(model_type: str) -> dict[str, str]:
     """The fields of a Transformers model's configuration; empty where the source does not tell."""
     folder = package_folder("transformers") / "models"
     name = model_types().get(model_type, "")
-    for file in sorted((folder / model_type).glob("configuration_*.py")):
+    for file in _near(folder, model_type):
         found = _class_fields(file, name)
         if found:
-            return found | _attribute_map(file, name)
+            return (
+                found | _attribute_map(file, name) | _older_names(file, name) | _read_by_models(file.parent)
+            )
     return {}
+
+
+def _near(folder: Path, model_type: str) -> Iterator[Path]:
+    """Files of configurations, likeliest first: gemma3_text is one of gemma3's."""
+    parts = model_type.replace("-", "_").split("_")
+    for count in range(len(parts), 0, -1):
+        yield from sorted((folder / "_".join(parts[:count])).glob("configuration_*.py"))
 
 
 @lru_cache(maxsize=1)
@@ -48,6 +73,13 @@ def causal_types() -> dict[str, str]:
     """The model types that have a causal language model."""
     file = package_folder("transformers") / "models" / "auto" / "modeling_auto.py"
     return _pairs(file, "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES")
+
+
+@lru_cache(maxsize=1)
+def scored_types() -> dict[str, str]:
+    """The model types that can carry the head of a reward model."""
+    file = package_folder("transformers") / "models" / "auto" / "modeling_auto.py"
+    return _pairs(file, "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES")
 
 
 def package_folder(package: str) -> Path:
@@ -102,6 +134,25 @@ def _attribute_map(file: Path, name: str) -> dict[str, str]:
                 if any(isinstance(t, ast.Name) and t.id == "attribute_map" for t in targets):
                     return dict.fromkeys(ast.literal_eval(item.value), "Any")  # type: ignore[attr-defined]
     return {}
+
+
+def _older_names(file: Path, name: str) -> dict[str, str]:
+    """Names that are no fields and are taken all the same, such as DeepSeek-V4's `num_hash_layers`."""
+    tree = ast.parse(file.read_text())
+    found = {}
+    for node in ast.walk(next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("kwargs.pop", "kwargs.get"):
+            found[str(ast.literal_eval(node.args[0]))] = "Any"
+    return found
+
+
+def _read_by_models(folder: Path) -> dict[str, str]:
+    """What a model looks for in its configuration though it is no field, such as Qwen3-MoE's `head_dim`."""
+    texts = (file.read_text() for file in folder.glob("modeling_*.py"))
+    return dict.fromkeys(
+        (name for text in texts for name in re.findall(r'getattr\((?:self\.)?config, "([a-z]\w*)"', text)),
+        "Any",
+    )
 
 
 def _pairs(file: Path, name: str) -> dict[str, str]:

@@ -23,8 +23,7 @@ RECIPES = Path(__file__).parent / "recipes"
 ROOM_BYTES = 64 << 10
 MAX_LOG_BYTES = 512 * 2**20
 _MUST_MAKE = {
-    "pretrain": ["result.json", "model/config.json"],
-    "sft": ["result.json", "model/config.json"],
+    method: ["result.json", "model/config.json"] for method in ("pretrain", "sft", "dpo", "reward", "grpo")
 }
 
 

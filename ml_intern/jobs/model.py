@@ -23,7 +23,7 @@ class JobSpec(BaseModel):
 
     Attributes:
         name: Words for people; the id is made from it.
-        method: A recipe (``pretrain``, ``sft``, ``generate``) or ``script``.
+        method: A recipe (``pretrain``, ``sft``, ``dpo``, ``reward``, ``grpo``, ``generate``) or ``script``.
         config: What the recipe reads; written to ``config.json``.
         inputs: Host paths that the job reads.
         timeout_s: Wall time after which the job is stopped.

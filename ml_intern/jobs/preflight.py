@@ -13,11 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import ToolError
-from ml_intern.jobs.fields import causal_types, model_fields, model_types, trainer_fields
+from ml_intern.jobs.fields import (
+    causal_types,
+    lora_fields,
+    model_fields,
+    model_types,
+    trainer_class,
+    trainer_fields,
+)
 from ml_intern.jobs.recipes._tokenizer import CHOICES, OrderError, read_order
 from ml_intern.tooling import did_you_mean
 
-METHODS = ("pretrain", "sft")
+METHODS = ("pretrain", "sft", "dpo", "reward", "grpo")
+_TUNING = {"peft": "dict", "qlora": "bool", "validation": "float", "processes": "int"}
 
 RECIPE_FIELDS: dict[str, dict[str, str]] = {
     "pretrain": {
@@ -26,8 +34,12 @@ RECIPE_FIELDS: dict[str, dict[str, str]] = {
         "text_column": "str",
         "tokenizer": "Any",
         "validation": "float",
+        "processes": "int",
     },
-    "sft": {"peft": "dict", "validation": "float"},
+    "sft": _TUNING,
+    "dpo": _TUNING,
+    "reward": _TUNING,
+    "grpo": {**_TUNING, "rewards": "list | dict | str"},
 }
 """Fields of the recipes beside those of the trainer."""
 
@@ -68,12 +80,33 @@ MANAGED = {
     "load_best_model_at_end": "measure with evaluate(); the job sees training data only",
     "push_to_hub": "publish with publish_model()",
     "trust_remote_code": "code that comes with a model is not run",
+    "reward_weights": 'each of rewards has its own: {"type": "exact", "weight": 2}',
 }
 """Fields that a job sets itself, and why."""
 
 TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"})
-SHAPES = (("messages",), ("prompt", "completion"), ("text",))
-_AT_LEAST_ONE = ("per_device_train_batch_size", "gradient_accumulation_steps", "max_length", "logging_steps")
+_PAIRS = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
+SHAPES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "sft": (("messages",), ("prompt", "completion"), ("text",)),
+    "dpo": _PAIRS,
+    "reward": _PAIRS,
+    "grpo": (("prompt",),),
+}
+"""The columns that a method takes: one of these shapes, the first that the dataset has."""
+_NEEDS = {
+    "sft": ("text, prompt and completion, or messages", "prompt_completion"),
+    "dpo": ("chosen and rejected, with a prompt or without", "preference"),
+    "reward": ("chosen and rejected, with a prompt or without", "preference"),
+    "grpo": ("a prompt, and the columns that its rewards read", "prompt_only"),
+}
+_AT_LEAST_ONE = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "max_length",
+    "logging_steps",
+    "max_completion_length",
+    "processes",
+)
 
 
 @dataclass
@@ -113,11 +146,8 @@ def check_config(method: str, config: Mapping[str, Any]) -> Plan:
         else:
             plan.trainer[name] = value
     if wrong:
-        library = "Transformers' TrainingArguments" if method == "pretrain" else "TRL's SFTConfig"
-        extra = ", ".join(own)
-        raise ToolError(
-            f"The config does not fit {method}: {'; '.join(wrong)}.", f"Fields: {library}, and {extra}."
-        )
+        hint = f"Fields: {trainer_class(method)}, and {', '.join(own)}."
+        raise ToolError(f"The config does not fit {method}: {'; '.join(wrong)}.", hint)
     return plan
 
 
@@ -136,11 +166,18 @@ def check_columns(method: str, columns: Iterable[str], rows: int, text_column: s
             f"pretrain needs a column {text_column!r}{guess}; the dataset has {', '.join(found)}.",
             'Use reformat_dataset(source, target="language_modeling"), or name the column in text_column.',
         )
-    if method == "sft" and not any(all(c in found for c in shape) for shape in SHAPES):
+    if method in SHAPES and shape_of(method, found) is None:
+        needed, target = _NEEDS[method]
         raise ToolError(
-            f"sft needs text, prompt and completion, or messages; the dataset has {', '.join(found)}.",
-            'Use reformat_dataset(source, target="prompt_completion", mapping={...}).',
+            f"{method} needs {needed}; the dataset has {', '.join(found)}.",
+            f'Use reformat_dataset(source, target="{target}", mapping={{...}}).',
         )
+
+
+def shape_of(method: str, columns: Iterable[str]) -> tuple[str, ...] | None:
+    """The first of a method's shapes that a dataset has; None where it has none of them."""
+    found = set(columns)
+    return next((shape for shape in SHAPES[method] if found.issuperset(shape)), None)
 
 
 def check_scratch(model: str | Mapping[str, Any]) -> float:
@@ -182,8 +219,13 @@ def check_tokenizer(model: str | Mapping[str, Any], asked: Any) -> dict[str, Any
         raise ToolError(str(error), CHOICES) from None
 
 
-def check_model_folder(folder: Path, columns: Iterable[str]) -> list[str]:
+def check_model_folder(folder: Path, columns: Iterable[str], conversational: bool = False) -> list[str]:
     """Can this model be fine-tuned on such columns? Notes of what will be done about what it lacks.
+
+    Args:
+        folder: The model's.
+        columns: Of the dataset; messages are a conversation.
+        conversational: Other columns hold messages, too.
 
     Raises:
         ToolError: There is no tokenizer, or no chat template for conversations.
@@ -194,7 +236,8 @@ def check_model_folder(folder: Path, columns: Iterable[str]) -> list[str]:
             "The model has no tokenizer beside it.", "Save the tokenizer into the model's folder."
         )
     described = _json(folder / "tokenizer_config.json")
-    if "messages" in set(columns) and not (described.get("chat_template") or "chat_template.jinja" in files):
+    chat = conversational or "messages" in set(columns)
+    if chat and not (described.get("chat_template") or "chat_template.jinja" in files):
         raise ToolError(
             "The dataset holds conversations, and the model has no chat template.",
             'Reformat to "prompt_completion", or use a model with a chat template.',
@@ -231,7 +274,26 @@ def _field_problem(name: str, value: Any, known: Mapping[str, str], own: Mapping
         return f"{name} = {value!r} must be above zero"
     if name == "validation" and not 0 < value <= 0.5:
         return f"validation = {value!r} must be a share of the rows, above 0 and at most 0.5"
+    if name == "peft":
+        return _peft_problem(value)
+    if name == "model_init_kwargs" and "trust_remote_code" in (value or {}):
+        return f"trust_remote_code is set by the job ({MANAGED['trust_remote_code']})"
     return ""
+
+
+def _peft_problem(given: Mapping[str, Any]) -> str:
+    """What is wrong with an adapter's fields; nothing at all in it would train the whole model."""
+    known = {n: a for n, a in lora_fields().items() if n != "task_type"}
+    wrong = [f"peft has no field {n!r}{did_you_mean(n, known)}" for n in given if n not in known]
+    wrong += [
+        f"peft.{n} = {v!r} must be {known[n]}"
+        for n, v in given.items()
+        if n in known and not _fits(v, known[n])
+    ]
+    rank = given.get("r", 1)
+    if not wrong and (not given or rank < 1):
+        return f'peft = {dict(given)!r} is no adapter: {{"r": 16}}'
+    return "; ".join(wrong)
 
 
 def _fits(value: Any, annotation: str) -> bool:
@@ -239,7 +301,7 @@ def _fits(value: Any, annotation: str) -> bool:
     parts = {part.strip() for part in annotation.split("|")}
     if value is None:
         return "None" in parts or "Any" in annotation
-    plain = {"int": int, "float": (int, float), "bool": bool, "str": str, "dict": Mapping}
+    plain = {"int": int, "float": (int, float), "bool": bool, "str": str, "dict": Mapping, "list": list}
     if not parts - {"None"} <= set(plain):
         return True
     if isinstance(value, bool):

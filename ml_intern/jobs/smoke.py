@@ -21,7 +21,7 @@ from ml_intern.jobs.preflight import ALIASES
 from ml_intern.jobs.record import read_result
 
 STEPS = 2
-SFT_ROWS = 64
+FEW_ROWS = 64
 _USUAL_BATCH = 8
 _MESSAGE_CHARS = 300
 _FIELDS_OF = {
@@ -76,7 +76,7 @@ def smoke_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     batch = trainer.get("per_device_train_batch_size", _USUAL_BATCH)
     rows = STEPS * int(batch) * int(trainer.get("gradient_accumulation_steps", 1))
     # The tokenizer of a pretraining learns from all documents, so that the model has its true size.
-    limit = {"rows_needed": rows} if asked.method == "pretrain" else {"max_rows": max(SFT_ROWS, rows)}
+    limit = {"rows_needed": rows} if asked.method == "pretrain" else {"max_rows": max(FEW_ROWS, rows)}
     # The user's own words, from which a failure names the field and the result the steps.
     spec.config |= {**limit, "asked": asked.config}
     return spec

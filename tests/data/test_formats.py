@@ -132,3 +132,26 @@ def test_what_cannot_be_reformatted(rows: list[dict[str, Any]], target: Any, map
         _made(rows, target, mapping)
     assert told in str(caught.value)
     assert "?." not in str(caught.value)
+
+
+def test_pairs_are_found_by_their_usual_names():
+    rows = pl.DataFrame({"question": ["a"], "better": ["b"], "worse": ["c"], "id": [1]})
+    made, notes = reformat(rows, "preference")
+    assert made.to_dicts() == [{"prompt": "a\n", "chosen": "b", "rejected": "c"}]
+    assert "'better'" in notes[0]
+    assert detect(made).methods == ("dpo", "reward")
+
+
+def test_a_preference_needs_no_prompt_and_takes_a_mapping():
+    rows = pl.DataFrame({"x": ["b"], "y": ["c"]})
+    made, _ = reformat(rows, "preference", {"chosen": "{x}!", "rejected": "y"})
+    assert made.to_dicts() == [{"chosen": "b!", "rejected": "c"}]
+    with pytest.raises(ToolError, match="which column is the chosen"):
+        reformat(rows, "preference")
+
+
+def test_prompts_keep_what_rewards_read():
+    rows = pl.DataFrame({"question": ["a", None], "answer": [3, 4]})
+    made, notes = reformat(rows, "prompt_only", {"prompt": "Q: {question}"})
+    assert made.select("prompt", "answer").to_dicts() == [{"prompt": "Q: a", "answer": 3}]
+    assert any("1 rows without prompt" in note for note in notes)

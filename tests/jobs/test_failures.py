@@ -128,3 +128,44 @@ def test_the_hint_is_something_that_its_reader_can_do(error, method, words):
 def test_the_evidence_is_bounded():
     failure = classify("\n".join("x" * 1000 for _ in range(60)), 1)
     assert len(failure["last_lines"]) == 15 and max(map(len, failure["last_lines"])) <= 400
+
+
+TOGETHER = """\
+step 1/4 loss 5.5
+[rank1]: Traceback (most recent call last):
+[rank1]:   File "/x/jobs/recipes/sft.py", line 9, in <module>
+[rank1]:     start(main)
+[rank1]: RuntimeError: second to fail, first to tell
+[rank0]: Traceback (most recent call last):
+[rank0]: RuntimeError: Connection closed by peer
+E1121 07:24:25.120000 4 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: 1)
+Traceback (most recent call last):
+  File "/v/site-packages/torch/distributed/run.py", line 1032, in <module>
+    main()
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+Root Cause (first observed failure):
+  rank      : 1 (local_rank: 1)
+  exitcode  : {} (pid: 7)
+============================================================
+"""
+
+
+def test_of_several_processes_the_first_that_failed_is_told():
+    found = classify(TOGETHER.format(1), 1, method="sft")
+    assert (found["kind"], found["message"]) == ("code_error", "RuntimeError: second to fail, first to tell")
+    assert found["line"] == "sft.py:9: start(main)"
+    assert not any("rank" in line or "elastic" in line for line in found["last_lines"])
+
+
+def test_a_process_that_is_killed_among_several_is_told_as_killed():
+    silent = TOGETHER[TOGETHER.index("E1121") :]
+    found = classify("step 1/4\n" + silent.format(-9), 1, method="sft")
+    assert found["kind"] == "killed" and "SIGKILL" in found["message"]
+    assert found["last_lines"] == ["step 1/4"]
+
+
+def test_a_wrong_field_in_several_processes_is_told_once():
+    told = "bad_config: rewards are missing.\n"
+    found = classify(told + told + TOGETHER[TOGETHER.index("E1121") :].format(1), 1, method="grpo")
+    assert (found["kind"], "rewards are missing" in found["message"]) == ("bad_config", True)

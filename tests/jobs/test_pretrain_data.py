@@ -93,5 +93,5 @@ def test_validation_is_logged_as_it_trains_and_at_the_end(jobs, data):
     [status] = jobs.wait([job], 240)
     assert status.state == "succeeded", status.failure
     rows = jobs.metrics(job, ["eval_loss"])
-    assert [r["step"] for r in rows] == [3, 6, 9, 12, 15, 18, 21, 24, 25]
+    assert [r["step"] for r in rows] == [0, 3, 6, 9, 12, 15, 18, 21, 24, 25]
     assert rows[-1]["eval_loss"] < rows[0]["eval_loss"]

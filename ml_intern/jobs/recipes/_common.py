@@ -9,17 +9,24 @@ import gc
 import hashlib
 import json
 import math
+import os
 import platform
+import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "datasets", "peft", "numpy")
+_SPEED = re.compile(r"runtime|per_second|num_tokens|preparation_time|^clip_ratio")
+_SHOWN = (
+    *("loss", "grad_norm", "learning_rate", "reward"),
+    *("eval_loss", "eval_accuracy", "eval_rewards/accuracies", "eval_reward"),
+)
 _EPOCH = time.time() - time.monotonic()
 CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
 
@@ -32,6 +39,34 @@ def wrong(kind: str, message: str) -> SystemExit:
 def stop(kind: str, message: str) -> NoReturn:
     """End the run with one line."""
     raise wrong(kind, message)
+
+
+def start(main: Callable[[dict[str, Any]], None]) -> None:
+    """Run a recipe on the config.json that the command line names, in as many processes as it asks for.
+
+    Several processes are torchrun's, and Accelerate, below every Trainer, finds them by their environment.
+    ``accelerate launch --cpu`` is no way to them: it starts one process and says nothing.
+    """
+    config = json.loads(Path(sys.argv[1]).read_text())
+    wanted = config.get("processes") or 1
+    if wanted > 1 and "LOCAL_RANK" not in os.environ:
+        _in_processes(wanted)
+    main(config)
+
+
+def _in_processes(count: int) -> NoReturn:
+    """Become torchrun. Everything stays on this machine and on its loopback, which a sandbox has, too."""
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)) // count)
+    here = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    run = ["-m", "torch.distributed.run", "--nproc_per_node", str(count), "--nnodes", "1"]
+    meet = ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", "--local_addr", "127.0.0.1"]
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, *run, *meet, *sys.argv], {**os.environ, **here})
+
+
+def is_first() -> bool:
+    """Whether this process, of those that train together, is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def without(*modules: str) -> None:
@@ -63,8 +98,9 @@ def quick_imports(*unneeded: str) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """A line for the log."""
-    sys.stdout.write(text + "\n")
+    """A line for the log, once where several processes train together."""
+    if is_first():
+        sys.stdout.write(text + "\n")
 
 
 def read_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
@@ -142,7 +178,12 @@ def metrics_callback(path: Path) -> Any:
             append(path, state, {})
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """The last step is logged, whatever `logging_steps` says: it is the result."""
+            """The last step is logged, whatever `logging_steps` says: it is the result.
+
+            So is one that is saved: a logged loss is the mean since the log before, which a checkpoint does
+            not keep, and a run that is resumed from there would tell the mean of fewer steps.
+            """
+            control.should_log = control.should_log or control.should_save
             if state.global_step >= state.max_steps:
                 control.should_log = True
                 control.should_evaluate = args.eval_strategy != "no"
@@ -155,7 +196,7 @@ def metrics_callback(path: Path) -> Any:
                 k: float(v) for k, v in (logs or {}).items() if isinstance(v, int | float) and k != "epoch"
             }
             append(path, state, numbers)
-            shown = (f"{k} {numbers[k]:.4g}" for k in ("loss", "grad_norm", "learning_rate") if k in numbers)
+            shown = (f"{k} {numbers[k]:.4g}" for k in _SHOWN if k in numbers)
             say(f"step {state.global_step}/{state.max_steps} {' '.join(shown)}")
             bad = [k for k in ("loss", "grad_norm") if k in numbers and not math.isfinite(numbers[k])]
             if bad:
@@ -178,6 +219,8 @@ def now() -> float:
 
 def append(path: Path, state: Any, numbers: dict[str, float]) -> None:
     """Write one line; what JSON has no number for becomes null."""
+    if not is_first():
+        return
     row: dict[str, Any] = {
         "step": state.global_step,
         "total_steps": state.max_steps,
@@ -189,10 +232,43 @@ def append(path: Path, state: Any, numbers: dict[str, float]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+def held_out(metrics: Path) -> dict[str, dict[str, float]]:
+    """What was measured on rows that were set apart: ``{"loss": {"start": …, "end": …}}``; empty without any.
+
+    It is read from the metrics, so that a resumed run tells of its true start, too.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for line in metrics.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # A kill has cut it.
+        for name, value in row.items():
+            short = name.removeprefix("eval_")
+            if short != name and value is not None and not _SPEED.search(short):
+                found.setdefault(short, {"start": value})["end"] = value
+    return found
+
+
 def check_finished(state: Any) -> None:
     """A Trainer that was told to stop ends as if all were well; the steps tell."""
     if state.global_step < state.max_steps:
         sys.exit(f"RuntimeError: the training ended at step {state.global_step} of {state.max_steps}.")
+
+
+def on_gpu(config: dict[str, Any]) -> bool:
+    """Whether this run computes on a GPU: there is one, and the user did not ask for the CPU."""
+    import torch
+
+    return torch.cuda.is_available() and not config.get("trainer", {}).get("use_cpu")
+
+
+def precision(config: dict[str, Any]) -> dict[str, Any]:
+    """bf16 where the GPU computes in it. On a CPU it gains nothing below a width of 256: ask for it there."""
+    import torch
+
+    chosen = {"bf16", "fp16"} & set(config.get("trainer", {}))
+    return {} if chosen else {"bf16": on_gpu(config) and torch.cuda.is_bf16_supported()}
 
 
 def base_fields(config: dict[str, Any]) -> dict[str, Any]:
@@ -200,12 +276,13 @@ def base_fields(config: dict[str, Any]) -> dict[str, Any]:
 
     The filter of NaN logs one as 0.0; standard output shows rounded strings; both hide what happens.
     """
-    import torch
-
-    on_gpu = torch.cuda.is_available()
+    gpu = on_gpu(config)
+    several = {} if gpu or (config.get("processes") or 1) == 1 else {"ddp_backend": "gloo"}
     return {
-        "use_cpu": not on_gpu,
-        "dataloader_pin_memory": on_gpu,
+        **precision(config),
+        **several,
+        "use_cpu": not gpu,
+        "dataloader_pin_memory": gpu,
         "report_to": "none",
         "disable_tqdm": True,
         "logging_steps": 10,
@@ -222,6 +299,8 @@ def base_fields(config: dict[str, Any]) -> dict[str, Any]:
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """Save beside and rename, so that the folder is whole or not there."""
+    if not is_first():
+        return
     fresh = folder.with_name(folder.name + ".new")
     for left in (fresh, folder):  # What a run that was killed right here has left.
         shutil.rmtree(left, ignore_errors=True)
@@ -232,6 +311,8 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
 
 def write_result(config: dict[str, Any], trainer: Any, started: float, **more: Any) -> None:
     """``result.json``: what was made, from what, with what, in how long."""
+    if not is_first():
+        return
     output = Path(config["output_dir"])
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     result = {
@@ -247,6 +328,7 @@ def write_result(config: dict[str, Any], trainer: Any, started: float, **more: A
         "seed": trainer.args.seed,
         "world_size": trainer.args.world_size,
         "seconds": round(time.monotonic() - started, 3),
+        "held_out": held_out(Path(config["metrics_file"])),
         "trainer": config.get("trainer", {}),
         "environment": environment(),
         **more,

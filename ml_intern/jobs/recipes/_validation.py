@@ -1,4 +1,4 @@
-"""A held-out curve of the training data: rows set apart before the first step, whose loss is logged.
+"""A held-out curve of the training data: rows set apart before the first step, which are measured as it goes.
 
 It tells overfitting from learning. It is no evaluation: the rows come from the training data.
 """
@@ -30,8 +30,13 @@ def set_apart(rows: list[Row], share: float | None) -> tuple[list[Row], list[Row
 
 
 def validation_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """The trainer's fields for a curve of ten points and the last step; none without `validation`."""
+    """The trainer's fields for a curve of the start, ten points and the end; none without `validation`."""
     if not config.get("validation"):
         return {}
-    fields = {"eval_strategy": "steps", "eval_steps": 0.1, "prediction_loss_only": True}
+    fields = {
+        "eval_strategy": "steps",
+        "eval_steps": 0.1,
+        "eval_on_start": True,
+        "prediction_loss_only": True,
+    }
     return {name: value for name, value in fields.items() if name not in config.get("trainer", {})}

@@ -48,6 +48,9 @@ def load(folder: str) -> tuple[Any, Any, int, set[int]]:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    made = json.loads((Path(folder) / "config.json").read_text()).get("architectures") or [""]
+    if made[0].endswith("ForSequenceClassification"):  # It would be given a fresh head, and no word said.
+        stop("bad_config", "The model is a reward model: it gives scores, no text.")
     on_gpu = torch.cuda.is_available()
     model = AutoModelForCausalLM.from_pretrained(
         folder,

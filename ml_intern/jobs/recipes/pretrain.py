@@ -7,11 +7,13 @@ its own longest row only.
 
 config.json:
     model             "scratch:0.3M", a size of about so many parameters; or {"config": {...}} with a
-                      `model_type` and fields of any Transformers configuration
+                      `model_type` and fields of any Transformers configuration of a causal language model,
+                      dense (llama, qwen3, gpt2) or a mixture of experts (qwen3_moe, deepseek_v3, deepseek_v4)
     tokenizer         "bpe", "byte" or "char"; {"type": "bpe", "vocab_size": 512}; or a folder with one
     data              the jsonl file;  text_column: "text";  packing: true
     max_length        tokens in a row; where it is not set, as many as the model is wide
     validation        0.02 sets this share of the documents apart; their loss is logged as eval_loss
+    processes         how many train together on this machine
     rows_needed       a short test reads no more documents than give so many rows
     trainer           any field of Transformers' TrainingArguments, with the library's own defaults
     output_dir, checkpoint_dir, metrics_file        where things go
@@ -20,11 +22,9 @@ Resumes from the last whole checkpoint in checkpoint_dir.
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import re
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,9 +40,11 @@ from _common import (
     read_rows,
     save_model,
     say,
+    start,
     write_result,
     wrong,
 )
+from _experts import balance_callback, prepare_experts
 from _tokenizer import CHOICES, OrderError, make_tokenizer, read_order
 from _validation import set_apart, validation_fields
 
@@ -151,6 +153,8 @@ def prepare(config: dict[str, Any]) -> tuple[Any, Any, Rows, Rows]:
     # A context as wide as the model, unless told: short rows are fast, and a small model sees little further.
     max_length = config.get("max_length") or min(1024, max(64, fields.get("hidden_size", 256)))
     model = make_model(fields, tokenizer, max_length)
+    if done := prepare_experts(model, fields, config.get("seed", 0)):
+        say(f"mixture of experts: {done}")
     random.Random(config.get("seed", 0)).shuffle(texts)
     texts, held_out = set_apart(texts, config.get("validation"))
 
@@ -215,8 +219,12 @@ def main(config: dict[str, Any]) -> None:
         data_collator=collate(tokenizer.pad_token_id or 0),
         callbacks=[metrics_callback(Path(config["metrics_file"]))],
     )
+    if balance := balance_callback(model):
+        trainer.add_callback(balance)
     quiet(trainer)
     resume = last_whole_checkpoint(Path(config["checkpoint_dir"]))
+    if resume:  # The start was measured when it was one.
+        arguments.eval_on_start = False
     say(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
     began = time.monotonic()
     trainer.train(resume_from_checkpoint=resume)
@@ -228,4 +236,4 @@ def main(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    start(main)
