@@ -18,6 +18,8 @@ def gpu_name() -> str:
 
 def gpus_of(spec: JobSpec) -> int:
     """How many GPUs a job holds while it runs."""
+    if spec.place.compute in ("slurm", "hf-jobs"):
+        return spec.place.gpus
     told = (spec.config, spec.config.get("trainer") or {})
     return 0 if any(t.get("use_cpu") for t in told) or not gpu_name() else 1
 
