@@ -182,7 +182,7 @@ def test_a_crash_between_submission_and_note_submits_nothing_twice(jobs, on_clus
     note.write_text(json.dumps(first | {"id": None}))  # The host died right here.
     assert jobs.submit(spec).id == job
     assert json.loads(note.read_text()) == first
-    assert len(cluster.ask("squeue", "-h", "-o", "%i").split()) == 1
+    assert len(cluster.ask("squeue", "-h", f"--name={first['name']}", "-o", "%i").split()) == 1
     jobs.cancel(job)
 
 
@@ -199,7 +199,9 @@ def test_a_partition_with_a_short_limit_starts_the_job_again_from_its_checkpoint
     place = Place(compute="slurm", partition="short")
     job = jobs.submit(on_cluster(code, place=place, timeout_s=600)).id
     until(lambda: (jobs.folder_of(job) / "output" / "checkpoint").exists(), "the checkpoint")
-    cluster.ask("scancel", "--signal=USR2", slurm_id(jobs, job))  # what Slurm sends before the limit
+    cluster.ask(
+        "scancel", "--batch", "--signal=USR2", slurm_id(jobs, job)
+    )  # what Slurm sends before the limit
     cluster.go_on_now(slurm_id(jobs, job))
     [status] = jobs.wait([job], WAIT_S)
     assert status.state == "succeeded", jobs.logs(job).text
@@ -209,7 +211,7 @@ def test_a_partition_with_a_short_limit_starts_the_job_again_from_its_checkpoint
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ({"partition": "mian"}, "no partition 'mian'; did you mean 'main'"),
+        ({"partition": "mian"}, "no partition 'mian' .did you mean 'main'"),
         ({"partition": "closed"}, "takes no jobs now"),
         ({"gpus": 2}, "Slurm would not take the job"),
     ],

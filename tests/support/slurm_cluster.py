@@ -102,8 +102,9 @@ class Cluster:
         self.ask("scontrol", "update", f"nodename={self.node}", "state=down", "reason=lost")
 
     def go_on_now(self, job: str) -> None:
-        """A job that was put back waits two minutes by itself."""
+        """A job that was put back waits two minutes by itself, so that late orders to end it miss it."""
         self.until(lambda: "PENDING" in self.ask("squeue", "-h", "-j", job, "-o", "%T"), "the requeue")
+        time.sleep(2)
         self.ask("scontrol", "update", f"jobid={job}", "StartTime=now")
 
     def ask(self, *words: str) -> str:

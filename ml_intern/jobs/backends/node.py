@@ -124,7 +124,7 @@ class NodeJob:
                 stderr=errors,
                 pass_fds=(lock,),
                 # Slurm's signal before the end is for this process alone; it would kill the others.
-                preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),
+                preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN) and None,
             )
         beat = 0.0
         while supervisor.poll() is None:
@@ -132,8 +132,6 @@ class NodeJob:
                 beat = time.monotonic() + _BEAT_S
                 _note(self.folder, held_s=time.time() - began)
             time.sleep(_POLL_S)
-        held = _note(self.folder, held_s=time.time() - began)
-        write_status(self.folder, read_status(self.folder) | {"held_s": held})
         shutil.rmtree(json.loads((self.folder / "launch.json").read_text())["slots_folder"], True)
 
 
@@ -156,11 +154,17 @@ def _begin(folder: Path, spec: JobSpec) -> float:
     return max(1.0, spec.timeout_s - past)
 
 
-def _note(folder: Path, held_s: float) -> float:
-    """Write down how long this start has lasted; the time of all starts."""
-    history = read_json(folder / HISTORY) | {"held_s": held_s}
-    write_json(folder / HISTORY, history)
-    return float(history["past_s"]) + held_s
+def _note(folder: Path, held_s: float) -> None:
+    """Write down how long this start has lasted, while it lasts: the node may be lost without a word."""
+    write_json(folder / HISTORY, read_json(folder / HISTORY) | {"held_s": held_s})
+
+
+def held(folder: Path, raw: dict[str, Any]) -> float | None:
+    """Seconds for which all starts of a job together held a node; None before the first."""
+    if raw.get("started") is None or raw.get("ended") is None:
+        return None
+    past: float = read_json(folder / HISTORY).get("past_s", 0.0)
+    return past + max(0.0, raw["ended"] - raw["started"])
 
 
 def _give_up(folder: Path, error: InternError) -> None:

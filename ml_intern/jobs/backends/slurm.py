@@ -11,6 +11,7 @@ import math
 import secrets
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import ml_intern
 from ml_intern.errors import ToolError
 from ml_intern.jobs.backends.base import Site, ended, failure
+from ml_intern.jobs.backends.node import NodeJob, held
 from ml_intern.jobs.backends.squeue import (
     ACTIVE,
     GONE,
@@ -129,6 +131,10 @@ class OnSlurm:
 
         A job that was put back into the queue waits again, whatever its last start has left in the file.
         """
+        raw = self._known(folder)
+        return raw | {"held_s": held(folder, raw)}
+
+    def _known(self, folder: Path) -> dict[str, Any]:
         raw = read_status(folder)
         id = read_json(folder / NOTE).get("id")
         if raw["state"] in ("succeeded", "cancelled") or id is None or raw.get("settled"):
@@ -158,7 +164,7 @@ class OnSlurm:
             return
         deadline = time.monotonic() + _GRACE_S
         while self._recently.state_of(id) in ACTIVE - WAITING and time.monotonic() < deadline:
-            if self.status(folder)["state"] == "cancelled":
+            if self._known(folder)["state"] == "cancelled":
                 return
             time.sleep(0.1)
         ask("scancel", id)
@@ -183,8 +189,6 @@ class OnSlurm:
     def _submit(self, name: str, folders: Sequence[Path], specs: Sequence[JobSpec]) -> list[str]:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        from ml_intern.jobs.backends.node import NodeJob
-
         executor = self._executor(name, folders[0].parent / MACHINERY, specs)
         settings = for_nodes(self.site.settings)
         try:
@@ -201,7 +205,7 @@ class OnSlurm:
         from submitit import SlurmExecutor
 
         folder.mkdir(parents=True, exist_ok=True)
-        executor = SlurmExecutor(folder, max_num_timeout=_STARTS)
+        executor = SlurmExecutor(folder, _STARTS, python=f"exec {shlex.quote(sys.executable)}")
         place = specs[0].place
         root = Path(ml_intern.__file__).parents[1]
         size = self._parameters(specs, find_partition(place.partition))
@@ -210,11 +214,13 @@ class OnSlurm:
             time=size["time"],
             cpus_per_task=size["cpus-per-task"],
             mem=size["mem"],
-            signal_delay_s=min(_WARNING_S, size["time"] * 60 // 4),
             array_parallelism=max(1, len(specs)),
             setup=[*_CLEAN.splitlines(), f"export PYTHONPATH={shlex.quote(str(root))}"],
-            srun_args=["--export=ALL"],
+            # In place of the batch shell and without srun: then Slurm's warning reaches submitit itself, and a
+            # job that was put back does not depend on the steps of its earlier start.
+            use_srun=False,
             additional_parameters={
+                "signal": f"B:USR2@{min(_WARNING_S, size['time'] * 60 // 4)}",
                 "export": "NIL",
                 "requeue": True,
                 "chdir": str(folder),
