@@ -1,4 +1,4 @@
-"""Machines of HF Jobs and their prices: from a table with its date, or from the Hub where it says them itself."""
+"""Machines of HF Jobs and their prices: from a table with its date, or from the Hub where it tells them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def flavor(name: str, known: Mapping[str, Flavor] | None = None) -> Flavor:
 
 
 def told(rows: list[Any]) -> Mapping[str, Flavor]:
-    """The flavors as a Hub lists them (``JobHardwareInfo``): its prices, and of the table what it leaves out."""
+    """The flavors as a Hub lists them (``JobHardwareInfo``), with its prices; the rest is the table's."""
     found: dict[str, Flavor] = {}
     for row in rows:
         a = row.accelerator

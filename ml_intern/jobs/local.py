@@ -1,7 +1,7 @@
 """The jobs of a session: folders, whatever machine they run on.
 
 What a place does differently is behind `ml_intern.jobs.backends.base.Backend`. Nothing about a job is kept in
-this process alone: a second `Jobs` on the same folder, in another process or after a crash, sees the same jobs
+this process alone: a second `Jobs` on the same folder, in another process or after a crash, finds them all
 and can wait for them, read them and cancel them.
 """
 
@@ -72,15 +72,21 @@ class Jobs:
 
     # What is asked
 
-    def submit(self, spec: JobSpec) -> JobStatus:
+    def submit(self, spec: JobSpec, prepare: Callable[[Path], None] = lambda folder: None) -> JobStatus:
         """Start a job, or find the one that was started with the same key.
+
+        Args:
+            spec: What to do.
+            prepare: Called with the folder of a job that is new, before it starts.
 
         Raises:
             ToolError: There is no such recipe.
         """
-        return self.submit_all([spec])[0]
+        return self.submit_all([spec], prepare)[0]
 
-    def submit_all(self, specs: Sequence[JobSpec]) -> builtins.list[JobStatus]:
+    def submit_all(
+        self, specs: Sequence[JobSpec], prepare: Callable[[Path], None] = lambda folder: None
+    ) -> builtins.list[JobStatus]:
         """Start several jobs; on a cluster those for one place go as one array.
 
         Raises:
@@ -91,7 +97,7 @@ class Jobs:
             for spec, job in zip(specs, known, strict=True):
                 if job is None:
                     self._check(spec)
-            jobs = [job or self._make(spec) for spec, job in zip(specs, known, strict=True)]
+            jobs = [job or self._make(spec, prepare) for spec, job in zip(specs, known, strict=True)]
             self._start_all(jobs)
         statuses = [self.status(job) for job in jobs]
         for status in statuses:
@@ -248,12 +254,13 @@ class Jobs:
             )
         self._places.of(spec.place).check(spec)
 
-    def _make(self, spec: JobSpec) -> str:
+    def _make(self, spec: JobSpec, prepare: Callable[[Path], None]) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", spec.name.lower())[:40].strip("-") or "job"
         number = 1
         while (self.folder / f"{slug}-{number}").exists():
             number += 1
         make_folder(self.folder / f"{slug}-{number}", spec)
+        prepare(self.folder / f"{slug}-{number}")
         return f"{slug}-{number}"
 
     def _start_all(self, jobs: Sequence[str]) -> None:

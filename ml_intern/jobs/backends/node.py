@@ -151,7 +151,7 @@ def _begin(folder: Path, spec: JobSpec) -> float:
     if starts > 1:
         with (folder / "log.txt").open("a") as log:
             log.write(f"Start {starts}, on {socket.gethostname()}: Slurm had put the job back.\n")
-    return max(1.0, spec.timeout_s - past)
+    return max(1.0, spec.timeout_s - float(past))
 
 
 def _note(folder: Path, held_s: float) -> None:
@@ -164,7 +164,7 @@ def held(folder: Path, raw: dict[str, Any]) -> float | None:
     if raw.get("started") is None or raw.get("ended") is None:
         return None
     past: float = read_json(folder / HISTORY).get("past_s", 0.0)
-    return past + max(0.0, raw["ended"] - raw["started"])
+    return past + max(0.0, float(raw["ended"]) - float(raw["started"]))
 
 
 def _give_up(folder: Path, error: InternError) -> None:

@@ -216,7 +216,7 @@ class OnSlurm:
             mem=size["mem"],
             array_parallelism=max(1, len(specs)),
             setup=[*_CLEAN.splitlines(), f"export PYTHONPATH={shlex.quote(str(root))}"],
-            # In place of the batch shell and without srun: then Slurm's warning reaches submitit itself, and a
+            # In place of the batch shell and without srun: so Slurm's warning reaches submitit itself, and a
             # job that was put back does not depend on the steps of its earlier start.
             use_srun=False,
             additional_parameters={
