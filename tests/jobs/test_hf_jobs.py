@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from ml_intern.budget import Budget
 from ml_intern.errors import ToolError
 from ml_intern.hub.client import Hub
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec, Place
+from ml_intern.journal import Journal
+from ml_intern.metering import JobMeter
 from ml_intern.settings import Settings
+from ml_intern.tooling import Price
 
 WAIT_S = 60
 RENTED = Place(compute="hf-jobs", flavor="t4-small", namespace="local", gpus=1, usd_per_hour=0.4)
@@ -129,7 +133,10 @@ from pathlib import Path
 from ml_intern.hub.client import Hub
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec, Place
+from ml_intern.journal import Journal
+from ml_intern.metering import JobMeter
 from ml_intern.settings import Settings
+from ml_intern.tooling import Price
 state = Path(sys.argv[1])
 settings = Settings(state=state, hub="embedded", job_memory_mb=1024)
 jobs = Jobs(state / "session" / "jobs", None, settings, lambda event: None, Hub(settings, state, {}))
@@ -207,3 +214,18 @@ def test_a_job_that_failed_goes_on_in_its_folder(jobs, rented):
     jobs.resume(job)
     assert jobs.wait([job], WAIT_S)[0].state == "succeeded", jobs.logs(job).text
     assert jobs.logs(job).text.count("the first time") == 2 and "the second time" in jobs.logs(job).text
+
+
+def test_dollars_are_reserved_by_the_estimate_and_reconciled_by_the_time_that_it_ran(jobs, rented, tmp_path):
+    budget, journal = Budget({"usd": 5.0}), Journal(tmp_path / "journal.sqlite")
+    nothing = Jobs(tmp_path / "evals", None, jobs.settings, print)
+    meter = JobMeter(lambda: (jobs, nothing), budget, journal)
+    assert budget.reserve("call-1", Price(usd=2.0, gpu_hours=1.0, jobs=1)) == ""
+    job = jobs.submit(rented("import time; time.sleep(1)", key="paid")).id
+    meter.close("call-1", "paid", ok=True)
+    assert budget.left()["usd"] == 3.0
+    [status] = jobs.wait([job], WAIT_S)
+    meter.settle()
+    assert budget.reserved("usd") == 0.0
+    assert budget.spent["usd"] == pytest.approx(RENTED.usd_per_hour * status.held_s / 3600)
+    assert 1 / 3600 < budget.spent["gpu_hours"] < WAIT_S / 3600

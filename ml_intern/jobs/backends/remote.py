@@ -275,7 +275,7 @@ class OnHub:
 
 
 def return_s(timeout_s: float) -> float:
-    """Of a job's time, what is left for bringing its result back: a tenth, 20 s to 5 minutes, at most half."""
+    """Of a job's time, what is kept for bringing its result back: a tenth, 20 s to 5 minutes, or half."""
     return min(max(0.1 * timeout_s, 20.0), 300.0, timeout_s / 2)
 
 
