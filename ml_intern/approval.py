@@ -257,7 +257,7 @@ def _rented_reach(arguments: Mapping[str, Any], services: Services) -> str:
     """Of a job that leaves this machine: where to, who pays, and what goes along."""
     kind, _, machine = str(arguments.get("hardware", "")).partition(":")
     if kind == "slurm":
-        return f"the cluster's partition {machine or 'by default'}, on the shared disk, walls as the node has them"
+        return f"the cluster's partition {machine}, in the session's folder on the shared disk"
     if kind != "hf-jobs":
         return ""
     try:

@@ -56,8 +56,9 @@ def _placed(ctx: ToolContext, arguments: Any) -> Any:
         ToolError: There is no such place.
     """
     if arguments.hardware != "auto":
-        read_place(ctx.settings, ctx.services.hub, arguments.hardware)
-        return _timed(ctx, arguments, Workload())
+        place = read_place(ctx.settings, ctx.services.hub, arguments.hardware)
+        named = arguments.hardware if arguments.hardware in HERE else place.words
+        return _timed(ctx, arguments.model_copy(update={"hardware": named}), Workload())
     work = _work(ctx, arguments)
     place = choose(ctx.settings, ctx.services.hub, work, ctx.services.left().get("usd"))
     if place.compute == "local":

@@ -229,3 +229,12 @@ def test_dollars_are_reserved_by_the_estimate_and_reconciled_by_the_time_that_it
     assert budget.reserved("usd") == 0.0
     assert budget.spent["usd"] == pytest.approx(RENTED.usd_per_hour * status.held_s / 3600)
     assert 1 / 3600 < budget.spent["gpu_hours"] < WAIT_S / 3600
+
+
+@pytest.mark.slow
+def test_a_training_comes_back_with_its_model_and_metrics(jobs, pretraining):
+    job = jobs.submit(pretraining(RENTED, max_steps=6)).id
+    [status] = jobs.wait([job], 120)
+    assert status.state == "succeeded", jobs.logs(job).text
+    assert (jobs.model_path(job) / "model.safetensors").exists()
+    assert status.step == 6 and "loss" in status.metrics

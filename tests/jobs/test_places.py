@@ -130,7 +130,7 @@ def test_a_rented_machine_is_priced_by_a_time_limit_that_fits_the_work(make, mon
     assert price.gpu_hours == pytest.approx(arguments.timeout / 3600)
     assert "hf-jobs:a10g-small: there is no GPU here" in events[-1].text
     again, price = prepared(ctx, "launch_script", script="print(1)", hardware="h200x2", timeout="30m")
-    assert (again.hardware, again.timeout) == ("h200x2", "30m")
+    assert (again.hardware, again.timeout) == ("hf-jobs:h200x2", "30m")
     assert (price.usd, price.gpu_hours) == (5.0, 1.0)
     assert sized_timeout(read_place(ctx.settings, ctx.services.hub, "h200"), Workload(), 7200) == 7200
 

@@ -39,7 +39,7 @@ def jobs(
     cluster: slurm_cluster.Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: list
 ) -> Jobs:
     monkeypatch.setenv("SLURM_CONF", str(cluster.configuration))
-    settings = Settings(state=tmp_path / "state", job_memory_mb=512)
+    settings = Settings(state=tmp_path / "state", job_memory_mb=2048)
     return Jobs(tmp_path / "state" / "session" / "jobs", None, settings, events.append)
 
 
@@ -149,7 +149,7 @@ from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec, Place
 from ml_intern.settings import Settings
 state = Path(sys.argv[1])
-settings = Settings(state=state, job_memory_mb=512)
+settings = Settings(state=state, job_memory_mb=2048)
 jobs = Jobs(state / "session" / "jobs", None, settings, lambda event: None)
 code = "import time, pathlib\\nwhile not pathlib.Path('go').exists(): time.sleep(0.02)\\nprint('finished')"
 spec = JobSpec(name="long", method="script", config={"code": code}, key="k", place=Place(compute="slurm"))
@@ -229,3 +229,33 @@ def test_without_sbatch_it_says_so_in_one_line(tmp_path, script, monkeypatch):
     jobs = Jobs(tmp_path / "jobs", None, Settings(state=tmp_path), lambda event: None)
     with pytest.raises(ToolError, match="There is no sbatch on this machine"):
         jobs.submit(script("", place=ON_CLUSTER))
+
+
+def test_auto_goes_to_the_configured_cluster_and_the_hardware_is_listed(jobs, monkeypatch):
+    from ml_intern.jobs.estimate import Workload
+    from ml_intern.jobs.offers import offers
+    from ml_intern.jobs.places import choose
+
+    monkeypatch.setattr("ml_intern.jobs.places.gpu_name", lambda: "")
+    settings = jobs.settings.model_copy(update={"slurm_partition": "main", "slurm_account": "team"})
+    place = choose(settings, None, Workload(), None)
+    assert (place.words, place.account, place.why) == ("slurm:main", "team", "there is no GPU here")
+    rows = {row["name"]: row for row in offers(settings, None)}
+    assert rows["slurm:main"]["cores"] == 4 and "at most 1h 0m" in rows["slurm:main"]["note"]
+    assert "closed now" in rows["slurm:closed"]["note"]
+
+
+@pytest.mark.slow
+def test_a_training_runs_on_the_node_and_goes_on_from_its_checkpoint_after_a_loss(jobs, cluster, pretraining):
+    spec = pretraining(ON_CLUSTER, save_steps=5, max_steps=40)
+    whole = jobs.submit(pretraining(Place(), save_steps=5, max_steps=40)).id
+    job = jobs.submit(spec).id
+    until(lambda: any((jobs.folder_of(job) / "checkpoints").glob("checkpoint-*")), "a checkpoint")
+    cluster.lose_node()
+    until(lambda: jobs.status(job).state == "queued", "the job to be put back")
+    cluster.start_node()
+    cluster.go_on_now(slurm_id(jobs, job))
+    again, first = jobs.wait([job, whole], 120)
+    assert (again.state, first.state) == ("succeeded", "succeeded"), jobs.logs(job).text
+    assert "Start 2" in jobs.logs(job).text
+    assert jobs.metrics(job, ["loss"])[-1]["loss"] == jobs.metrics(whole, ["loss"])[-1]["loss"]
