@@ -140,7 +140,7 @@ from ml_intern.tooling import Price
 state = Path(sys.argv[1])
 settings = Settings(state=state, hub="embedded", job_memory_mb=1024)
 jobs = Jobs(state / "session" / "jobs", None, settings, lambda event: None, Hub(settings, state, {}))
-code = "import time\\nprint('up', flush=True)\\ntime.sleep(4)\\nprint('finished')"
+code = "import time\\nprint('up', flush=True)\\ntime.sleep(2)\\nprint('finished')"
 place = Place(compute="hf-jobs", flavor="cpu-basic", namespace="local")
 print(jobs.submit(JobSpec(name="long", method="script", config={"code": code}, key="k", place=place)).id, flush=True)
 while not jobs.logs("long-1").text: time.sleep(0.05)
@@ -238,3 +238,22 @@ def test_a_training_comes_back_with_its_model_and_metrics(jobs, pretraining):
     assert status.state == "succeeded", jobs.logs(job).text
     assert (jobs.model_path(job) / "model.safetensors").exists()
     assert status.step == 6 and "loss" in status.metrics
+
+
+def test_a_hub_that_is_gone_loses_no_job(jobs, rented, hub, settings, tmp_path):
+    job = jobs.submit(rented("print('done')")).id
+    other = Jobs(jobs.folder, None, settings, print)  # as the command line reads it: without a Hub
+    assert other.status(job).state == "queued" and [s.id for s in other.list()] == [job]
+    hub.close()
+    assert jobs.wait([job], WAIT_S)[0].state == "succeeded", "the server came back when it was needed"
+    with pytest.raises(ToolError, match="no HF Jobs here"):
+        other.submit(rented(""))
+
+
+def test_a_result_that_is_gone_is_told_as_lost(jobs, rented, hub):
+    job = jobs.submit(rented("import time; print('up', flush=True); time.sleep(1)")).id
+    until(lambda: jobs.logs(job).text == "up\n", "the job to run")
+    hub.api.delete_repo("local/ml-intern-jobs", repo_type="dataset")
+    [status] = jobs.wait([job], WAIT_S)
+    assert (status.state, status.failure.kind) == ("failed", "lost")
+    assert "could not be brought back" in status.failure.message

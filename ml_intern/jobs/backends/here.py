@@ -103,7 +103,10 @@ class Here:
             raw = read_status(folder)
             if self._alive(folder) or raw["state"] in FINISHED:
                 return raw
-            end_left_over(folder, self.walls())
+            try:
+                end_left_over(folder, self.walls())
+            except InternError:
+                end_left_over(folder, None)  # The engine is gone, too, and its containers with it.
             told = "The job's supervisor is gone: the machine restarted, or something killed it."
             raw |= ended("failed", failure=failure(folder, "lost", told, "Launch it again."))
             write_status(folder, raw)

@@ -78,11 +78,8 @@ class OnHub:
 
     def status(self, folder: Path) -> dict[str, Any]:
         """As the Hub says; where it does not answer, as it was. The first look after the end collects."""
-        raw = read_status(folder)
-        if raw["state"] in FINISHED or not self._due(folder):
-            return raw
-        note = read_json(folder / NOTE)
-        if note.get("id") is None:
+        raw, note = read_status(folder), read_json(folder / NOTE)
+        if raw["state"] in FINISHED or note.get("id") is None or not self._due(folder):
             return raw
         info = self._look(note)
         if info is None:
@@ -164,32 +161,42 @@ class OnHub:
     # How it stands
 
     def _look(self, note: dict[str, Any]) -> JobInfo | None:
-        """The job as the Hub has it; None where it does not answer now."""
+        """The job as the Hub has it; None where it does not answer now, or there is no token to ask with."""
         import httpx
 
-        hub = self._hub()
         try:
+            hub = self._hub()
             return hub.api.inspect_job(job_id=note["id"], namespace=note["namespace"])
-        except (httpx.HTTPError, OSError):
+        except (httpx.HTTPError, OSError, ToolError):
             return None
 
     def _due(self, folder: Path) -> bool:
         """Whether it is time to ask again: who waits for a job asks ten times a second."""
-        now, gap = time.monotonic(), _ASK_NEAR_S if self._hub().embedded else _ASK_S
+        hub = self.site.hub()
+        now, gap = time.monotonic(), _ASK_NEAR_S if hub is not None and hub.embedded else _ASK_S
         if now - self._asked.get(folder, -1e9) < gap:
             return False
         self._asked[folder] = now
         return True
 
     def _finish(self, folder: Path, info: JobInfo) -> dict[str, Any]:
-        """The job has ended: bring all that is left of it, then say so."""
+        """The job has ended: bring all that is left of it, then say so; later where the Hub is gone."""
+        import httpx
+
         with _alone(folder):
             raw = read_status(folder)
             if raw["state"] in FINISHED:
                 return raw
-            self._read_log(folder, read_json(folder / NOTE), follow=False)
-            self.collect(folder)
-            raw |= self._verdict(folder, info)
+            lost: dict[str, Any] = {}
+            try:
+                self._read_log(folder, read_json(folder / NOTE), follow=False)
+                self.collect(folder)
+            except ToolError as error:
+                told = f"Its result could not be brought back: {error.message}"
+                lost = {"state": "failed", "failure": failure(folder, "lost", told, error.hint)}
+            except (httpx.HTTPError, OSError):
+                return raw
+            raw |= self._verdict(folder, info) | lost
             write_status(folder, raw)
             return raw
 
