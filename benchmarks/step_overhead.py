@@ -5,7 +5,8 @@ and emits events; the bare agent runs them in its own interpreter in the same pr
 
 `start_s` is imports and start-up until the first question to the model, `ms_per_step` the mean time from one
 question to the next, `ms_at_start` and `ms_at_end` the median over the steps around a tenth of the run and
-over the last ones, `peak_mb` the agent's own process, `prompt_chars` the mean length of a prompt,
+over the last ones, `end_by_start` their ratio, `peak_mb` the most memory that was resident in the agent's own
+process, `sent_mchars` all characters sent, in millions, `prompt_chars` the mean length of a prompt,
 `prompt_max` the longest, `prefix_share` how much of a prompt is, byte for byte, the beginning of the one
 before it: what a provider's prompt cache can reuse. `--window` is the model's window in tokens; the bare
 agent knows none.
@@ -82,13 +83,17 @@ def one(kind: str, steps: int, sandbox: str, window: int) -> dict[str, float]:
     run_ours(script, steps, sandbox, window) if kind == "ours" else run_bare(script, steps)
     gaps = [1000 * (then - now) for now, then in zip(left, asked[1:], strict=False)]
     around = max(3, steps // 20)
+    early = statistics.median(gaps[max(0, steps // 10 - around) : steps // 10 + around])
+    late = statistics.median(gaps[-2 * around :])
     return {
         "start_s": asked[0] - began,
         "ms_per_step": sum(gaps) / len(gaps),
-        "ms_at_start": statistics.median(gaps[max(0, steps // 10 - around) : steps // 10 + around]),
-        "ms_at_end": statistics.median(gaps[-2 * around :]),
+        "ms_at_start": early,
+        "ms_at_end": late,
+        "end_by_start": late / early,
         "total_s": time.perf_counter() - began,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "sent_mchars": sum(sent) / 1e6,
         "prompt_chars": sum(sent) / steps,
         "prompt_max": max(sent),
         "prefix_share": sum(shares[1:]) / len(shares[1:]),

@@ -17,18 +17,19 @@ from ml_intern.brains.base import Brain, Ending, answer, finish_reason
 from ml_intern.brains.errors import ContextOverflow
 from ml_intern.brains.replies import CELL_TAGS, Reply, parse_reply
 from ml_intern.budget import Budget
-from ml_intern.compaction import Compactor
+from ml_intern.compaction import Compacted, Compactor
 from ml_intern.conversation import STOPPED_ANSWER, Conversation
 from ml_intern.doomloop import DoomLoop
 from ml_intern.errors import InternError, Interrupted, LimitReached
 from ml_intern.events import BrainAnswered, ContextCompacted, Event, Notice
 from ml_intern.executor import CellFailed, KernelExecutor
+from ml_intern.goals import Goals
 from ml_intern.instructions import prompt_templates
 from ml_intern.journal import Journal
 from ml_intern.pinned import pinned, spill
 from ml_intern.recorded import Recorded
 from ml_intern.settings import Settings
-from ml_intern.view import MessageStep, View, size, text_of
+from ml_intern.view import ContextFull, MessageStep, View, size, text_of
 
 CORRECTIONS = 2
 """How often in a row a reply without a usable cell is corrected before the run stops."""
@@ -62,6 +63,8 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         journal: Journal,
         recorded: Recorded | None = None,
         conversation: Conversation | None = None,
+        goals: Goals | None = None,
+        whose: str = "",
     ) -> None:
         self.recorded = recorded or Recorded()
         self.conversation = conversation
@@ -72,13 +75,16 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         self.journal = journal
         services = executor.router.services
         self.view = View(
-            brain.context_tokens, settings.max_output_tokens, settings.recent_steps, spill(services)
+            brain.context_tokens, settings.max_output_tokens, settings.recent_steps, spill(services, whose)
         )
         self.compactor = Compactor(self.view, self._write_summary, lambda: pinned(services))
         self.doomloop = DoomLoop()
+        self.goals = goals or Goals(services, budget, wanted=False)
+        executor.hold = self.goals.hold
         self.corrections = 0
         self.cells = 0
-        self.tokens = {"input": 0, "output": 0}
+        self.tokens = dict(zip(("input", "output"), self.recorded.summary_tokens, strict=True))
+        self._summaries = [0, 0]
         self._system_prompt = system_prompt
         super().__init__(
             tools=[],
@@ -96,13 +102,17 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """The view of the memory that the brain reads, brought below the window's limit."""
-        done = self.compactor.make_room(self.memory)
+        self._note_compaction(self.compactor.make_room(self.memory))
+        return self.view.render(self.memory)
+
+    def _note_compaction(self, done: Compacted | None) -> None:
         if done is not None:
             record = {"how": done.how, "step": self.number, "text": done.text, "last": done.last}
+            record |= {"shrunk": self.view.shrunk_to(self.memory), "tokens": self._summaries}
+            self._summaries = [0, 0]
             with self.budget.books:
                 self.journal.append("compaction", {**record, "budget": self.budget.snapshot()})
             self._emit(ContextCompacted(done.how, done.before, done.after))
-        return self.view.render(self.memory)
 
     def _step_stream(self, memory_step: ActionStep) -> Generator[ToolCall | ActionOutput]:
         """One step: an answer, its cell, the observation."""
@@ -113,7 +123,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         self._listen(live=not known)
         reply = self._recalled(memory_step) if known else self._ask_brain(memory_step)
         if reply.code is None:
-            self._correct(reply, known)
+            self._correct(reply, known or self.model.foretold)
         self.corrections = 0
         memory_step.code_action = reply.code
         call = ToolCall(name="python_interpreter", arguments=reply.code, id=f"call_{len(self.memory.steps)}")
@@ -147,10 +157,13 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         return parse_reply(text_of(said), CELL_TAGS, finish_reason(said))
 
     def _restore_summary(self) -> None:
-        """Before the first question of this process: the steps that were summarised stay summarised."""
+        """Before the first question of this process: what was summarised or shrunk stays so."""
         if self.recorded.summaries:
             self.compactor.restore(self.memory, *self.recorded.summaries[-1])
             self.recorded.summaries.clear()
+        if self.recorded.shrunk:
+            self.view.restore(self.memory, self.recorded.shrunk)
+            self.recorded.shrunk = 0
 
     def _ask_brain(self, memory_step: ActionStep) -> Reply:
         self.budget.check()
@@ -190,14 +203,24 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def _generate(self) -> tuple[list[ChatMessage], ChatMessage]:
         """The prompt and its answer; where the provider finds the prompt too long, a shorter one."""
-        for _ in range(OVERFLOWS):
-            messages = self.write_memory_to_messages()
+        for tries in range(OVERFLOWS):
+            messages = self._shorter(again=tries == 1)
             try:
                 return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
             except ContextOverflow:
-                self.view.tighten()
+                self.view.tighten(size(messages))
         messages = self.write_memory_to_messages()
         return messages, self.model.generate(messages, stop_sequences=STOP_SEQUENCES)
+
+    def _shorter(self, again: bool) -> list[ChatMessage]:
+        """The prompt; where nothing can be left out after the provider's first word, once more as it is."""
+        try:
+            return self.write_memory_to_messages()
+        except ContextFull:
+            if not again:
+                raise
+            self._note_compaction(self.compactor.too_little)
+            return self.view.render(self.memory)
 
     def _write_summary(self, messages: list[ChatMessage]) -> str:
         """The brain's summary of its oldest steps; nothing where it is a playbook or gives no answer."""
@@ -210,7 +233,9 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         except InternError:
             return ""
         if said.token_usage:
-            self._charge(said.token_usage.input_tokens, said.token_usage.output_tokens)
+            used = said.token_usage.input_tokens, said.token_usage.output_tokens
+            self._charge(*used)
+            self._summaries = [a + b for a, b in zip(self._summaries, used, strict=True)]
         return text_of(said)
 
     def _emit(self, event: Event) -> None:
@@ -231,7 +256,9 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
                 f"The brain gave no usable cell {self.corrections} times in a row ({reply.problem}).",
                 "Try another model, or a larger max_output_tokens if its replies were cut.",
             )
-        raise AgentParsingError(reply.note, self.logger)
+        # What was said to an earlier process stands in no record; it is not said a second time.
+        told = "" if known else self.goals.reminder()
+        raise AgentParsingError("\n".join(filter(None, [reply.note, told])), self.logger)
 
     def _run_cell(self, reply: Reply, memory_step: ActionStep) -> ActionOutput:
         executor: KernelExecutor = self.python_executor
@@ -267,7 +294,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
             return observation
         if not known:
             self._emit(Notice("warning", verdict.text))
-        if verdict.level == "stop" and known:
+        if verdict.level == "stop" and (known or self.model.foretold):
             self.doomloop = DoomLoop()  # who resumes a run that was stuck wants it to go on
         elif verdict.level == "stop":
             raise Stuck(verdict.text, "Give the task in other words, or another model.")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import InternError, Interrupted
 from ml_intern.events import ApprovalAnswered, ApprovalNeeded, Event
+from ml_intern.gate import no_dearer
 from ml_intern.journal import Journal
 from ml_intern.masking import mask, mask_all
 from ml_intern.policy import NETWORK, OPENING
-from ml_intern.tooling import ToolSpec
+from ml_intern.recorded import Said
+from ml_intern.tooling import Price, ToolSpec
 
 if TYPE_CHECKING:
     from ml_intern.context import Services
@@ -54,6 +57,7 @@ class Desk:
         journal: Keeps questions and answers, so that a question that nobody answered is found again.
         emit: Takes the events for the faces.
         stopped: True once the run is being stopped.
+        said: What a person has answered in an earlier process, by the key of the call.
     """
 
     def __init__(
@@ -62,12 +66,18 @@ class Desk:
         journal: Journal,
         emit: Callable[[Event], None],
         stopped: Callable[[], bool],
+        said: Mapping[str, deque[Said]] | None = None,
     ) -> None:
         self.approver = approver
+        self._said = said or {}
         self._journal = journal
         self._emit = emit
-        self._stopped = stopped
+        self.stopped = stopped
         self._turn = threading.Lock()
+
+    def heard(self, key: str) -> bool:
+        """Whether a person reads what is asked about this call, or has read it before a crash."""
+        return self.approver is not None or bool(self._said.get(key))
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -77,19 +87,20 @@ class Desk:
             Interrupted: The run was stopped while the call waited.
         """
         while not self._turn.acquire(timeout=_POLL_S):
-            if self._stopped():
+            if self.stopped():
                 raise Interrupted("Stopped while another question was open.")
         try:
             yield
         finally:
             self._turn.release()
 
-    def ask(self, question: ApprovalNeeded, key: str) -> Answer:
+    def ask(self, question: ApprovalNeeded, key: str, price: Price) -> Answer:
         """Put a question and wait; in every case there is an answer.
 
         Args:
             question: With its arguments as they are; what is shown has no credentials in it.
             key: Idempotency key of the call, by which a restarted session knows the question again.
+            price: Of the call; an answer that was given before a crash holds unless it costs more now.
         """
         shown = replace(
             question,
@@ -98,7 +109,10 @@ class Desk:
             reach=mask(question.reach),
             always=mask(question.always),
         )
-        self._journal.append("question", {**shown.to_json(), "key": key}, durable=self.approver is not None)
+        if (known := self._known(shown, key, price)) is not None:
+            return known
+        line = {**shown.to_json(), "key": key, "cost": asdict(price)}
+        self._journal.append("question", line, durable=self.approver is not None)
         self._emit(shown)
         answer, by = self._answer(shown)
         record = {
@@ -115,11 +129,26 @@ class Desk:
         kept = _changed(answer.arguments, shown.arguments)
         return replace(answer, arguments=kept)
 
+    def _known(self, question: ApprovalNeeded, key: str, price: Price) -> Answer | None:
+        """What a person has answered to this very question before a crash."""
+        talk = self._said.get(key)
+        if not talk:
+            return None
+        said = talk.popleft()
+        was, answer = said.question, said.answer
+        then = Price(**was.get("cost", {}))
+        same = (was["arguments"], was["reach"]) == (question.arguments, question.reach)
+        if not same or (answer["allowed"] and price != then and not no_dearer(price, then)):
+            talk.clear()  # another question than it was: what was said after it speaks of something else, too
+            return None
+        changed = _changed(answer["arguments"], question.arguments)
+        return Answer(bool(answer["allowed"]), str(answer["reason"]), changed, bool(answer["always"]))
+
     def _answer(self, question: ApprovalNeeded) -> tuple[Answer, str]:
         if self.approver is None:
             return headless(question), "nobody"
         try:
-            return call_aside(self.approver, question, None, self._stopped), "person"
+            return call_aside(self.approver, question, None, self.stopped), "person"
         except (NoAnswer, Interrupted) as error:
             return Answer(False, error.message), "nobody"
 

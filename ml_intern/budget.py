@@ -85,6 +85,10 @@ class Measured:
         )
 
 
+class BudgetSpent(LimitReached):
+    """Time, tokens or money are gone."""
+
+
 N = TypeVar("N", int, float)
 
 
@@ -205,14 +209,14 @@ class Budget:
         Money that is set aside for jobs counts as gone only for a brain that costs money itself.
 
         Raises:
-            LimitReached: Names the ceiling.
+            BudgetSpent: Names the ceiling.
         """
         with self._lock:
             for unit in ("seconds", "tokens", "usd"):
                 cap = self.caps.get(unit)
                 if cap is not None and self._gone(unit) >= cap and self._spendable(unit):
                     shown = show_duration(cap) if unit == "seconds" else f"{cap:g} {unit}"
-                    raise LimitReached(f"The budget of {shown} is used up.", "Raise --budget to go on.")
+                    raise BudgetSpent(f"The budget of {shown} is used up.", "Raise --budget to go on.")
 
     def _gone(self, unit: Unit) -> float:
         return self.used(unit) if unit != "usd" or self._brain_costs else self.spent["usd"]

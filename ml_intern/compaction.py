@@ -28,7 +28,10 @@ Write = Callable[[list[ChatMessage]], str]
 """Asks the brain; an empty text where it cannot answer."""
 
 KEEP = (1.0, 0.5, 0.25, 0.0)
-"""Of the newest steps, the share that stays beside a summary: tried in this order until it fits."""
+"""Of the newest steps, the share that stays beside a summary: the first that leaves room for a while."""
+
+SUMMARISE_TO = 0.5
+"""Share of the free window that a summary aims at: each one costs a question and the provider's cache."""
 
 SUMMARY_SHARE = 0.15
 """Share of the window that a summary may take."""
@@ -58,12 +61,16 @@ class Compactor:
         view: Renders and measures.
         write: Asks the brain for a summary.
         pinned: How things stand, in words; asked at each summary.
+
+    Attributes:
+        too_little: What was done to a prompt that is too large all the same.
     """
 
     def __init__(self, view: View, write: Write, pinned: Callable[[], str]) -> None:
         self.view = view
         self._write = write
         self._pinned = pinned
+        self.too_little: Compacted | None = None
 
     def make_room(self, memory: AgentMemory) -> Compacted | None:
         """Bring the prompt below the window's limit; None where it is there already.
@@ -76,15 +83,29 @@ class Compactor:
             return None
         if self.view.shrink(memory):
             return Compacted("shrunk", before, size(self.view.render(memory)))
-        for share in KEEP:
-            step = self._summarise(memory, max(1, int(share * self.view.recent_steps)))
-            if step is not None and self.view.fits(memory):
-                return Compacted("summarised", before, size(self.view.render(memory)), step.text, step.last)
+        done: SummaryStep | None = None
+        for keep in self._keeps(memory):
+            done = self._summarise(memory, keep) or done
+            if done is not None and self.view.fits(memory):
+                return Compacted("summarised", before, size(self.view.render(memory)), done.text, done.last)
         after = size(self.view.render(memory))
+        if after <= self.view.limit:
+            return Compacted("shrunk", before, after)
+        self.too_little = Compacted("summarised", before, after, done.text, done.last) if done else None
         raise ContextFull(
             f"The prompt of {after} characters is larger than the window of {self.view.limit}.",
             "Use a brain with a larger window, or raise context_tokens if its window is larger.",
         )
+
+    def _keeps(self, memory: AgentMemory) -> list[int]:
+        """How many of the newest steps may stay: the most that leave room for a while, then ever fewer."""
+        counts = list(dict.fromkeys(max(1, int(share * self.view.recent_steps)) for share in KEEP))
+        longest = int(SUMMARY_SHARE * self.view.limit) + len(self._pinned())
+        for most in (self.view.share(memory, SUMMARISE_TO), self.view.limit):
+            for place, keep in enumerate(counts):
+                if self.view.beside(memory, keep) + longest <= most:
+                    return counts[place:]
+        return counts[-1:]
 
     def restore(self, memory: AgentMemory, text: str, last: int) -> None:
         """Put a recorded summary in the place of the steps it was written for."""

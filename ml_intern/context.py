@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import InternError
 from ml_intern.events import Event, ToolProgress
+from ml_intern.receipts import Receipt
 
 if TYPE_CHECKING:
     from ml_intern.budget import Measured
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ml_intern.hub.client import Hub
     from ml_intern.jobs.local import Jobs
     from ml_intern.ledger import Ledger
+    from ml_intern.research.model import Ask
     from ml_intern.secrets import Secrets
     from ml_intern.settings import Settings
 
@@ -48,10 +50,14 @@ class Services:
     """What is left of the budget, by unit; None where there is no ceiling."""
     run_in_sandbox: Callable[[list[str], float], CompletedProcess[str]] | None = None
     """Runs a command in the session's sandbox: argv, seconds. None where there is no sandbox."""
+    anew: Callable[[], bool] = bool
+    """Whether a cell that was cut off runs again from its start, in the workspace as it was before it."""
     spent: Callable[[str, Measured], None] | None = None
     """Takes what a call has really cost."""
     secrets: Secrets | None = None
     """Where credentials come from; tools ask their context, which gives what they have declared."""
+    research: Ask | None = None
+    """Has sub-agents answer questions. None where there are none."""
 
 
 @dataclass
@@ -76,6 +82,11 @@ class ToolContext:
     def settings(self) -> Settings:
         """The session's settings."""
         return self.services.settings
+
+    @property
+    def receipt(self) -> Receipt:
+        """What this call notes for itself, and finds again after a crash."""
+        return Receipt(self.services.folder, self.key)
 
     @property
     def files(self) -> Files:

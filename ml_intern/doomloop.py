@@ -42,6 +42,7 @@ _FOLDED = (
     (re.compile(r"\b\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?\b"), "<time>"),
     (re.compile(r"\b1[5-9]\d{8}(?:\.\d+|\d{3})?\b"), "<time>"),  # seconds or milliseconds since 1970
     (re.compile(r"\b\d+(?:\.\d+)?\s?(?:[nµum]?s|secs?|seconds?|min|minutes?|hours?)\b", re.I), "<duration>"),
+    (re.compile(r"<cell \d+>|\bcell-\d+\.txt\b"), "<cell>"),  # the step's own number, in tracebacks and paths
     (re.compile(r"\b(pid|process|call|request)([\s:=#-]{1,3})\d+\b", re.I), r"\1\2<id>"),
     (re.compile(r"\s+"), " "),
 )  # fmt: skip

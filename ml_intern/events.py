@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from ml_intern.clock import now
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened in a session; `at` is seconds since the epoch."""
+    """Something that happened in a session.
 
-    at: float = field(default_factory=time.time, kw_only=True)
+    Attributes:
+        at: Seconds since the epoch.
+        source: Whose it is: ``research:2`` for what a sub-agent did; empty for the session's own.
+    """
+
+    at: float = field(default_factory=now, kw_only=True)
+    source: str = field(default="", kw_only=True)
 
     @property
     def kind(self) -> str:
@@ -133,7 +140,6 @@ class ApprovalNeeded(Event):
     arguments: dict[str, Any]
     price: str
     reason: str
-    source: str = ""
     reach: str = ""
     always: str = ""
     once: str = ""
@@ -187,6 +193,41 @@ class Notice(Event):
 
     level: str
     text: str
+
+
+@dataclass(frozen=True)
+class ResearchStarted(Event):
+    """A sub-agent begins, or goes on (`again`) where an earlier process left it.
+
+    Attributes:
+        research: Which one, such as ``research:2``; its further events have it as their `source`.
+        call: The call that asked.
+        question: What it was asked.
+        model: The brain that it uses.
+        steps: Cells that it may take.
+        again: An earlier process has begun it.
+    """
+
+    research: str
+    call: str
+    question: str
+    model: str
+    steps: int
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class ResearchFinished(Event):
+    """A sub-agent ended. `answer` is shortened; where `ok` is False, `reason` says why there is none."""
+
+    research: str
+    ok: bool
+    answer: str
+    reason: str
+    steps: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.replies import CELL_FAILED
 from ml_intern.errors import InternError
 from ml_intern.events import CellFinished, CellOutput, CellStarted, Notice
 from ml_intern.journal import Journal
+from ml_intern.keeping import Kept
 from ml_intern.mask_parts import StreamMask, mask_cut
 from ml_intern.masking import mask, mask_all
 from ml_intern.recorded import Ran, Recorded
 from ml_intern.router import Router
 from ml_intern.sandbox.host import CallReply, CellResult, KernelHost
+from ml_intern.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from smolagents.local_python_executor import CodeOutput
+
+    from ml_intern.research.reader import Reader
 
 
 STOPPED_CELL = "The person stopped this cell. The run goes on: do something else, or do it in another way."
@@ -31,23 +35,35 @@ class KernelExecutor:
 
     The observation is made here: the output, the error with the cell's own lines, the last value, the
     variables that are new, and what a restart lost.
+
+    Attributes:
+        hold: Asked when a cell gives the final answer: why it is not taken yet, or nothing.
+        scratch: The working folder began empty in this process: cells that run again fill it as they did.
     """
 
     def __init__(
         self,
         kernel: KernelHost,
-        router: Router,
+        router: Router | Reader,
         journal: Journal,
         observation_chars: int,
         recorded: Recorded | None = None,
+        snapshots: Snapshots | None = None,
+        took_over: bool = False,
     ) -> None:
+        self.took_over = took_over
+        self._known_kernel: dict[str, Any] = {}
         self.recorded = recorded or Recorded()
+        self.snapshots = snapshots or Snapshots.off()
+        self._resumed = False
         self.played: list[Ran] = []
         self.kernel = kernel
         self.router = router
         self.journal = journal
         self.observation_chars = observation_chars
         self.step = 0
+        self.hold: Callable[[], str] = lambda: ""
+        self.scratch = False
         self._notes: list[str] = []
         self.state: dict[str, Any] = {}
 
@@ -77,13 +93,10 @@ class KernelExecutor:
         if ran is not None and ran.code == code:
             self.played.append(ran)
             return self._output(ran.ok, ran.final, ran.answer if ran.final else None, ran.observation)
-        if self.played:
-            from ml_intern.rebuilding import rebuild
-
-            past, self.played = self.played, []
-            rebuild(self, past)
+        note = "\n".join(filter(None, [note, self._catch_up()]))
         emit = self.router.services.emit
         emit(CellStarted(self.step, code))
+        self.snapshots.before_cell(self.step)
         self.journal.append("cell", {"step": self.step, "code": code})
         stream, self._notes = StreamMask(), []
         with self.router.stop.doing("cell"):
@@ -91,24 +104,50 @@ class KernelExecutor:
         self._show(stream.flush())
         if self.router.stop.was_only_this():
             self._notes.append(STOPPED_CELL)
-        note = "\n".join(filter(None, [*self._notes, mask(note)]))
+        held = self.hold() if result.final and not self.router.interrupted.is_set() else ""
+        final = result.final and not held
+        note = "\n".join(filter(None, [*self._notes, mask(note), mask(held)]))
         observation = "\n".join(filter(None, [self.observe(result), note]))
+        self.snapshots.after_cell(self.step, bool(result.lost) or _stopped(result))
         self.journal.append(
             "cell_done",
             {
                 "step": self.step,
                 "ok": result.ok,
                 "observation": observation,
-                "final": result.final,
+                "final": final,
                 "answer": result.answer,
                 "note": note,
-                "lost": _lost(result),
+                "held": bool(held),
+                "lost": bool(result.lost),
+                "cut": result.seconds if _stopped(result) else None,
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )
+        self._note_kernel()
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
-        value = result.answer if result.final else result.value
-        return self._output(result.ok, result.final, value, observation)
+        value = result.answer if final else result.value
+        return self._output(result.ok, final, value, observation)
+
+    def _catch_up(self) -> str:
+        """Before the first cell that really runs: files and kernel as they were; what the brain is told."""
+        if not self._resumed and self.recorded.anything:
+            Kept(self.router.services.folder, self.kernel.mounts.workspace).put_back()
+            self.snapshots.resume(self.recorded.under_way)
+        self._resumed = True
+        if self.played:
+            from ml_intern.rebuilding import rebuild
+
+            past, self.played = self.played, []
+            return rebuild(self, past)
+        return ""
+
+    def _note_kernel(self) -> None:
+        """Write down where the kernel runs, if it outlives this process: who goes on may take it over."""
+        where = self.kernel.sandbox.running()
+        if where != self._known_kernel:
+            self._known_kernel = where
+            self.journal.append("kernel", where)
 
     def _output(self, ok: bool, final: bool, value: Any, observation: str) -> CodeOutput:
         from smolagents.local_python_executor import CodeOutput
@@ -144,9 +183,9 @@ class KernelExecutor:
         self.kernel.close()
 
 
-def _lost(result: CellResult) -> bool:
-    """Whether a cell took its kernel with it or had to be stopped: it is not run again to rebuild one."""
-    return not result.ok and (bool(result.lost) or "The cell was stopped:" in result.error)
+def _stopped(result: CellResult) -> bool:
+    """Whether a cell had to be stopped, and its kernel lives on with what it left."""
+    return not result.ok and not result.lost and "The cell was stopped:" in result.error
 
 
 def head_and_tail(text: str, limit: int) -> str:

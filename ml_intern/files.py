@@ -43,8 +43,8 @@ class Files:
     def allow_from(self, prompt: str) -> None:
         """Add the paths that the person named in a prompt."""
         for word in re.findall(r"[^\s'\"`,;()<>]+", prompt):
-            path = (self.project / Path(word.rstrip(".:!?")).expanduser()).resolve()
-            if path != self.project and path not in self.project.parents and path.exists():
+            path = _existing(self.project, word.rstrip(".:!?"))
+            if path and path != self.project and path not in self.project.parents:
                 self.roots.append(path)
 
     def readable(self, name: str | Path) -> Path:
@@ -53,15 +53,12 @@ class Files:
         Raises:
             ToolError: It does not exist, or it lies where tools may not read.
         """
-        given = Path(name).expanduser()
-        choices = [given] if given.is_absolute() else [self.workspace / given, self.project / given]
-        found = next((p for p in choices if p.exists()), None)
-        if found is None:
+        path = _existing(self.workspace, name) or _existing(self.project, name)
+        if path is None:
             raise ToolError(
                 f"There is no file {str(name)!r}.",
                 f"Relative names start in {self.workspace} or {self.project}.",
             )
-        path = found.resolve()
         if not self.may_read(path):
             raise ToolError(
                 f"{str(name)!r} lies outside of what tools may read.",
@@ -110,3 +107,12 @@ def _below(path: Path, folders: Iterable[Path]) -> bool:
 
 def _has_hidden_part(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _existing(folder: Path, name: str | Path) -> Path | None:
+    """The path that a name stands for; nothing where there is none, or no path can be called so."""
+    try:
+        path = (folder / Path(name).expanduser()).resolve()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # too long, "~5 minutes", a zero byte
+        return None

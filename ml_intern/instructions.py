@@ -15,9 +15,9 @@ from ml_intern.sandbox.base import Limits, Sandbox
 from ml_intern.tooling import ToolSpec
 
 
-@lru_cache(maxsize=1)
-def _templates() -> dict[str, str]:
-    text = resources.files("ml_intern.prompts").joinpath("system.yaml").read_text(encoding="utf-8")
+@lru_cache(maxsize=4)
+def _templates(name: str = "system") -> dict[str, str]:
+    text = resources.files("ml_intern.prompts").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     loaded: dict[str, str] = yaml.safe_load(text)
     return loaded
 
@@ -30,14 +30,36 @@ def isolation(sandbox: Sandbox, limits: Limits) -> str:
 
 def system_prompt(tools: Sequence[ToolSpec], **facts: Any) -> str:
     """The system prompt: how to work, the tools by subject, the facts of this session."""
-    subjects: dict[str, list[ToolSpec]] = {}
-    for spec in tools:
-        subjects.setdefault(spec.subject, []).append(spec)
+    subjects = _by_subject(tools)
     results = {spec.result_type: spec.result_fields for spec in tools if spec.result_type}
     opening, closing = CELL_TAGS
     return _rendered(
         _templates()["system"], subjects=subjects, results=results, opening=opening, closing=closing, **facts
     )
+
+
+def research_prompt(tools: Sequence[ToolSpec], **facts: Any) -> str:
+    """What a research sub-agent is told before its question."""
+    opening, closing = CELL_TAGS
+    template = _templates("research")["system"]
+    return _rendered(template, subjects=_by_subject(tools), opening=opening, closing=closing, **facts)
+
+
+def research_task(question: str, context: str) -> str:
+    """The question, as the sub-agent reads it."""
+    return _rendered(_templates("research")["task"], question=question, context=context)
+
+
+def last_step_note() -> str:
+    """What a sub-agent is told when one step is left."""
+    return _templates("research")["last_step"]
+
+
+def _by_subject(tools: Sequence[ToolSpec]) -> dict[str, list[ToolSpec]]:
+    subjects: dict[str, list[ToolSpec]] = {}
+    for spec in tools:
+        subjects.setdefault(spec.subject, []).append(spec)
+    return subjects
 
 
 def _rendered(template: str, **facts: Any) -> str:

@@ -6,12 +6,14 @@ put back is opened without following links: cells run at the same time.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from ml_intern.disk import GO_ON, DiskTrouble
 from ml_intern.safe_files import opened_folder, write_file
 
 MOST_BYTES = 2 << 30
@@ -26,10 +28,13 @@ class Kept:
         folder: The session's, where the copy lies.
         workspace: What is kept.
         most_bytes: A workspace above it is not copied.
+        name: Of the copy.
     """
 
-    def __init__(self, folder: Path, workspace: Path, most_bytes: int = MOST_BYTES) -> None:
-        self._copy = folder / "workspace-kept"
+    def __init__(
+        self, folder: Path, workspace: Path, most_bytes: int = MOST_BYTES, name: str = "workspace-kept"
+    ) -> None:
+        self._copy = folder / name
         self._workspace = workspace
         self._most_bytes = most_bytes
 
@@ -39,7 +44,11 @@ class Kept:
         return self._copy.is_dir()
 
     def keep(self) -> str:
-        """Copy the workspace; answers why not where that cannot be."""
+        """Copy the workspace; answers why not where that cannot be.
+
+        Raises:
+            DiskTrouble: There is no room for it.
+        """
         self.put_back()
         files = size = 0
         for _, status in _walk(self._workspace):
@@ -49,7 +58,11 @@ class Kept:
         self._copy.parent.mkdir(parents=True, exist_ok=True)
         part = self._copy.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(self._workspace, part, symlinks=True, ignore=_special)
+        try:
+            shutil.copytree(self._workspace, part, symlinks=True, ignore=_special)
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            return _why_not(error, self._copy.parent, size)
         part.rename(self._copy)
         return ""
 
@@ -84,6 +97,14 @@ class Kept:
             with opened_folder(self._workspace, place.parent) as fd:
                 times = (status.st_atime_ns, status.st_mtime_ns)
                 os.utime(place.name, ns=times, dir_fd=fd, follow_symlinks=False)
+
+
+def _why_not(error: OSError, folder: Path, size: int) -> str:
+    reason = str(error)  # copytree gathers the errors of all files, and keeps their words only
+    if any(os.strerror(number) in reason for number in (errno.ENOSPC, errno.EDQUOT)):
+        told = f"There is no room in {folder} for a copy of the workspace ({size >> 20} MB)."
+        raise DiskTrouble(told, GO_ON)
+    return f"The workspace cannot be copied ({reason[:200]}): cells that append to files do so twice."
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -8,7 +8,6 @@ that nothing was set aside for (the host's own evaluations) are measured all the
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Protocol
@@ -110,8 +109,6 @@ def _measured(spec: JobSpec, status: JobStatus, counts: bool) -> Measured:
     """GPU-hours by the clock, and dollars where the place has a price; elsewhere their estimate stands."""
     if status.started is None:
         return NEVER_RAN
-    clock = max(0.0, (status.ended or time.time()) - status.started)
-    seconds = clock if status.held_s is None else status.held_s
-    hours, rate = seconds / 3600, spec.place.usd_per_hour
+    hours, rate = status.ran_s / 3600, spec.place.usd_per_hour
     usd = None if rate is None else rate * hours
     return Measured(usd, gpus_of(spec) * hours, jobs=1 if counts else 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_intern.jobs.model import FINISHED
+from ml_intern.notes import plan_of
 from ml_intern.view import Spill
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ def pinned(services: Services) -> str:
     """Budget, plan, best experiment, running jobs and sealed evals, as they stand now."""
     left = {unit: amount for unit, amount in services.left().items() if amount is not None}
     lines = [f"- Budget left: {left or 'no ceiling'}."]
-    if plan := services.notes.get("plan"):
-        lines.append("- Plan: " + "; ".join(f"{item['text']} ({item['status']})" for item in plan))
+    if plan := plan_of(services.notes):
+        lines.append("- Plan: " + "; ".join(f"{text} ({status})" for text, status in plan))
     if best := services.ledger.best():
         metrics = ", ".join(f"{name} {m.value:.4g}" for name, m in best.dev.items())
         lines.append(f"- Best experiment: {best.id} ({best.change}): {metrics}.")
@@ -31,13 +32,13 @@ def pinned(services: Services) -> str:
     return "\n".join(lines)
 
 
-def spill(services: Services) -> Spill:
-    """Keeps a text that is too long for the window in the workspace."""
+def spill(services: Services, whose: str = "") -> Spill:
+    """Keeps a text that is too long for the window in the workspace; `whose` stands before its name."""
 
     def keep(name: str, text: str) -> Path:
         from ml_intern.safe_files import write_file
 
-        path = services.files.writable(SPILLED / f"{name}.txt")
+        path = services.files.writable(SPILLED / f"{whose}{name}.txt")
         write_file(services.files.workspace, path, text.encode("utf-8", "replace"))
         return path
 

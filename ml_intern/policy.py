@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from ml_intern.errors import UsageError
+from ml_intern.errors import ToolError, UsageError
 from ml_intern.tooling import EFFECTS, Effect, Price, ToolSpec, did_you_mean
 
 Action = Literal["allow", "ask", "deny"]
@@ -231,6 +231,19 @@ def source_parts(source: str) -> tuple[str, str]:
     """Kind and rest of a source: ``cell-3`` and ``cell:3`` are the third cell."""
     kind, _, rest = source.replace("-", ":", 1).partition(":") if ":" not in source else source.partition(":")
     return kind, rest
+
+
+def check_reading(spec: ToolSpec, source: str) -> None:
+    """Refuse a sub-agent all that does not read; no rule and no yes changes that.
+
+    Raises:
+        ToolError: The call is a sub-agent's and would do something.
+    """
+    if source_parts(source)[0] == "research" and spec.effect != "read":
+        raise ToolError(
+            f"{spec.name} was refused: a research sub-agent may only read, and its effect is {spec.effect}.",
+            "Read what you need, and say in your answer what should be done.",
+        )
 
 
 def as_price(price: Price) -> Price:

@@ -23,7 +23,7 @@ class RunResult:
         answer: The final answer.
         exit_code: As the command line would exit.
         steps: Cells that ran.
-        tokens: ``input`` and ``output``, as the provider counted them.
+        tokens: ``input`` and ``output``, as the provider counted them, those of sub-agents included.
         cost: Dollars.
         budget: Spent and ceiling by unit.
         experiments: The rows of the ledger.
@@ -32,6 +32,8 @@ class RunResult:
         published: Repositories with their URLs.
         errors: What went wrong, a line each.
         folder: The session's folder.
+        replay: Of a replay: which session it played (``of``), whether tools ran (``live``), how that session
+            had ended (``ended``), whether all was the ``same``, and the ``differences`` by step.
     """
 
     session: str
@@ -48,6 +50,7 @@ class RunResult:
     published: list[dict[str, str]]
     errors: list[str]
     folder: Path = field(repr=False)
+    replay: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, session: Session) -> RunResult:
@@ -59,7 +62,7 @@ class RunResult:
             answer=finished.answer if finished else "",
             exit_code=finished.exit_code if finished else 1,
             steps=agent.cells if agent else 0,
-            tokens=dict(agent.tokens) if agent else {"input": 0, "output": 0},
+            tokens=session.tokens(),
             cost=session.budget.spent["usd"],
             budget=session.budget.summary(),
             experiments=services.ledger.list(),
@@ -88,6 +91,7 @@ class RunResult:
             "jobs": self.jobs,
             "published": self.published,
             "errors": self.errors,
+            **({"replay": self.replay} if self.replay is not None else {}),
         }
 
     def report(self) -> Path:

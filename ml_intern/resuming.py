@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import InternError, NoBrain, UsageError
 from ml_intern.events import Notice
+from ml_intern.reading import CARD, JOURNAL
+from ml_intern.recorded import Recorded
 from ml_intern.settings import Settings
 
 if TYPE_CHECKING:
     from ml_intern.router import Approver
     from ml_intern.session import Session
 
-CARD = "session.json"
 NOT_SAVED = {"api_key", "mcp_servers", "state"}
 """Settings that a session does not keep: keys, what may hold keys, and where it lies itself."""
 
@@ -53,7 +55,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     try:
         card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         return {**card, "prompt": str(card["prompt"])}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UsageError(
             f"The card of the session {folder.name} cannot be read.", f"It is {folder / CARD}."
         ) from None
@@ -62,9 +64,18 @@ def read_card(folder: Path) -> dict[str, Any]:
 def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: Mapping[str, Any]) -> Session:
     """A session that goes on; see `Session.resume`."""
     folder = folder.absolute()
-    if not (folder / "journal.sqlite").is_file():
+    if not (folder / JOURNAL).is_file():
         raise UsageError(f"The session {folder.name} has no journal: there is nothing to go on from.")
     card = read_card(folder)
+    if of := card.get("replay_of"):
+        raise UsageError(
+            f"The session {folder.name} is a replay of {of}: there is nothing in it to go on with.",
+            f"ml-intern replay {of} plays it again.",
+        )
+    try:
+        Recorded.in_folder(folder)  # before a brain is asked for, which may be missing, too
+    except (sqlite3.DatabaseError, ValueError) as error:
+        raise Damaged.of(folder, error) from None
     settings, old = settings_of(folder, card, given)
     try:
         return cls.create(settings, card["prompt"], approver, folder)
@@ -72,9 +83,18 @@ def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: M
         current = old.model
         if given.get("model") is not None or not _about_model(error, settings) or current == settings.model:
             raise
+        if current is None and isinstance(error, NoBrain):
+            raise  # an outage, and nobody named another brain: what would be chosen now is none for this run
         told = f"The session's model {settings.model!r} is not there: {error.message}"
+        gone = type(error)
+        if current is None and isinstance(error, NoBrain):
+            # An outage, and nobody named another brain: what would be chosen now is none for this run.
+            raise gone(told, f"{error.hint} Or name another one with --model.".strip()) from None
     now = settings.model_copy(update={"model": current, "base_url": old.base_url})
-    session = cls.create(now, card["prompt"], approver, folder)
+    try:
+        session = cls.create(now, card["prompt"], approver, folder)
+    except (UsageError, NoBrain):
+        raise gone(told, "Name another one with --model.") from None
     session.emit(Notice("warning", f"{told} {session.brain.label} goes on."))
     return session
 

@@ -36,12 +36,14 @@ def status_of(error: BaseException) -> int | None:
 
 def retry_after(error: BaseException) -> float | None:
     """Seconds that the server asks to wait: from its headers (a number or a date), else from its words."""
-    headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
+    headers: Any = getattr(getattr(error, "response", None), "headers", None)
+    # LiteLLM puts an empty response in the place of the one that came.
+    headers = headers or getattr(error, "litellm_response_headers", None) or {}
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     asked = headers.get("retry-after")
     if asked:
-        return seconds if (seconds := _number(asked)) is not None else _until(asked)
+        return seconds if (seconds := _number(asked)) is not None else _until(asked, headers.get("date"))
     found = re.search(r"(?:try again|retry) in (\d+(?:\.\d+)?)\s*(ms|s|m)\b", str(error).lower())
     return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2]] if found else None
 
@@ -53,9 +55,16 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _until(date: str) -> float | None:
+def _until(date: str, sent: str | None) -> float | None:
+    """Seconds by the server's own clock, where it tells it: ours may be wrong."""
+    until = _seconds(date)
+    now = (_seconds(sent) if sent else None) or time.time()
+    return None if until is None else max(0.0, until - now)
+
+
+def _seconds(date: str) -> float | None:
     try:
-        return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+        return parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None
 

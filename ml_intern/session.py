@@ -2,57 +2,53 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from secrets import token_hex
 from subprocess import CompletedProcess
 from typing import Any
 
 from ml_intern.brains.base import Brain
-from ml_intern.brains.factory import build_brain
+from ml_intern.brains.borrowed import Borrowed
 from ml_intern.budget import Budget, parse_budget
-from ml_intern.checks import check_price, check_settings, eval_file
+from ml_intern.card import write_card
+from ml_intern.checks import eval_file
 from ml_intern.conversation import Conversation
-from ml_intern.durations import show_duration
-from ml_intern.errors import Denied, InternError, Interrupted, LimitReached, NoBrain, UsageError
+from ml_intern.disk import DiskTrouble
+from ml_intern.driving import drive
+from ml_intern.ending import CLOSE_S, finish, finish_untold, unexpected, why
+from ml_intern.errors import InternError, LimitReached
 from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
+from ml_intern.goals import Goals
 from ml_intern.inbox import Inbox, What
-from ml_intern.jobs.model import FINISHED
 from ml_intern.journal import Journal
 from ml_intern.lock import SessionLock
-from ml_intern.masking import add_secret, mask, mask_all
+from ml_intern.masking import mask_all
+from ml_intern.opening import fresh_id, open_session
 from ml_intern.outside.mcp_servers import McpServers
-from ml_intern.policy import idle_rules
+from ml_intern.proxies import Proxy
 from ml_intern.recorded import Recorded
 from ml_intern.registry import load_tools
+from ml_intern.research.service import Research
 from ml_intern.result import RunResult
-from ml_intern.resuming import Damaged, saved_settings
+from ml_intern.resuming import Damaged
 from ml_intern.router import Approver, Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
-from ml_intern.sandbox.choose import choose_sandbox
 from ml_intern.sandbox.run import run_in_sandbox
-from ml_intern.secrets import Secrets, check_project, check_workspace
-from ml_intern.services import assemble, facts
-from ml_intern.settings import FILE, Settings
-from ml_intern.undoing import keep_for_undo, put_back
+from ml_intern.secrets import Secrets
+from ml_intern.services import assemble
+from ml_intern.settings import Settings
+from ml_intern.snapshots import Snapshots
+from ml_intern.undoing import put_back
 
 INBOX_S = 0.3
 """How soon a stop from another process is seen."""
-
-CLOSE_S = 30.0
-"""How long the end of a session waits for calls that still run: a publication is told, not lost."""
-
-STATUS = {0: "done", 1: "failed", 2: "usage", 3: "limit", 4: "denied", 5: "no_brain", 130: "interrupted"}
 
 
 class Session:
@@ -73,8 +69,9 @@ class Session:
         secrets: Secrets | None = None,
         mcp: McpServers | None = None,
         folder: Path | None = None,
+        research_brain: Brain | None = None,
     ) -> None:
-        self.id = folder.name if folder else f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+        self.id = folder.name if folder else fresh_id(settings.state / "sessions")
         self.settings = settings
         self.prompt = prompt
         self.folder = folder or settings.state / "sessions" / self.id
@@ -86,6 +83,8 @@ class Session:
         self.errors: list[str] = []
         self.finished: SessionFinished | None = None
         self.late = False
+        self.over: LimitReached | None = None
+        self.research_brain = research_brain or brain
         self.budget = Budget(parse_budget(settings.budget))
         gate = Gate(settings.policy, self.budget, settings.yes)
         self._closed = threading.Event()
@@ -94,25 +93,45 @@ class Session:
         self.workspace.mkdir(parents=True, exist_ok=True)
         self._lock = SessionLock(self.folder)
         try:
+            self.recorded = Recorded.in_folder(self.folder)
+            self._restore(gate)
             self.journal = Journal(self.folder / "journal.sqlite")
-            self.recorded = Recorded.of(self.journal.entries())
-        except (sqlite3.DatabaseError, ValueError) as error:
+            self.journal.keep_room()
+        except (sqlite3.DatabaseError, ValueError, OSError, DiskTrouble) as error:
             self._lock.release()
+            if trouble := DiskTrouble.of(error, f"The journal of the session {self.id}"):
+                raise trouble from error
+            if isinstance(error, (OSError, DiskTrouble)):
+                raise
             raise Damaged.of(self.folder, error) from None
+        sandbox.own(self.folder, self.workspace)
+        self.took_over = folder is not None and sandbox.recover(self.recorded.left_kernel)
         put_back(self.folder, self.workspace, self.recorded.undone)
-        self._restore(gate)
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
         self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)
         self._register_eval()
         self.router = Router(tools, self.services, gate, self.budget, self.journal, approver, self.recorded)
+        self.router.snapshots = Snapshots(
+            self.folder,
+            self.workspace,
+            settings.snapshot_files,
+            settings.snapshot_mb << 20,
+            lambda text: self.emit(Notice("warning", text)),
+        )
+        self.services.anew = lambda: self.router.snapshots.again
         self.services.left, self.services.spent = self.router.left, self.router.spent
+        self.research = Research(
+            self.router, sandbox, self.mounts, self.limits, self.brain_of, self._end_with
+        )
+        self.services.research = self.research.ask
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
         self.agent: Any = None
+        self.journal.on_trouble = self.interrupt
         self._worker = threading.Thread(target=self._work, name="ml-intern-session", daemon=True)
-        self._write_card("running", None)
+        self.write_card("running", None)
 
     @classmethod
     def create(
@@ -125,36 +144,7 @@ class Session:
             NoBrain: The brain cannot be reached.
             Denied: There is no sandbox for the brain's cells.
         """
-        check_settings(settings)
-        project = Path.cwd()
-        check_workspace(settings.workspace, project)
-        secrets = Secrets(os.environ, project)
-        add_secret(settings.api_key or "")
-        check_project(settings.base_url, settings.api_key, os.environ, project / FILE)
-        early: list[Event] = [*secrets.notices]
-        prompt = _without_credentials(prompt, early.append)
-        try:
-            brain = build_brain(settings, early.append, secrets.env)
-            brain.prepare(prompt)
-        except NoBrain as error:
-            # Why the key of .env did not count is what the person then wants to know.
-            words = [error.hint, *(n.text for n in secrets.notices if n.level == "warning")]
-            raise NoBrain(error.message, " ".join(filter(None, words))) from error
-        check_price(settings, brain)
-        sandbox = choose_sandbox(settings.sandbox, trusted=brain.trusted, settings=settings, env=secrets.env)
-        mcp = McpServers(settings.mcp_servers, secrets.env)
-        try:
-            session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, folder)
-        except BaseException:  # a Ctrl-C while the servers start: none of them stays
-            mcp.close()
-            raise
-        early += [Notice("warning", problem) for problem in mcp.problems]
-        early += [
-            Notice("warning", line) for line in idle_rules(settings.policy, [*session.router.specs.values()])
-        ]
-        for event in early:
-            session.emit(event)
-        return session
+        return open_session(cls, settings, prompt, approver, folder)
 
     @classmethod
     def resume(cls, folder: Path, approver: Approver | None = None, **given: Any) -> Session:
@@ -193,8 +183,13 @@ class Session:
 
     def _publish(self, repo: str, url: str, kind: str) -> None:
         row = {"repo": repo, "url": url, "type": kind}
-        if row not in self.published:  # a publication that was reconciled tells of itself again
-            self.published.append(row)
+        for known in self.published:
+            if (known["repo"], known["type"]) == (repo, kind):
+                known["url"] = (
+                    url  # reconciled, it tells of itself again: an embedded Hub has another port now
+                )
+                return
+        self.published.append(row)
 
     def emit(self, event: Event) -> None:
         """Put an event on the stream, without the credentials that a text in it may hold."""
@@ -204,7 +199,8 @@ class Session:
         if isinstance(event, Notice) and event.level == "error":
             self.errors.append(event.text)
         if not _chatty(event) and not self._closed.is_set():
-            self.journal.append("event", event.to_json())
+            with suppress(DiskTrouble):  # it ends the run, and whoever tells something is not in the way
+                self.journal.append("event", event.to_json())
         self.queue.put(event)
 
     def run(self) -> Iterator[Event]:
@@ -247,6 +243,7 @@ class Session:
         if stopped == "step":
             self.brain.interrupt()
         elif stopped and self.kernel is not None:
+            self.research.interrupt()
             self.kernel.interrupt()
         return bool(stopped)
 
@@ -260,6 +257,7 @@ class Session:
         """Stop: the running cell is interrupted, waiting tools give up, no further step begins."""
         self.router.stop.run()
         self.brain.interrupt()
+        self.research.interrupt()
         if self.kernel is not None:
             self.kernel.interrupt()
 
@@ -273,9 +271,11 @@ class Session:
         with ExitStack() as last:  # the last one first, each whatever the others do
             last.callback(self._lock.release)
             last.callback(self.journal.close)
+            last.callback(self.journal.give_up_room)
             last.callback(self._closed.set)
             last.callback(self.services.ledger.close)
             last.callback(self.sandbox.stop)
+            last.callback(self.research.close)
             last.callback(self.services.hub.close)
             last.callback(self.mcp.close)
             if self.kernel is not None:
@@ -285,22 +285,37 @@ class Session:
         """What came of the run."""
         return RunResult.of(self)
 
+    def tokens(self) -> dict[str, int]:
+        """Input and output of all brains, as their providers counted them."""
+        own = self.agent.tokens if self.agent else {}
+        return {side: own.get(side, 0) + self.research.tokens[side] for side in ("input", "output")}
+
+    def brain_of(self, name: str) -> Brain | None:
+        """The brain of the sub-agent of that name; None where no language model is there."""
+        return Borrowed(self.research_brain) if self.research_brain.language_model else None
+
+    def _end_with(self, error: LimitReached) -> None:
+        """A sub-agent met the session's ceiling: the run ends there, in the middle of its cell."""
+        self.over = error
+        self.interrupt()
+
     def _work(self) -> None:
         answer, error = "", None
         clock = self._start_clock()
         try:
-            answer = self._drive()
+            answer = drive(self)
         except InternError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - the top of the session's thread: one line, and the journal
-            told = f"The intern failed inside: {type(failure).__name__}: {failure}."
-            error = InternError(told, "Please report this.")
-            self.journal.append("bug", {"error": repr(failure)})
+            error = unexpected(self, failure)
         finally:
             if clock:
                 clock.cancel()
             try:
-                self._finish(answer, self._why(error))
+                error = why(self, error)
+                self.finish(answer, error)
+            except Exception as failure:  # noqa: BLE001 - the same: what a full disk leaves is told, not shown
+                finish_untold(self, error or unexpected(self, failure))
             finally:
                 self.queue.put(None)
 
@@ -319,86 +334,15 @@ class Session:
         clock.start()
         return clock
 
-    def _why(self, error: InternError | None) -> InternError | None:
-        """Why the run ended: of several reasons the one that was first."""
-        if not self.router.interrupted.is_set() or error is None:
-            return error
-        if self.kernel is not None and not self.kernel.wait_for_calls(CLOSE_S):
-            self.emit(Notice("error", "A call still runs; the Hub and the jobs tell what came of it."))
-        if self.late:
-            cap = show_duration(self.budget.caps["seconds"])
-            return LimitReached(f"The budget of {cap} is used up.", "Raise --budget to go on.")
-        return Interrupted("Stopped by the person.")
+    def proxies(self) -> Sequence[Proxy]:
+        """What the cells can call."""
+        return [spec.proxy() for spec in self.router.specs.values()]
 
-    def _drive(self) -> str:
-        from ml_intern.agent import InternAgent
-        from ml_intern.executor import KernelExecutor
-        from ml_intern.instructions import isolation, system_prompt
-        from ml_intern.sandbox.host import KernelHost
-
-        specs = list(self.router.specs.values())
-        told = facts(self.services)
-        if self.router.desk.approver is None:
-            allowed = ", ".join(self.settings.yes) or "nothing"
-            told += (
-                "\n- Nobody is there to ask: what a person would be asked about (public publishing, network "
-                f"for scripts, deleting, what is over the budget) is denied. Allowed beforehand: {allowed}."
-            )
-        system = mask(
-            system_prompt(
-                specs, isolation=isolation(self.sandbox, self.limits()), workspace=self.workspace, facts=told
-            )
-        )
-        settings = self.settings
-        self.kernel = KernelHost(
-            self.sandbox,
-            self.mounts(),
-            self.limits(),
-            [spec.proxy() for spec in specs],
-            lambda name, arguments: executor.call_tool(name, arguments),
-            timeout_s=settings.cell_timeout_s,
-            grace_s=settings.cell_grace_s,
-            output_chars=settings.observation_chars,
-        )
-        recorded = self.recorded
-        executor = KernelExecutor(
-            self.kernel, self.router, self.journal, settings.observation_chars, recorded
-        )
-        if recorded.anything:  # the kernel starts with the first cell that has to run
-            self.emit(Notice("info", _told_of(recorded)))
-        else:
-            self.kernel.start()
-        self.agent = InternAgent(
-            self.brain, executor, system, settings, self.budget, self.journal, recorded, self.conversation
-        )
-        return self._take_turns()
-
-    def _take_turns(self) -> str:
-        """The answer to the last of the prompts: the first one, and what the person said after an answer."""
-        if not self.recorded.anything:
-            keep_for_undo(self, self.recorded.begun)
-        answer = str(self.agent.run(self.prompt))
-        while turn := self.conversation.next_turn(self.agent.number + 1):
-            if not turn.known:
-                keep_for_undo(self, turn.step)
-            if not self.brain.language_model:
-                self._prepare(turn.prompt)
-            answer = str(self.agent.run(turn.prompt, reset=False))
-        return answer
-
-    def _prepare(self, prompt: str) -> None:
-        """A playbook for a further turn.
-
-        Raises:
-            UsageError: None understands the prompt, or the one that does may not run in this sandbox.
-        """
-        trusted = self.brain.trusted
-        self.brain.prepare(prompt)
-        if trusted and not self.brain.trusted:
-            raise UsageError(
-                f"{self.brain.label} is your own, and the sandbox was chosen for a playbook of ours.",
-                "Begin a session of its own for it.",
-            )
+    def goals(self) -> Goals:
+        """Who is told to go on: a language model that nobody watches, and that was not told before."""
+        told = any(ran.held for ran in self.recorded.cells.values())
+        alone = self.router.desk.approver is None and self.brain.language_model
+        return Goals(self.services, self.budget, self.settings.go_on and alone and not told)
 
     def _register_eval(self) -> None:
         """Seal the file of ``--eval``; from then on no tool reads it. A bare name is the brain's to make."""
@@ -436,90 +380,22 @@ class Session:
             self.workspace, read_only=[p for p in shown if p.exists()], hidden=[self.settings.state]
         )
 
-    def _finish(self, answer: str, error: InternError | None) -> None:
-        self.router.meter.settle()
-        if error is None and self.router.denied:
-            error = Denied("The run ended, but something it asked for was denied: " + self.router.denied[0])
-        if left := [job.id for job in self.services.jobs.list() if job.state not in FINISHED]:
-            told = f"{len(left)} job{'s run' if len(left) > 1 else ' runs'} on: {', '.join(left)}"
-            self.emit(Notice("warning", f"{told} (ml-intern jobs shows how they go)."))
-        code = error.exit_code if error else 0
-        if error is not None:
-            self._tell_end(str(error))
-        self.finished = SessionFinished(self.id, STATUS.get(code, "failed"), code, mask(answer))
-        self._write_card(self.finished.status, code)
-        self._renew_report()
-        with self.budget.books:
-            line = {**self.finished.to_json(), "budget": self.budget.snapshot()}
-            self.journal.append("finished", line, durable=True)
-        self.queue.put(self.finished)
+    def finish(self, answer: str, error: InternError | None) -> None:
+        """The end of a run is told and written down."""
+        finish(self, answer, error)
 
-    def _tell_end(self, text: str) -> None:
-        """Why the run ended. Of a session that goes on it is no error any more."""
-        notice = Notice("error", mask(text))
-        self.errors.append(notice.text)
-        self.journal.append("event", {**notice.to_json(), "end": True})
-        self.queue.put(notice)
-
-    def _renew_report(self) -> None:
-        """A report that a publication left in the workspace was written before the end: tell the end, too."""
-        copy = self.workspace / "report" / "report.html"
-        if not copy.is_file():
-            return
-        from ml_intern.hub.report import write_report
-        from ml_intern.safe_files import write_file
-
-        try:
-            whole = write_report(self.folder)
-            for name in ("report.html", "report.md"):
-                write_file(self.workspace, copy.with_name(name), whole.with_name(name).read_bytes())
-        except (OSError, InternError) as error:
-            self.emit(Notice("warning", f"The report in the workspace was not renewed: {error}"))
-
-    def _write_card(self, status: str, code: int | None) -> None:
-        card = {
-            "id": self.id,
-            "prompt": self.prompt,
-            "status": status,
-            "model": self.brain.label,
-            "workspace": str(self.workspace),
-            "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "exit_code": code,
-            "pid": os.getpid() if code is None else None,
-            "settings": saved_settings(self.settings),
-        }
-        path: Path = self.folder / "session.json"
-        if path.exists():
-            card["created"] = json.loads(path.read_text())["created"]
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(mask_all(card), indent=2))
-        fresh.replace(path)
-
-
-def _told_of(recorded: Recorded) -> str:
-    """What a run that goes on starts from."""
-    if recorded.answered:
-        return "The session has come to its end already; this is its result."
-    answers, cells = len(recorded.answers), len(recorded.cells)
-    told = f"Going on: {answers} answers of the brain and {cells} finished cells are taken from the journal."
-    if not recorded.under_way:
-        return told
-    again = f"Step {recorded.under_way} was under way and runs again from its beginning; calls that ended are"
-    return f"{told} {again} not repeated, but what the cell itself wrote to files may be there already."
-
-
-def _without_credentials(prompt: str, emit: Callable[[Event], None]) -> str:
-    """The prompt as everybody may read it: a brain, the journal, a provider. The person is told."""
-    hidden = mask(prompt)
-    if hidden != prompt:
-        told = "A credential in the prompt was hidden: neither the brain nor its cells get one."
-        emit(Notice("warning", f"{told} Set it in the environment or in .env."))
-    return hidden
+    def write_card(self, status: str, code: int | None) -> None:
+        """What is known of the session without opening its journal."""
+        write_card(self, status, code)
 
 
 def _chatty(event: Event) -> bool:
     """Events that the journal does not keep: they repeat what cells, results and jobs record."""
+    if event.source and event.kind in ("ToolStarted", "ToolFinished", "ContextCompacted"):
+        return True
     return event.kind in (
+        "ResearchStarted",
+        "ResearchFinished",
         "CellOutput",
         "ToolProgress",
         "JobChanged",

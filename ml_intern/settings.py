@@ -64,9 +64,14 @@ class Settings(BaseSettings):
     context_tokens: int = Field(
         128_000, ge=2_000, description="the brain's context window, where no data says it"
     )
-    request_timeout_s: float = Field(300, gt=0, description="one request to the brain")
+    request_timeout_s: float = Field(
+        300, gt=0, description="longest silence of the brain; a request may take four times as long"
+    )
     connect_timeout_s: float = Field(5, gt=0, description="reaching the brain's endpoint")
-    brain_retries: int = Field(4, ge=0, description="tries after a transient error of the brain")
+    brain_stream: bool = Field(
+        False, description="take the brain's replies piece by piece: a connection that drops is seen at once"
+    )
+    brain_retries: int = Field(8, ge=0, description="tries after a transient error of the brain")
 
     # Loop
     max_steps: int = Field(60, ge=1, description="cells a run may take")
@@ -75,10 +80,20 @@ class Settings(BaseSettings):
         default_factory=list,
         description="effects that need no question; network opens it to scripts that ask",
     )
+    go_on: bool = Field(
+        True, description="nobody watches, budget is left, the plan is open: a final answer is held back once"
+    )
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
     recent_steps: int = Field(
         12, ge=2, description="newest steps that stay whole in the prompt, at the least"
     )
+
+    # Research
+    research_model: str | None = Field(
+        None, description="SCHEME:NAME of the sub-agents' brain; nothing: the session's own"
+    )
+    research_steps: int = Field(20, ge=1, description="cells a research sub-agent may take")
+    research_parallel: int = Field(4, ge=1, le=32, description="research sub-agents at one time")
 
     # Sandbox
     sandbox: Literal["local", "docker", "e2b", "none"] = Field("local", description="where cells run")
@@ -90,6 +105,12 @@ class Settings(BaseSettings):
     sandbox_growth_mb: int = Field(20_000, ge=16, description="what cells may add to the workspace")
     undo_mb: int = Field(
         512, ge=0, description="a workspace up to this is copied at each turn for `undo`; 0: none is"
+    )
+    snapshot_mb: int = Field(
+        512, ge=1, description="a workspace up to here is kept from step to step, so that cut cells run anew"
+    )
+    snapshot_files: int = Field(
+        10_000, ge=0, description="the same for its files and folders; 0: it is not kept"
     )
     sandbox_cpus: float = Field(0, ge=0, description="cores' worth of CPU time for cells; 0: all there are")
     docker_image: str = Field(

@@ -54,6 +54,7 @@ class ToolSpec:
     subject: str = ""
     price: Callable[[Any, Any], Price] | None = None
     reconcile: Callable[[Any, str], Any] | None = None
+    repeatable: str = ""
     prepare: Callable[[Any, Any], Any] | None = None
     origin: str = "ml_intern"
     """Who made it: ``ml_intern``, ``user`` (a file in a tools folder), ``smolagents``, ``mcp:SERVER``."""
@@ -192,6 +193,7 @@ def tool(
     needs: typing.Sequence[str] = (),
     price: Callable[[Any, Any], Price] | None = None,
     reconcile: Callable[[Any, str], Any] | None = None,
+    repeatable: str = "",
     prepare: Callable[[Any, Any], Any] | None = None,
 ) -> Callable[[F], F]:
     """Declare a host-side function that cells can call.
@@ -200,7 +202,10 @@ def tool(
         effect: What the call does to the world; the gate decides on it.
         needs: Credentials that the tool uses, such as ``hub:write``.
         price: Estimates what a call spends, from the context and the validated arguments.
-        reconcile: Given the idempotency key of an unfinished call, returns its result or ``None``.
+        reconcile: Given the context and the key of a call that a crash cut off, returns its result, or None
+            where it has not happened; raises `ToolError` where that cannot be told.
+        repeatable: Why the call may be made again after a crash instead, in words. A tool with an effect and
+            with neither of the two is not called again: the brain is told that nobody knows.
         prepare: Given the context and the validated arguments, returns those that are shown, priced and run:
             what a path leads to is read here, so that it is what a person says yes to.
 
@@ -216,16 +221,13 @@ def tool(
             subject=function.__module__.rsplit(".", 1)[-1],
             price=price,
             reconcile=reconcile,
+            repeatable=repeatable,
             prepare=prepare,
         )
         function.__tool__ = spec  # type: ignore[attr-defined]
         return function
 
     return declare
-
-
-def repeatable(ctx: Any, key: str) -> None:
-    """`reconcile` of a tool that leaves the same behind when it runs again with the same arguments."""
 
 
 def specs_in(module: types.ModuleType) -> list[ToolSpec]:

@@ -19,6 +19,7 @@ from ml_intern.journal import Entry, Journal
 from ml_intern.keeping import Kept
 from ml_intern.lock import SessionLock
 from ml_intern.recorded import Recorded
+from ml_intern.snapshots import moved_on
 
 if TYPE_CHECKING:
     from ml_intern.session import Session
@@ -110,11 +111,13 @@ def put_back(folder: Path, workspace: Path, undone: Iterable[int]) -> bool:
         if kept.there:
             kept.put_back()
             restored = True
+    if restored:
+        moved_on(folder, workspace)
     return restored
 
 
 def _kept(folder: Path, workspace: Path, first: int, most_mb: int = 0) -> Kept:
-    return Kept(folder / "turns" / str(first), workspace, most_mb << 20)
+    return Kept(folder / "turns" / str(first), workspace, most_mb << 20, "workspace")
 
 
 def _lasting(entries: Iterable[Entry], first: int) -> list[str]:

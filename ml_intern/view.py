@@ -30,10 +30,16 @@ SHRUNK_CHARS = 400
 """What is left of an old observation."""
 
 SHRINK_TO = 0.75
-"""Share of the window that shrinking aims at, so that it is not needed again after the next step."""
+"""Share of the free window that shrinking aims at, so that it is not needed again after the next step."""
+
+TIGHTEN_TO = 0.8
+"""Share of a prompt that the provider found too long which the next one may have."""
 
 LONGEST_SHARE = 0.4
 """A single message that takes more of the window is replaced by a word about it."""
+
+HEADING = 60
+"""Characters, at the most, that stand before an observation."""
 
 Spill = Callable[[str, str], Path]
 """Keeps a text in a file of the given name; answers where."""
@@ -76,7 +82,7 @@ class View:
     def __init__(
         self, context_tokens: int, reserve_tokens: int, recent_steps: int, spill: Spill | None = None
     ) -> None:
-        self.tokens = context_tokens - reserve_tokens
+        self.tokens = self._told = context_tokens - reserve_tokens
         self.recent_steps = recent_steps
         self.changes = 0
         self._chars_per_token = CHARS_PER_TOKEN
@@ -89,14 +95,20 @@ class View:
         """Characters that fit."""
         return int(self.tokens * self._chars_per_token)
 
+    @property
+    def _longest(self) -> int:
+        return int(LONGEST_SHARE * self.limit)
+
     def calibrate(self, characters: int, tokens: int) -> None:
-        """Learn from the provider's own count; only a count that is higher than expected changes anything."""
+        """Learn from the provider's own count, if it is higher than ours, and from what it took at all."""
+        if characters > self.limit:  # it found the prompt too long, and then it did not: it is not believed
+            self.tokens = self._told
         if tokens > 0 and characters / tokens < self._chars_per_token:
             self._chars_per_token = max(LEAST_CHARS_PER_TOKEN, characters / tokens)
 
-    def tighten(self) -> None:
-        """The provider says that the prompt was too long: trust it more than our own meter."""
-        self._chars_per_token = max(LEAST_CHARS_PER_TOKEN, 0.8 * self._chars_per_token)
+    def tighten(self, characters: int) -> None:
+        """The provider says that a prompt of so many characters was too long, whatever our meter says."""
+        self.tokens = int(TIGHTEN_TO * min(self.tokens, characters / self._chars_per_token))
 
     def render(self, memory: AgentMemory) -> list[ChatMessage]:
         """The messages of the next request, however long they are."""
@@ -110,16 +122,50 @@ class View:
         return size(self.render(memory)) <= self.limit
 
     def shrink(self, memory: AgentMemory) -> bool:
-        """Shrink old observations until there is room again; whether there is."""
+        """Shrink what is too long alone, then old observations; whether there is room for a while again."""
+        self._bound_again()
         old = [step for step in memory.steps[: -self.recent_steps] if isinstance(step, ActionStep)]
         whole = [step for step in old if id(step) not in self._shrunk]
-        while whole and size(self.render(memory)) > SHRINK_TO * self.limit:
+        aim = self.share(memory, SHRINK_TO)
+        while whole and size(self.render(memory)) > aim:
             for step in whole[:BLOCK]:
                 self._shrunk.add(id(step))
                 self._messages.pop(id(step), None)
             whole = whole[BLOCK:]
             self.changes += 1
-        return self.fits(memory)
+        return size(self.render(memory)) <= aim
+
+    def share(self, memory: AgentMemory, part: float) -> float:
+        """Characters of a prompt that uses so much of what the system prompt and the task leave free."""
+        fixed = self.beside(memory, 0)
+        return min(self.limit, fixed + part * (self.limit - fixed))
+
+    def beside(self, memory: AgentMemory, keep: int) -> int:
+        """Characters that stay where a summary takes the place of all but the `keep` newest steps."""
+        acted = [step for step in memory.steps if isinstance(step, ActionStep)]
+        kept = [step for step in memory.steps if not isinstance(step, ActionStep | SummaryStep)]
+        kept += acted[-keep:] if keep else []
+        return len(memory.system_prompt.system_prompt) + sum(size(self._of(step)) for step in kept)
+
+    def _bound_again(self) -> None:
+        """The window may have become smaller since a message was made."""
+        longest = self._longest + HEADING
+        over = [k for k, (_, made) in self._messages.items() if any(len(text_of(m)) > longest for m in made)]
+        for key in over:
+            del self._messages[key]
+        self.changes += bool(over)
+
+    def shrunk_to(self, memory: AgentMemory) -> int:
+        """Number of the last step whose observation is shrunk; 0: none."""
+        shrunk = [s.step_number for s in memory.steps if id(s) in self._shrunk and isinstance(s, ActionStep)]
+        return max(map(int, shrunk), default=0)
+
+    def restore(self, memory: AgentMemory, last: int) -> None:
+        """Shrink what was shrunk in an earlier process: all up to a step."""
+        for step in memory.steps:
+            if isinstance(step, ActionStep) and step.step_number <= last:
+                self._shrunk.add(id(step))
+                self._messages.pop(id(step), None)
 
     def forget(self, memory: AgentMemory) -> None:
         """Drop what was kept of steps that are no longer in the memory."""
@@ -153,7 +199,7 @@ class View:
 
     def _bounded(self, text: str, name: str) -> str:
         """The text, or what it was and where it is: one message must not fill the window alone."""
-        most = int(LONGEST_SHARE * self.limit)
+        most = self._longest
         if len(text) <= most:
             return text
         where = f", the whole is in {self._spill(name, text)}" if self._spill else ""

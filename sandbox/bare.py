@@ -6,13 +6,14 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml_intern.sandbox import tree
 from ml_intern.sandbox.base import Launch, Limits, Mounts, SharesFolders
 from ml_intern.sandbox.environment import KERNEL, clean_environment
 from ml_intern.sandbox.process import HostProcess, Spawner
 
-MARK = "ML_INTERN_KERNEL"
+MARK, OWNER = "ML_INTERN_KERNEL", "ML_INTERN_OWNER"
 ROUNDS = 50
 """So often what was started meanwhile is looked for: it may start more while it is being killed."""
 
@@ -62,15 +63,25 @@ class BareSandbox(SharesFolders):
 
     def start_kernel(self, mounts: Mounts, limits: Limits) -> HostProcess:
         """Start the kernel; the mounts and limits do not bind."""
-        environment = self._environment(mounts, None)
+        environment = {**self._environment(mounts, None), OWNER: self.owner}
         return self._spawner.start(lambda: BareKernel(mounts, environment))
 
     def launch(
         self, argv: Sequence[str], mounts: Mounts, limits: Limits, env: Mapping[str, str] | None = None
     ) -> Launch:
         """The argv itself, with a cleared environment."""
-        settings = [f"{name}={value}" for name, value in self._environment(mounts, env).items()]
+        known = {**self._environment(mounts, env), **({} if self.is_job(mounts) else {OWNER: self.owner})}
+        settings = [f"{name}={value}" for name, value in known.items()]
         return Launch(["/usr/bin/env", "-i", "-C", str(mounts.workspace), *settings, *argv])
+
+    def recover(self, kernel: Mapping[str, Any]) -> bool:
+        """End what a dead process's cells and commands had started: nothing here ends with their process."""
+        for _ in range(ROUNDS):
+            left = tree.marked(f"{OWNER}={self.owner}") - {os.getpid()}
+            if not self.owner or not left:
+                break
+            tree.kill(left)
+        return False
 
     def stop(self) -> None:
         """End the kernels."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol, Self
 
 
 @dataclass(frozen=True)
@@ -170,11 +171,65 @@ class Sandbox(Protocol):
     def stop(self) -> None:
         """End what still runs and remove what was made."""
 
+    def beside(self) -> Sandbox:
+        """Where another kernel can run that must not write what this one's kernel writes.
+
+        This one itself, where the walls stand around each kernel; whoever gets another one stops it.
+        """
+
+    def own(self, session: Path, workspace: Path) -> None:
+        """Say whose it is, before anything is started: another process knows by that what is left of it.
+
+        Args:
+            session: Folder of the session.
+            workspace: Where its cells and commands run. Jobs run elsewhere, and outlive them.
+        """
+
+    def recover(self, kernel: Mapping[str, Any]) -> bool:
+        """End what a dead process of the session left running, jobs apart; its lock is held meanwhile.
+
+        Args:
+            kernel: What `running` told of the last kernel, where that may be taken over; else nothing.
+
+        Returns:
+            Whether the next kernel that is started is that one, with its variables.
+        """
+
+    def running(self) -> dict[str, Any]:
+        """What another process needs to take over the kernel; nothing where it ends with this process."""
+
+
+def mark_of(session: Path) -> str:
+    """What stands on all that runs for a session; it tells nobody where the session lies."""
+    return hashlib.sha256(str(session.absolute()).encode()).hexdigest()[:16]
+
 
 class SharesFolders:
     """What sandboxes on this machine have in common: host and kernel see the same workspace."""
 
     python = sys.executable
+    owner: str = ""
+    home: Path | None = None
+
+    def own(self, session: Path, workspace: Path) -> None:
+        """Remember whose it is."""
+        self.owner, self.home = mark_of(session), workspace.absolute()
+
+    def is_job(self, mounts: Mounts) -> bool:
+        """Whether what runs in these mounts outlives the session's process."""
+        return mounts.workspace.absolute() != self.home
+
+    def recover(self, kernel: Mapping[str, Any]) -> bool:
+        """The system ends all with the process that had started it; there is nothing to take over."""
+        return False
+
+    def running(self) -> dict[str, Any]:
+        """Nothing: it ends with this process."""
+        return {}
+
+    def beside(self) -> Self:
+        """This one: each kernel has mounts of its own."""
+        return self
 
     def launcher_env(self) -> dict[str, str]:
         """None are needed."""

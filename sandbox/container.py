@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ml_intern.errors import InternError
 from ml_intern.sandbox.base import Limits, Mounts
-from ml_intern.sandbox.engine import GUARD, NO_CONFIGURATION, NO_ENVIRONMENT, WHERE, Engine, where
+from ml_intern.sandbox.engine import GUARD, NO_CONFIGURATION, NO_ENVIRONMENT, OWNER, WHERE, Engine, where
 from ml_intern.sandbox.environment import KERNEL, clean_environment
 from ml_intern.sandbox.image import Image
 
@@ -69,6 +69,7 @@ class Container:
         mounts: What it sees of the host.
         limits: What it may use.
         user: User and group id inside.
+        owner: Mark of the session whose process it ends with; empty for a job.
         name: Under which it is ended.
     """
 
@@ -77,6 +78,7 @@ class Container:
     mounts: Mounts
     limits: Limits
     user: tuple[int, int]
+    owner: str = ""
     name: str = field(default_factory=lambda: f"ml-intern-{secrets.token_hex(6)}")
 
     def argv(
@@ -105,6 +107,7 @@ class Container:
             "--pull=never",
             "--no-healthcheck",
             f"--label={WHERE}={where()}",
+            *([f"--label={OWNER}={self.owner}"] if self.owner else []),
         ]
         words += ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--ipc=private"]
         words += [f"--user={user}:{group}", "--hostname=sandbox", "--log-driver=none"]

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_intern.errors import InternError
 from ml_intern.sandbox.base import Launch, Limits, Mounts, SharesFolders
@@ -52,7 +53,7 @@ class DockerSandbox(SharesFolders):
 
     def start_kernel(self, mounts: Mounts, limits: Limits) -> HostProcess:
         """Start the kernel in a container."""
-        container = self._container(mounts, limits)
+        container = self._container(mounts, limits, self.owner)
         argv = container.argv([self.python, "-I", KERNEL_INSIDE], kernel=True)
         return self._spawner.start(lambda: KernelProcess(self._engine, container.name, argv))
 
@@ -63,16 +64,22 @@ class DockerSandbox(SharesFolders):
 
         The container ends with the thread that starts it: a supervisor starts it from its main thread.
         """
-        container = self._container(mounts, limits)
+        container = self._container(mounts, limits, "" if self.is_job(mounts) else self.owner)
         return Launch(container.argv(argv, env), self._engine.remove(container.name))
+
+    def recover(self, kernel: Mapping[str, Any]) -> bool:
+        """End the containers of a dead process. Their guards do it, too, but nobody waits for those."""
+        if self.owner:
+            self._engine.end_of(self.owner)
+        return False
 
     def stop(self) -> None:
         """End the kernels."""
         self._spawner.stop()
 
-    def _container(self, mounts: Mounts, limits: Limits) -> Container:
+    def _container(self, mounts: Mounts, limits: Limits, owner: str) -> Container:
         check_mounts(mounts)  # first: of what cannot be shown, nothing is handed over either
-        return Container(self._engine, self._image, mounts, limits, self._user(mounts))
+        return Container(self._engine, self._image, mounts, limits, self._user(mounts), owner)
 
     def _user(self, mounts: Mounts) -> tuple[int, int]:
         """Who the code is: nobody who may do more than the person, and never the host's root."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import ml_intern
 from ml_intern.errors import InternError
-from ml_intern.sandbox.base import KernelFiles, Launch, Limits, Mounts
+from ml_intern.sandbox.base import KernelFiles, Launch, Limits, Mounts, mark_of
 from ml_intern.sandbox.e2b_account import HOME, Account, told
 from ml_intern.sandbox.e2b_files import E2BFiles
 from ml_intern.sandbox.e2b_link import Channel
@@ -211,6 +211,40 @@ class E2BSandbox:
             "session": self._session,
         }
 
+    def own(self, session: Path, workspace: Path) -> None:
+        """From now on its sandboxes carry the session's mark."""
+        self._session = mark_of(session)
+
+    def recover(self, kernel: Mapping[str, Any]) -> bool:
+        """End the sandboxes of a dead process, but for the one whose kernel is taken over.
+
+        Jobs have sandboxes of their own, and clients that live on.
+        """
+        kept = str(kernel.get("sandbox", ""))
+        for found in self.account.find({"ml-intern": "session", "session": self._session}):
+            if found != kept:
+                self.account.end(found)
+        if not kept:
+            return False
+        try:
+            self._adopt_from(kernel)
+        except InternError:
+            return False  # its time was over
+        return True
+
+    def running(self) -> dict[str, Any]:
+        """The sandbox and its kernel: they live on when this process ends."""
+        try:
+            return self.attachment()
+        except InternError:
+            return {}
+
+    def _adopt_from(self, attachment: Mapping[str, Any]) -> None:
+        self._box = self.account.connect(str(attachment["sandbox"]), self.timeout_s)
+        self._session = str(attachment.get("session") or self._session)
+        self._adopt = dict(attachment)
+        self._keep()
+
     @classmethod
     def attach(
         cls,
@@ -226,10 +260,7 @@ class E2BSandbox:
             InternError: It is gone.
         """
         made = cls(env, template=template, timeout_s=timeout_s)
-        made._box = made.account.connect(str(attachment["sandbox"]), timeout_s)
-        made._session = str(attachment.get("session") or made._session)
-        made._adopt = dict(attachment)
-        made._keep()
+        made._adopt_from(attachment)
         return made
 
     def pause(self) -> None:
@@ -265,6 +296,16 @@ class E2BSandbox:
             self._mirrors.clear()
         if box is not None:
             self.account.end(box.sandbox_id)
+
+    def beside(self) -> E2BSandbox:
+        """Another sandbox: all that runs in one can write to all its files.
+
+        Raises:
+            Denied: E2B does not take the key any more.
+        """
+        made = E2BSandbox(self.account.env, template=self.template, timeout_s=self.timeout_s)
+        made._session = self._session  # who goes on after a crash ends it with the others
+        return made
 
     def _ensure(self) -> Sandbox:
         """The sandbox; a new one where there is none or the last one is gone."""

@@ -372,6 +372,7 @@ class Channel:
             waiting, self._replies = self._replies, {}
             self._out.changed.notify_all()
         self._finish(end)
+        self._adopted.set()  # whoever waits to take it over need not wait on
         for reply in waiting.values():
             reply.settle({"error": end.reason or "the link has ended"})
 

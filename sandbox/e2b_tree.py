@@ -150,7 +150,8 @@ class Tree:
             sign = (found.st_size, found.st_mtime_ns)
             if sign == self.known.get(path) and path not in self._unsettled:
                 continue
-            if found.st_size > INLINE and now - found.st_mtime_ns < settle_s * 1e9:
+            # A time to come: somebody has set the clock back since.
+            if found.st_size > INLINE and 0 <= now - found.st_mtime_ns < settle_s * 1e9:
                 continue
             entry = self._entry(path, sign, room, now)
             if entry is not None:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,9 @@ NO_CONFIGURATION = str(KERNEL.parent)
 
 NO_ENVIRONMENT = ("/usr/bin/env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin")
 
-WHERE, GUARD = "ml-intern.where", "ml-intern.guard"
-"""Labels of our containers: the user and system that made them, and the process that watches over each."""
+WHERE, GUARD, OWNER = "ml-intern.where", "ml-intern.guard", "ml-intern.owner"
+"""Labels of our containers: the user and system that made them, the process that watches over each, and the
+session whose process they end with."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,16 @@ class Engine:
         pairs = [line.split() for line in listed.stdout.splitlines()]
         if left := [pair[0] for pair in pairs if len(pair) == 2 and not _lives(pair[1])]:
             _run(self.remove(*left), ANSWER_S)
+
+    def end_of(self, owner: str) -> None:
+        """Remove the containers of a session whose process is gone, and wait until they are."""
+        mine = ("--filter", f"label={WHERE}={where()}", "--filter", f"label={OWNER}={owner}")
+        deadline = time.monotonic() + ANSWER_S
+        while left := self.ask("ps", "--all", "--quiet", *mine).stdout.split():
+            _run(self.remove(*left), ANSWER_S)  # fails where its guard is at it already
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(0.1)
 
     def has(self, option: str) -> bool:
         """A security option such as ``rootless``, ``userns``, ``selinux`` or ``seccomp``."""

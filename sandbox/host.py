@@ -20,6 +20,7 @@ from ml_intern.sandbox.watcher import Watcher
 
 __all__ = ["CALLS_AT_ONCE", "CallReply", "CellResult", "KernelHost"]
 
+START_TRIES = 3
 START_S = 120.0
 """A kernel that says nothing for so long has not started."""
 
@@ -74,6 +75,13 @@ class KernelHost:
         self._closed = self._answers.closed = False
         self._watcher.begin()
         self._files.open()
+        for _ in range(START_TRIES - 1):
+            if self._start_once(last=False):
+                return
+        self._start_once(last=True)
+
+    def _start_once(self, last: bool) -> bool:
+        """One try; whether the kernel came up. One that says nothing is not waited for a second time."""
         process = self.sandbox.start_kernel(self.mounts, self.limits)
         link = self._link = Link(process, self._on_frame, self._on_end)
         link.open()
@@ -82,11 +90,14 @@ class KernelHost:
         if not answered or link.ended.is_set():
             link.end()
             self._link = None
-            words = process.last_words().strip()
+            if answered and not last and not self._closed:
+                return False  # it died at once: memory or processes may have been short for a moment
+            said = process.last_words().strip()
             ended = f"exit code {process.poll()}" if answered else f"it said nothing for {START_S:g} s"
-            last = words.splitlines()[-1] if words else ended
-            raise InternError(f"The kernel did not start in the sandbox {self.sandbox.name!r}: {last}.")
+            final = said.splitlines()[-1] if said else ended
+            raise InternError(f"The kernel did not start in the sandbox {self.sandbox.name!r}: {final}.")
         self._watcher.follow(link)
+        return True
 
     @property
     def dropped(self) -> int:
@@ -172,16 +183,19 @@ class KernelHost:
             return [str(error)]
         return []
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         """Ask the running cell to stop; where it does not within the grace, its kernel is killed.
 
-        Calls that run go on, see `wait_for_calls`; those that wait or come now are refused.
+        Calls that run go on, see `wait_for_calls`; those that wait or come now are refused. False: no cell
+        runs.
         """
         cell, link = self._cell, self._link
         if cell is not None and link is not None:
             cell.ask_to_stop()  # first: a call that comes now is refused
             link.send({"type": "interrupt", "id": cell.number})
             self._answers.refuse_waiting()
+            return True
+        return False
 
     @property
     def calls_running(self) -> int:

@@ -38,6 +38,15 @@ OUTPUT_CHARS = 200_000
 STREAM_CHUNK = 16 << 10  # bytes told at one tick; what comes faster is skipped, the file has it all
 STREAM_TICK = 0.05  # seconds
 DIGEST_NAMES = 50
+FIELDS: dict[str, dict[str, type]] = {  # of the host's frames, what each kind must have
+    "init": {},
+    "exec": {"id": int, "code": str},
+    "return": {"id": int},
+    "interrupt": {"id": int},
+    "snapshot": {"id": int, "path": str},
+    "restore": {"id": int, "path": str},
+    "exit": {},
+}
 CELL = "<cell "  # file names of cells begin like this
 MODULE = "ml_intern_kernel"
 
@@ -261,7 +270,7 @@ class Kernel:
         self.in_cell = False
         self.stop = 0
         self.answer: str | None = None
-        self.started = False
+        self.started = self.ready = False
         self.seen: dict[str, tuple[int, str]] = {}
         self.sources: dict[str, str] = {}
         self.tools: dict[str, Callable[..., Any]] = {}
@@ -275,11 +284,23 @@ class Kernel:
         try:
             with io.BufferedReader(self.frames, 1 << 16) as lines:
                 for line in lines:
-                    self.route(json.loads(line, object_hook=Result))
+                    self.take(line)
         except BaseException as problem:  # noqa: BLE001 - without this thread nobody would ever answer
             os.write(self.errors, f"kernel: {type(problem).__name__}: {problem}\n".encode())
             os._exit(70)
         os._exit(0)
+
+    def take(self, line: bytes) -> None:
+        """Route one line; what is no frame is dropped and told, for the next one may be fine."""
+        try:
+            frame = json.loads(line, object_hook=Result)
+            if not is_frame(frame):
+                raise ValueError("a line that is no frame")
+            self.route(frame)
+        except Exception as problem:
+            if not self.ready:  # nobody could ever use it; the host tells why
+                raise
+            os.write(self.errors, f"kernel: dropped: {type(problem).__name__}: {problem}\n"[:500].encode())
 
     def route(self, frame: dict[str, Any]) -> None:
         """Hand a frame to whom it concerns."""
@@ -290,7 +311,8 @@ class Kernel:
                 box.put(frame)
         elif kind == "interrupt":
             self.stop = frame["id"]
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            if self.output.cell == self.stop:  # one that waits sees `stop` when it begins
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         elif kind == "snapshot":
             # On a thread of its own: it is asked for when the main thread does not come back.
             threading.Thread(target=self.snapshot, args=(frame,), daemon=True).start()
@@ -312,14 +334,16 @@ class Kernel:
             bound_files(int(frame.get("file_mb") or 0))
             self.output.open(frame.get("output_file"))
         self.set_tools(frame.get("tools") or [])
+        self.ready = True
         self.channel.send(type="ready", python=sys.version.split()[0], pid=os.getpid())
 
     def set_tools(self, tools: list[dict[str, Any]]) -> None:
         """Put proxies for the host's tools into the namespace; those that went away go."""
+        fresh = {tool["name"]: make_proxy(tool, self.call) for tool in tools}
         for name, old in self.tools.items():
             if self.names.get(name) is old:
                 del self.names[name]
-        self.tools = {tool["name"]: make_proxy(tool, self.call) for tool in tools}
+        self.tools = fresh
         self.names.update(self.tools)
 
     # The main thread
@@ -477,7 +501,8 @@ class Kernel:
 
     def snapshot(self, frame: dict[str, Any]) -> None:
         """Write the variables that pickle to a file; say which did not."""
-        deadline = time.monotonic() + float(frame.get("seconds") or 60)
+        seconds = frame.get("seconds")
+        deadline = time.monotonic() + (seconds if isinstance(seconds, int | float) else 60)
         saved: dict[str, bytes] = {}
         skipped: dict[str, str] = {}
         code = {n: text for n, text in self.sources.items() if n in self.names}
@@ -495,7 +520,7 @@ class Kernel:
         try:
             with open(frame["path"], "wb") as file:  # noqa: PTH123
                 pickle.dump({"code": code, "values": saved}, file, protocol=5)
-        except OSError as problem:
+        except (OSError, ValueError) as problem:
             error, saved = str(problem), {}
         names = [*saved, *(n for n in code if not isinstance(self.names.get(n), type(sys)))]
         self.channel.send(
@@ -531,6 +556,13 @@ class Kernel:
 
     def _unpickle(self, name: str, data: bytes) -> None:
         self.names[name] = pickle.loads(data)
+
+
+def is_frame(frame: Any) -> bool:
+    """Whether it is of a known kind and has the fields that this kind needs."""
+    kind = frame.get("type") if isinstance(frame, dict) else None
+    needs = FIELDS.get(kind) if isinstance(kind, str) else None
+    return needs is not None and all(type(frame.get(name)) is kind for name, kind in needs.items())
 
 
 def attempt(name: str, action: Callable[[], Any], skipped: dict[str, str]) -> None:

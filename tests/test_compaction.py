@@ -145,8 +145,10 @@ def test_the_meter_learns_from_the_provider_and_only_downwards() -> None:
     assert view.limit == before
     view.calibrate(10_000, 5000)
     assert view.limit == 7000
-    view.tighten()
+    view.tighten(7000)
     assert view.limit == 5600
+    view.tighten(1000)  # a window far smaller than what was said of it
+    assert view.limit == 800
 
 
 def test_mechanical_lines_are_bounded() -> None:

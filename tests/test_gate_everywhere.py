@@ -19,7 +19,9 @@ from ml_intern.tooling import tool
 
 Make = Callable[..., Router]
 HOUSE = Path(ml_intern.__file__).parent
-SOURCES = ("cell", "cell-7", "research:2", "mcp:files", "web", "replay")
+SOURCES = ("cell", "cell-7", "mcp:files", "web", "replay")
+READERS = ("research", "research:2", "research-2")
+"""Sub-agents: below what the gate allows, they may only read."""
 
 REQUESTS: list[tuple[str, dict[str, Any], str]] = [
     ("echo", {"text": "x"}, "allow"),
@@ -52,6 +54,28 @@ def test_every_source_meets_the_same_gate(
     assert bool(CALLS) == (wanted == "allow")
     kind = "refusal" if wanted == "wrong" else "decision"
     assert lines(router, kind)[0]["source"] == source
+
+
+@pytest.mark.parametrize("source", READERS)
+@pytest.mark.parametrize(("name", "given", "wanted"), REQUESTS)
+@pytest.mark.parametrize("yes", [[], ["write", "compute", "publish", "destroy", "network"]])
+def test_a_sub_agent_reads_and_nothing_else(
+    make: Make, source: str, name: str, given: dict[str, Any], wanted: str, yes: list[str]
+) -> None:
+    router = make(budget="5 usd", yes=yes)
+    outcome = router.call(name, given, source=source)
+    assert outcome.ok == bool(CALLS) == (name == "echo" and wanted == "allow") and not outcome.denied
+    decided = [line["source"] for line in lines(router, "decision")]
+    refused = [line["source"] for line in lines(router, "refusal")]
+    assert decided + refused == [source] and bool(refused) != outcome.ok
+    assert not lines(router, "question")
+
+
+def test_a_rule_that_denies_reading_is_met_by_a_sub_agent_too(make: Make) -> None:
+    rules = [{"tool": "echo", "source": "research:2", "action": "deny", "reason": "not this one"}]
+    router = make(policy=rules)
+    assert router.call("echo", {"text": "x"}, source="research:2").denied
+    assert router.call("echo", {"text": "x"}, source="research:1").ok
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -262,22 +286,37 @@ def test_no_tool_calls_another_tool(tmp_path: Path) -> None:
         assert not called & tools, f"{path.name} calls {called & tools}"
 
 
-def test_the_router_asks_the_gate_before_it_runs_anything() -> None:
-    """`_run` is reached with what `_allowed` has answered; or, where an earlier process had asked the gate and
-    had set the price aside, after the policy and the budget of today were asked again."""
-    tree = ast.parse((HOUSE / "router.py").read_text())
-    callers = [
-        function.name
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_run"
+def functions(path: str) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse((HOUSE / path).read_text())
+    return {f.name: f for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)}
+
+
+def callers(path: str, method: str) -> list[str]:
+    found = [
+        (name, n.func) for name, f in functions(path).items() for n in ast.walk(f) if isinstance(n, ast.Call)
     ]
-    assert callers == ["call", "_taken_up"]
-    bodies = {f.name: ast.unparse(f) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)}
-    assert "call = self._allowed(" in bodies["call"] and bodies["call"].count("self._run(call)") == 1
-    again, asked = (
-        bodies["_taken_up"],
-        ["self._decide(call)", "self._reserve(call, decision)", "self._run(call)"],
-    )
-    assert sorted(asked, key=again.index) == asked and again.count("self._run(call)") == 1
+    return [name for name, func in found if isinstance(func, ast.Attribute) and func.attr == method]
+
+
+def test_the_router_asks_the_gate_before_it_runs_anything() -> None:
+    """`_run` is reached with what the gate's consent has answered; or, where an earlier process had asked the
+    gate and had set the price aside, after the policy and the budget of today were asked again."""
+    assert callers("router.py", "_run") == ["call"]
+    body = ast.unparse(functions("router.py")["call"])
+    asked = ["call = self.consent.again(call)", "call = self.consent.given(Call.of(", "self._run(call)"]
+    assert sorted(asked, key=body.index) == asked
+    early = ["check_reading(", "self._taken_up(", *asked]
+    assert sorted(early, key=body.index) == early, "a sub-agent is refused before all else"
+    between = ast.unparse(functions("router.py")["call"]).partition(asked[1])[2].partition(asked[2])[0]
+    assert "call =" not in between
+
+
+def test_consent_is_the_policy_and_the_budget() -> None:
+    """Each way through `Consent` passes the gate's decision and sets the price aside."""
+    asks = {name: ast.unparse(f) for name, f in functions("consent.py").items()}
+    for way in ("given", "again", "_asked"):
+        assert "self._decide(call)" in asks[way] and "self._reserve(call, " in asks[way], way
+        returned = [line.strip() for line in asks[way].splitlines() if line.strip().startswith("return ")]
+        assert set(returned) <= {"return call", "return self._asked(call)"}, way
+    assert "self._gate.decide(" in asks["_decide"] and "self._budget.reserve(" in asks["_reserve"]
+    assert set(callers("router.py", "given") + callers("router.py", "again")) == {"call"}

@@ -22,6 +22,8 @@ from ml_intern.tooling import tool
 if TYPE_CHECKING:
     import polars as pl
 
+AGAIN = "the same rows of the same source are the version that is there"
+"""Why what makes a dataset may be called again: it does not read what it has made itself."""
 SHOWN_ROWS = 50
 SHOWN_CHARS = 300
 
@@ -90,7 +92,7 @@ def audit_dataset(ctx: ToolContext, source: str, text: str | None = None) -> Aud
     return report
 
 
-@tool(effect="write")
+@tool(effect="write", repeatable=AGAIN)
 def reformat_dataset(
     ctx: ToolContext,
     source: str,
@@ -132,7 +134,7 @@ def reformat_dataset(
     )
 
 
-@tool(effect="write")
+@tool(effect="write", repeatable=AGAIN)
 def filter_dataset(ctx: ToolContext, source: str, where: str, name: str | None = None) -> MadeDataset:
     """Keep the rows for which a condition holds.
 
@@ -153,7 +155,7 @@ def filter_dataset(ctx: ToolContext, source: str, where: str, name: str | None =
     )
 
 
-@tool(effect="write")
+@tool(effect="write", repeatable=AGAIN)
 def deduplicate_dataset(
     ctx: ToolContext,
     source: str,
@@ -175,7 +177,7 @@ def deduplicate_dataset(
     return _made(ctx, name or f"{name_of(source)}-deduplicated", kept, table, "deduplicate_dataset", told, [])
 
 
-@tool(effect="write")
+@tool(effect="write", repeatable=AGAIN)
 def split_dataset(
     ctx: ToolContext,
     source: str,
@@ -212,7 +214,7 @@ def split_dataset(
     """
     called = check_name(name or f"{name_of(source)}-train")
     # What is sealed anew may be sealed already; what is not sealed is shown to everybody.
-    table = _open(ctx, source) if seal is False else ctx.datasets.open(source)
+    table = _open(ctx, source) if seal is False else ctx.datasets.open(source, maker=ctx.key)
     given = _own(ctx, source, table) if own_splits else {}
     ctx.progress(f"splitting {table.rows.height} rows")
     parts = splitting.split(table.rows, fractions, seed, group, seal_where, max_rows, given)
@@ -253,7 +255,7 @@ def _own(ctx: ToolContext, source: str, table: Table) -> dict[str, pl.DataFrame]
     names = [name for name in table.splits if name != table.split and "/" not in name]
     if not names:
         raise ToolError(f"{source} has no held-out splits of its own.", "Leave own_splits out.")
-    return {name: ctx.datasets.open(source, name).rows for name in names}
+    return {name: ctx.datasets.open(source, name, maker=ctx.key).rows for name in names}
 
 
 def _seal(
@@ -278,7 +280,7 @@ def _seal(
         )
 
 
-@tool(effect="write")
+@tool(effect="write", repeatable=AGAIN)
 def mix_datasets(
     ctx: ToolContext,
     parts: dict[str, float],
@@ -314,13 +316,13 @@ def mix_datasets(
         parents=[t.parent for t in tables.values() if t.parent],
         sha256=" ".join(t.fingerprint for t in tables.values()),
     )
-    info = ctx.datasets.save(name or "-".join(["mix", *map(name_of, parts)])[:60], mixed, lineage)
+    info = ctx.datasets.save(name or "-".join(["mix", *map(name_of, parts)])[:60], mixed, lineage, ctx.key)
     return _result(info, mixed, notes)
 
 
 def _open(ctx: ToolContext, source: str, unit: Unit | None = None, size: int = CHUNK_CHARS) -> Table:
     """A source to make something of, without the rows that are held out."""
-    table = sealing.openly(ctx.evals, ctx.datasets.open(source, unit=unit, size=size))
+    table = sealing.openly(ctx.evals, ctx.datasets.open(source, unit=unit, size=size, maker=ctx.key))
     if table.rows.is_empty() and table.notes:
         raise ToolError(f"Nothing is left of {source!r}: {table.notes[-1]}", "Take another source.")
     return table
@@ -349,7 +351,7 @@ def _save(
         parents=[table.parent] if table.parent else [],
         sha256=table.fingerprint,
     )
-    return ctx.datasets.save(name, rows, lineage)
+    return ctx.datasets.save(name, rows, lineage, ctx.key)
 
 
 def _result(info: DatasetInfo, rows: pl.DataFrame, notes: list[str]) -> MadeDataset:

@@ -22,7 +22,11 @@ def list_evals(ctx: ToolContext) -> list[EvalInfo]:
     return ctx.evals.list()
 
 
-@tool(effect="compute", needs=["hub:read"])
+@tool(
+    effect="compute",
+    needs=["hub:read"],
+    repeatable="what was scored is read from the ledger, and a job that still runs is waited for",
+)
 def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = None) -> Scores:
     """Score a model on the dev split of a sealed evaluation; the ledger records it under the experiment.
 

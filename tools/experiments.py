@@ -45,7 +45,7 @@ def start_experiment(
     return ctx.ledger.start(hypothesis, change, parent, seed, key=ctx.key)
 
 
-@tool(effect="write")
+@tool(effect="write", repeatable="an experiment that was closed with these words stays as it is")
 def finish_experiment(
     ctx: ToolContext,
     id: str,
@@ -91,7 +91,12 @@ def _scoring_price(ctx: ToolContext, arguments: Any) -> Price:
     return Price(gpu_hours=min(1.0, left) if left else 1.0)
 
 
-@tool(effect="compute", needs=["hub:read"], price=_scoring_price)
+@tool(
+    effect="compute",
+    needs=["hub:read"],
+    price=_scoring_price,
+    repeatable="what was scored is read from the ledger, and a job that still runs is waited for",
+)
 def freeze_experiment(ctx: ToolContext, experiment: str) -> Frozen:
     """Score an experiment's model on the sealed test split. Once a session, for one experiment, not undone.
 

@@ -14,7 +14,7 @@ from ml_intern.jobs.diagnosis import Diagnosis, diagnose
 from ml_intern.jobs.model import FINISHED, JobStatus, LogPage
 from ml_intern.jobs.offers import offers
 from ml_intern.jobs.record import record_end
-from ml_intern.tooling import repeatable, tool
+from ml_intern.tooling import tool
 
 _BAR = 20
 
@@ -125,7 +125,7 @@ def wait_for_job(
     return statuses[0] if isinstance(job, str) else statuses
 
 
-@tool(effect="write", reconcile=repeatable)
+@tool(effect="write", repeatable="a job that has ended stays as it is")
 def cancel_job(ctx: ToolContext, job: str) -> JobStatus:
     """End a job and everything that it started. One that has ended stays as it is.
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from ml_intern.context import ToolContext
 from ml_intern.events import Notice
-from ml_intern.tooling import repeatable, tool
+from ml_intern.tooling import tool
 
 
 class PlanItem(BaseModel):
@@ -18,7 +18,7 @@ class PlanItem(BaseModel):
     status: Literal["todo", "doing", "done", "dropped"] = "todo"
 
 
-@tool(effect="write", reconcile=repeatable)
+@tool(effect="write", repeatable="the same plan is written down")
 def plan(ctx: ToolContext, items: list[PlanItem | str]) -> list[PlanItem]:
     """Write down or replace the plan of this session.
 

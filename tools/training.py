@@ -104,6 +104,8 @@ def _found_again(ctx: ToolContext, key: str) -> JobStatus | None:
     status = ctx.jobs.submit(spec)
     if spec.method in preflight.METHODS:
         record_start(ctx.ledger, spec, job)
+    elif spec.experiment is not None:
+        ctx.ledger.attach(spec.experiment, job=job)
     return status
 
 

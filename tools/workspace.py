@@ -9,7 +9,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -20,12 +20,14 @@ from ml_intern.context import ToolContext
 from ml_intern.editing import How, edit
 from ml_intern.errors import ToolError
 from ml_intern.files import Files
-from ml_intern.tooling import repeatable, tool
+from ml_intern.tooling import tool
 
 PAGE_CHARS = 16_000
 LINE_CHARS = 4_000
 READ_BYTES = 256 << 20
 EDIT_BYTES = 16 << 20
+READ_AGAIN = "Read it again, then edit."
+CUT_OFF = "Look at what is there of its work before you run it again."
 READ_FILES = "files read"
 """Key in the session's notes: path to the hash of what was last read or written."""
 
@@ -126,7 +128,7 @@ def read_file(
     return FileLines(str(file), "".join(taken), start, len(taken), total, after if after <= total else None)
 
 
-@tool(effect="write", reconcile=repeatable)
+@tool(effect="write", repeatable="the same text is written")
 def write_file(ctx: ToolContext, path: str, content: str) -> WrittenFile:
     """Write a text file in the workspace; an existing one is replaced.
 
@@ -141,7 +143,24 @@ def write_file(ctx: ToolContext, path: str, content: str) -> WrittenFile:
     return WrittenFile(str(file), len(data), len(content.splitlines()))
 
 
-@tool(effect="write")
+def _edited(ctx: ToolContext, key: str) -> EditedFile | None:
+    """What became of an edit that a crash cut off, by what stands in the file now."""
+    noted = ctx.receipt.read()
+    if noted is None:
+        return None
+    found = EditedFile(**noted["result"])
+    file = ctx.files.writable(found.path)
+    now = hashlib.sha256(_whole(ctx, file)).hexdigest()
+    if now == noted["after"]:
+        _remember(ctx, file, now)
+        return found
+    if now == noted["before"]:
+        _remember(ctx, file, now)  # the workspace may have been put back since it was noted
+        return None
+    raise ToolError(f"Nobody knows whether {file.name!r} was edited: it is another file now.", READ_AGAIN)
+
+
+@tool(effect="write", reconcile=_edited)
 def edit_file(ctx: ToolContext, path: str, old: str, new: str, how: How = "replace") -> EditedFile:
     """Change a passage of a text file in the workspace.
 
@@ -154,14 +173,18 @@ def edit_file(ctx: ToolContext, path: str, old: str, new: str, how: How = "repla
     file = ctx.files.writable(ctx.files.readable(path))
     data = _whole(ctx, file)
     seen = ctx.services.notes.get(READ_FILES, {}).get(str(file))
-    if seen and seen != hashlib.sha256(data).hexdigest():
-        raise ToolError(f"{path!r} changed since it was read.", "Read it again, then edit.")
+    was = hashlib.sha256(data).hexdigest()
+    if seen and seen != was:
+        raise ToolError(f"{path!r} changed since it was read.", READ_AGAIN)
     before = _decoded(data, path)
     done = edit(before, old, new, how)
     changed = done.text.encode()
+    digest = hashlib.sha256(changed).hexdigest()
+    result = EditedFile(str(file), done.places, done.line, done.note, _diff(before, done.text))
+    ctx.receipt.write(before=was, after=digest, result=asdict(result))
     safe_files.write_file(ctx.files.workspace, file, changed)
-    _remember(ctx, file, hashlib.sha256(changed).hexdigest())
-    return EditedFile(str(file), done.places, done.line, done.note, _diff(before, done.text))
+    _remember(ctx, file, digest)
+    return result
 
 
 @tool(effect="read")
@@ -189,7 +212,19 @@ def list_files(
     return FileList(str(folder), page, len(found), after if after < len(found) else None)
 
 
-@tool(effect="write")
+def _ran(ctx: ToolContext, key: str) -> CommandResult | None:
+    """What became of a command that a crash cut off; it ended with the process that had started it."""
+    noted = ctx.receipt.read()
+    if noted is None:
+        return None
+    if noted["result"]:
+        return CommandResult(**noted["result"])
+    if ctx.services.anew():
+        return None
+    raise ToolError("The command was cut off: the process that had started it ended.", CUT_OFF)
+
+
+@tool(effect="write", reconcile=_ran)
 def run_command(
     ctx: ToolContext,
     command: str | list[str],
@@ -208,6 +243,7 @@ def run_command(
     if run is None:
         raise ToolError("This session has no sandbox for commands.")
     began = time.monotonic()
+    ctx.receipt.write(result=None)
     try:
         done = run(argv, timeout)
         code, text, late = done.returncode, done.stdout or "", False
@@ -215,7 +251,9 @@ def run_command(
         code, text, late = 124, _as_text(stopped.output), True
     seconds = round(time.monotonic() - began, 3)
     shown, where = _page_output(ctx, text)
-    return CommandResult(code, shown, where, seconds, late)
+    result = CommandResult(code, shown, where, seconds, late)
+    ctx.receipt.write(result=asdict(result))
+    return result
 
 
 def _open(ctx: ToolContext, file: Path) -> int:
@@ -250,7 +288,7 @@ def _shown_line(raw: bytes, number: int) -> str:
 
 
 def _remember(ctx: ToolContext, file: Path, digest: str) -> None:
-    ctx.services.notes.setdefault(READ_FILES, {})[str(file)] = digest
+    ctx.services.notes[READ_FILES] = {**ctx.services.notes.get(READ_FILES, {}), str(file): digest}
 
 
 def _diff(before: str, after: str) -> str:

@@ -37,6 +37,11 @@ class Brain(Model):  # type: ignore[misc]
         """Set once the person has stopped the run."""
         return threading.Event()
 
+    @property
+    def foretold(self) -> bool:
+        """What it says next is known, since it was said before: whatever the run does now did not end it."""
+        return False
+
     def interrupt(self) -> None:
         """Give up the request that is under way, and any wait; safe to call from another thread."""
         self.stopped.set()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,26 +18,15 @@ from smolagents.monitoring import TokenUsage
 from ml_intern.brains.base import Brain, Ending, answer, wire_messages
 from ml_intern.brains.errors import GarbledReply, explain, status_of
 from ml_intern.brains.hosts import is_loopback, is_openai, shown_url
+from ml_intern.brains.pieces import CHARS_PER_TOKEN, Piece, piece_of, plausible, whole
 from ml_intern.brains.prices import Facts
 from ml_intern.brains.reach import check_endpoint
 from ml_intern.brains.waiting import Patience
-from ml_intern.events import Event
+from ml_intern.events import Event, Notice
 from ml_intern.settings import Settings
-
-CHARS_PER_TOKEN = 4
-"""For endpoints that count no tokens: a usual figure for English text with code."""
 
 OPTIONAL = ("stop", "stream_options", "max_tokens", "max_completion_tokens")
 """Fields that a request can do without, where an endpoint refuses one of them."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of a reply: some text, or what the provider says at its end."""
-
-    text: str = ""
-    ending: Ending = field(default_factory=Ending)
-    usage: tuple[int, int] | None = None
 
 
 class EndpointBrain(Brain):
@@ -79,6 +69,7 @@ class EndpointBrain(Brain):
         self.on_text = on_text
         self._api_key = api_key
         self._refused: set[str] = set()
+        self._doubted = False
         self._patiently = Patience(
             label, settings.brain_retries, emit, settings.request_timeout_s, self.stopped, sleep
         )
@@ -104,6 +95,7 @@ class EndpointBrain(Brain):
         window = check_endpoint(
             self.client, self.base_url, str(self.model_id), self.settings, self.emit, self._masked
         )
+        self._patiently.answered = True
         if window:
             self.facts = replace(self.facts, context_tokens=window)
 
@@ -180,26 +172,44 @@ class EndpointBrain(Brain):
             text += piece.text
             ending = replace(piece.ending, finish_reason=piece.ending.finish_reason or ending.finish_reason)
             usage = piece.usage or usage
-        if usage is None:
+        sent = sum(len(m["content"]) for m in request["messages"])
+        if usage is None or not self._plausible(usage, sent, len(text)):
             ending = replace(ending, counted=False)
-            usage = (
-                sum(len(m["content"]) for m in request["messages"]) // CHARS_PER_TOKEN,
-                len(text) // CHARS_PER_TOKEN,
-            )
+            usage = (sent // CHARS_PER_TOKEN, len(text) // CHARS_PER_TOKEN)
         return answer(_cut_at(text, stop), ending, *usage)
 
+    def _plausible(self, usage: tuple[int, int], sent: int, came: int) -> bool:
+        """Whether the provider's count is believed; the first that is not is told."""
+        if plausible(usage, sent, came):
+            return True
+        if not self._doubted:
+            told = (
+                f"{self.label} counts {usage[0]:,}+{usage[1]:,} tokens for an exchange of {sent:,}+{came:,}"
+            )
+            self.emit(Notice("warning", f"{told} characters: such counts are replaced by estimates."))
+        self._doubted = True
+        return False
+
     def _pieces(self, request: dict[str, Any], stream: bool) -> Iterator[Piece]:
+        try:
+            yield from self._raw_pieces(request, stream)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise GarbledReply(f"what the endpoint sent is no JSON ({error})") from error
+
+    def _raw_pieces(self, request: dict[str, Any], stream: bool) -> Iterator[Piece]:
         """One request; a reply that comes whole is one piece."""
         if not stream:
-            yield _whole(self._send(request))
+            yield whole(self._send(request))
             return
         ended = False
-        for chunk in self._send({**request, "stream": True, "stream_options": {"include_usage": True}}):
-            piece = _piece(chunk)
-            ended = ended or bool(piece.ending.finish_reason)
-            if piece.text:
-                self.on_text(piece.text)
-            yield piece
+        # Closed here: left to the garbage collector, it may be closed within httpcore's own lock, and hang.
+        with self._send({**request, "stream": True, "stream_options": {"include_usage": True}}) as chunks:
+            for chunk in chunks:
+                piece = piece_of(chunk)
+                ended = ended or bool(piece.ending.finish_reason)
+                if piece.text:
+                    self.on_text(piece.text)
+                yield piece
         if not ended:
             raise GarbledReply("the stream broke off before the reply ended")
 
@@ -223,7 +233,14 @@ class EndpointBrain(Brain):
 
         try:
             yield
-        except (openai.OpenAIError, httpx.HTTPError, GarbledReply, OSError, ValueError) as error:
+        except (
+            openai.OpenAIError,
+            httpx.HTTPError,
+            GarbledReply,
+            OSError,
+            RecursionError,
+            ValueError,
+        ) as error:
             told = explain(error, self.label, self._hint(error))
             raise type(told)(self._masked(told.message), told.hint) from error
 
@@ -246,35 +263,6 @@ def _without_openai_headers() -> dict[str, Any]:
     custom = [line.partition(":")[0].strip() for line in lines if ":" in line]
     left_out = dict.fromkeys([*custom, "OpenAI-Organization", "OpenAI-Project"], openai.Omit())
     return {name: value for name, value in left_out.items() if name != "Authorization"}
-
-
-def _whole(completion: Any) -> Piece:
-    choices = getattr(completion, "choices", None)
-    if not choices or getattr(choices[0], "message", None) is None:
-        raise GarbledReply(f"the endpoint sent no completion but {' '.join(str(completion)[:80].split())!r}")
-    message = choices[0].message
-    text = message.content or getattr(message, "refusal", None) or ""
-    return Piece(text if isinstance(text, str) else "", _ending(completion), _usage(completion))
-
-
-def _piece(chunk: Any) -> Piece:
-    choices = getattr(chunk, "choices", None)
-    delta = getattr(choices[0], "delta", None) if choices else None
-    return Piece(getattr(delta, "content", None) or "", _ending(chunk), _usage(chunk))
-
-
-def _ending(response: Any) -> Ending:
-    choices = getattr(response, "choices", None)
-    reason = getattr(choices[0], "finish_reason", None) if choices else None
-    return Ending(
-        str(reason or ""), str(getattr(response, "model", "") or ""), str(getattr(response, "id", "") or "")
-    )
-
-
-def _usage(response: Any) -> tuple[int, int] | None:
-    usage = getattr(response, "usage", None)
-    counts = (getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None))
-    return (counts[0], counts[1]) if isinstance(counts[0], int) and isinstance(counts[1], int) else None
 
 
 def _started(pieces: Iterator[Piece]) -> Iterable[Piece]:

@@ -21,7 +21,16 @@ class ContextOverflow(LimitReached):
 
 
 class GarbledReply(Exception):
-    """What came back is no completion: not JSON, no choices, a broken stream."""
+    """What came back is no completion: not JSON, no choices, a broken stream.
+
+    Args:
+        message: What it was.
+        status_code: The status that the provider named in it.
+    """
+
+    def __init__(self, message: str, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -93,6 +102,7 @@ _TRANSIENT = _any(
     r"\boverloaded\b|\bat capacity\b|\bmodel is (currently )?loading\b",
     r"\btemporary failure in name resolution\b|\bname or service not known\b",
     r"\bnetwork is unreachable\b|\bno route to host\b",
+    r"\breturned no choices\b",
 )
 _REASON = (
     r"bad request|unauthorized|payment required|forbidden|not found|request time-?out|payload too large"
@@ -118,6 +128,7 @@ _NETWORK_ERRORS = {
     "gaierror",
     "GarbledReply",
     "JSONDecodeError",
+    "RecursionError",  # nested deeper than any completion is
 }
 _NEVER_MEND = {"UnsupportedProtocol", "InvalidURL", "SSLCertVerificationError"}
 
@@ -186,8 +197,16 @@ def status_of(error: BaseException | str) -> int | None:
             status = getattr(holder, "status_code", None)
             if isinstance(status, int):
                 return status
+        if (named := _named_status(error)) is not None:
+            return named
     found = _STATUS.search(_words(error).lower())
     return int(next(group for group in found.groups() if group)) if found else None
+
+
+def _named_status(error: BaseException) -> int | None:
+    """The status within an error that came in the midst of a stream, whose own status was 200."""
+    code = str(getattr(error, "code", None) or "")
+    return int(code) if re.fullmatch(r"[45]\d\d", code) else None
 
 
 def explain(error: BaseException, label: str, hint: str = "") -> InternError:

@@ -57,6 +57,34 @@ def build_brain(
     return FallbackBrain([first, *later], emit)
 
 
+def build_research_brain(
+    settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str] = os.environ
+) -> Brain | None:
+    """The brain of the research sub-agents, ready to answer; None where they use the session's own.
+
+    A model of the same scheme is asked where the session's is; any other has its own address and key.
+
+    Raises:
+        UsageError: It is no language model, or its name is not understood.
+        NoBrain: It cannot be reached.
+    """
+    name = settings.research_model
+    if not name:
+        return None
+    if not settings.api_key and (own := env.get("ML_INTERN_API_KEY", "").strip()):
+        settings = settings.model_copy(update={"api_key": own})
+    same = name.partition(":")[0].strip().lower() == (settings.model or "").partition(":")[0].strip().lower()
+    elsewhere = {} if same else {"base_url": None, "api_key": None}
+    try:
+        brain = _build_one(settings.model_copy(update={"model": name, **elsewhere}), emit, env)
+        if not brain.language_model:
+            raise UsageError(f"{name!r} is no language model.", "Name one, or leave the setting out.")
+        brain.prepare("")
+    except (UsageError, NoBrain) as error:
+        raise type(error)(f"The setting research_model: {error.message}", error.hint) from None
+    return brain
+
+
 def _build_one(settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str]) -> Brain:
     scheme, name = _split(settings.model or _choose(settings, emit, env))
     if scheme == "playbook":
@@ -139,6 +167,7 @@ def _endpoint(
         settings=settings,
         emit=emit,
         facts=_facts(name, base_url),
+        stream=settings.brain_stream,
     )
 
 

@@ -6,6 +6,7 @@ takes over, for the rest of the run: two brains that answer in turns would pay f
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class FallbackBrain(Brain):
         super().__init__()
         self._brains = list(brains)
         self._emit = emit
+        self._turn = threading.Lock()
         self.trusted = all(brain.trusted for brain in brains)
         self.language_model = any(brain.language_model for brain in brains)
         self.tags = brains[0].tags
@@ -78,11 +80,15 @@ class FallbackBrain(Brain):
 
     def _until_one_answers(self, ask: Callable[[Brain], Any]) -> Any:
         while True:
+            asked = self._brains[0]
             try:
-                return ask(self._brains[0])
+                return ask(asked)
             except NoBrain as error:
-                if len(self._brains) == 1 or self.stopped.is_set():
-                    raise
-                gone = self._brains.pop(0)
+                with self._turn:
+                    if asked is not self._brains[0]:
+                        continue  # another thread has met this, and has gone on to the next
+                    if len(self._brains) == 1 or self.stopped.is_set():
+                        raise
+                    gone = self._brains.pop(0)
                 told = f"{gone.label} gives no answer, {self.label} goes on: {error.message}"
                 self._emit(Notice("warning", told))

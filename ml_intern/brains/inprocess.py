@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class TransformersBrain(Brain):
         super().__init__(model_id=name)
         self.label = f"transformers:{name}"
         self.settings = settings
+        self._turn = threading.Lock()
 
     @property
     def context_tokens(self) -> int:  # type: ignore[override]
@@ -105,7 +107,12 @@ class TransformersBrain(Brain):
             {"role": m["role"], "content": [{"type": "text", "text": m["content"]}]}
             for m in wire_messages(messages)
         ]
-        reply = apart(lambda: self.inner.generate(sent, stop_sequences, **kwargs), stop=self.stopped)
+
+        def work() -> ChatMessage:
+            with self._turn:  # one conversation at a time: sub-agents ask from threads of their own
+                return self.inner.generate(sent, stop_sequences, **kwargs)
+
+        reply = apart(work, stop=self.stopped)
         used = reply.token_usage
         cut = used.output_tokens >= self.settings.max_output_tokens
         return answer(

@@ -19,6 +19,9 @@ CELL_TAGS = ("<cell>", "</cell>")
 CELL_FAILED = "The cell failed."
 """First line of the observation of a cell that raised."""
 
+CUTS = {"length": "at the length limit", "content_filter": "by the provider's content filter"}
+"""Why a provider ends a reply before its end, in words."""
+
 Problem = Literal["", "no_code", "truncated", "unclosed"]
 
 _BARE_FENCE = re.compile(r"^[ \t]*```", re.M)
@@ -47,21 +50,21 @@ def parse_reply(
     Args:
         text: What the brain wrote.
         tags: The configured opening and closing tag, as plain text.
-        finish_reason: Why the provider ended the reply; ``length`` means that it was cut.
+        finish_reason: Why the provider ended the reply; ``length`` or ``content_filter``: it was cut.
     """
     clean = without_thoughts((text or "").replace("\r\n", "\n").replace("\r", "\n"))
-    cut = finish_reason == "length"
+    cut = finish_reason in CUTS
     found = list(blocks_in(clean, tags))
     blocks = best_of(found)
     if cut and (not blocks or not found[-1].closed or not compiles(blocks[-1].code)):
-        return _truncated(tags)
+        return _truncated(tags, CUTS[finish_reason or ""])
     if not blocks:
         return _no_block(clean, tags)
     last = blocks[-1]
     if not last.closed and not compiles(last.code):
         return Reply(None, "unclosed", _unclosed_note(last.code, tags))
     code = "\n".join(block.code for block in blocks)
-    return Reply(code, note="Your reply was cut at the length limit after its cell." if cut else "")
+    return Reply(code, note=f"Your reply was cut {CUTS[finish_reason or '']} after its cell." if cut else "")
 
 
 def _no_block(text: str, tags: tuple[str, str]) -> Reply:
@@ -109,10 +112,11 @@ def _how_to_write(text: str, tags: tuple[str, str]) -> str:
     return f"{told}:\n{tags[0]}\n{example}\n{tags[1]}"
 
 
-def _truncated(tags: tuple[str, str]) -> Reply:
+def _truncated(tags: tuple[str, str], where: str) -> Reply:
+    again = "Write a shorter cell" if where == CUTS["length"] else "Write it in other words as a cell"
     note = (
-        "Your reply was cut at the length limit, so nothing of it was run. "
-        f"Write a shorter cell, closed with {tags[1]}; do the rest in further cells."
+        f"Your reply was cut {where}, so nothing of it was run. "
+        f"{again}, closed with {tags[1]}; do the rest in further cells."
     )
     return Reply(None, "truncated", note)
 

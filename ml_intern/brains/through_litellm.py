@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from smolagents.models import ChatMessage
 
-from ml_intern.brains.base import Brain, Ending, answer, wire_messages
+from ml_intern.brains.base import Brain, answer, wire_messages
 from ml_intern.brains.errors import explain
 from ml_intern.brains.hosts import check_url
+from ml_intern.brains.pieces import CHARS_PER_TOKEN, plausible, whole
 from ml_intern.brains.prices import FREE, Facts, lookup, table
 from ml_intern.brains.waiting import Patience
 from ml_intern.credentials import KEEPER
@@ -126,19 +128,22 @@ class LiteLLMBrain(Brain):
         """
         sent = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in wire_messages(messages)]
         try:
-            reply = self._patiently(
-                lambda: self.inner.generate(sent, stop_sequences, response_format, **kwargs)
-            )
+            return self._patiently(lambda: self._asked(sent, stop_sequences, response_format, **kwargs))
         except InternError:
             raise
         except Exception as error:
             # LiteLLM wraps hundreds of clients, whose errors share no base class.
             raise explain(error, self.label) from error
-        choice = reply.raw.choices[0]
-        ending = Ending(str(choice.finish_reason or ""), str(reply.raw.model or ""), str(reply.raw.id or ""))
-        return answer(
-            reply.content or "", ending, reply.token_usage.input_tokens, reply.token_usage.output_tokens
-        )
+
+    def _asked(self, sent: list[Any], *given: Any, **kwargs: Any) -> ChatMessage:
+        """One request. A reply that makes no sense is an error that may pass, as with any endpoint."""
+        reply = self.inner.generate(sent, *given, **kwargs)
+        piece = whole(reply.raw)
+        chars = sum(len(part["text"]) for m in sent for part in m["content"])
+        counted = piece.usage is not None and plausible(piece.usage, chars, len(piece.text))
+        estimated = (chars // CHARS_PER_TOKEN, len(piece.text) // CHARS_PER_TOKEN)
+        usage = piece.usage if piece.usage and counted else estimated
+        return answer(piece.text, replace(piece.ending, counted=counted), *usage)
 
 
 def _guard_clients() -> None:

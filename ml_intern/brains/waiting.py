@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import TypeVar
@@ -17,7 +18,11 @@ from ml_intern.retry import retry_after
 
 T = TypeVar("T")
 
+FIRST_BACKOFF_S = 1.0
+"""Before the second try; each further wait is twice as long."""
 LONGEST_BACKOFF_S = 60.0
+SIGNS_OF_LIFE = 4.0
+"""A request that sends something again and again but comes to no end has so many times its timeout."""
 
 
 class Patience:
@@ -30,6 +35,9 @@ class Patience:
         longest_s: A provider that asks to wait longer than this has, for this run, said no.
         stop: Set, it ends a wait and a request at once.
         sleep: Waits; tests give their own.
+
+    Attributes:
+        answered: Somebody was there at least once, so that nobody there is an outage and no wrong address.
     """
 
     def __init__(
@@ -44,6 +52,7 @@ class Patience:
         self.label = label
         self.emit = emit
         self.longest_s = longest_s
+        self.limit_s = SIGNS_OF_LIFE * longest_s
         self.stop = stop
         self.answered = False
         self._policy = Retrying(
@@ -61,7 +70,7 @@ class Patience:
         Raises:
             Interrupted: The person stopped the run; what the request still brings is dropped.
         """
-        answer = self._policy.copy()(lambda: apart(ask, stop=self.stop))
+        answer = self._policy.copy()(lambda: apart(ask, stop=self.stop, limit_s=self.limit_s))
         self.answered = True
         return answer
 
@@ -79,7 +88,8 @@ class Patience:
 
     def _wait(self, state: RetryCallState) -> float:
         error = _error_of(state)
-        backoff = min(LONGEST_BACKOFF_S, 2.0 ** (state.attempt_number - 1)) * random.uniform(0.5, 1.0)
+        grown = FIRST_BACKOFF_S * 2.0 ** (state.attempt_number - 1)
+        backoff = min(LONGEST_BACKOFF_S, grown) * random.uniform(0.5, 1.0)
         asked = retry_after(error) if error else None
         # A little more than asked, so that waiting clients do not all come back in the same instant.
         return backoff if asked is None else asked + random.uniform(0.0, 0.5)
@@ -109,12 +119,11 @@ def apart(work: Callable[[], T], *, stop: threading.Event | None = None, limit_s
 
     threading.Thread(target=run, name="ml-intern-brain", daemon=True).start()
     step_s = 0.1 if limit_s is None else min(0.1, limit_s)
-    waited = 0.0
+    began = time.monotonic()
     while not wait([future], step_s).done:
-        waited += step_s
         if stop is not None and stop.is_set():
             raise Interrupted("Stopped while the brain was answering.")
-        if limit_s is not None and waited >= limit_s:
+        if limit_s is not None and time.monotonic() - began >= limit_s:
             raise TimeoutError(f"no answer in {limit_s:g} s")
     return future.result()
 

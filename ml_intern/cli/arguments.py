@@ -224,7 +224,8 @@ def replay_command(
 ) -> int:
     """Play a session again without its brain, in a fresh session, and say where it differs.
 
-    SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
+    The exit code is 1 where it differs: the record cannot be reproduced. A yes that was given then is none
+    for --live. SESSION is an index, a unique prefix of the id or a path; without it the newest is meant.
     """
     from ml_intern.cli import running
 

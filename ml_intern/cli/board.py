@@ -9,14 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ml_intern.durations import show_duration
 from ml_intern.events import (
+    ApprovalAnswered,
+    ApprovalNeeded,
     BrainAnswered,
     CellFinished,
     CellStarted,
     Event,
     ExperimentChanged,
     JobChanged,
+    Notice,
     Published,
+    ResearchFinished,
+    ResearchStarted,
     SessionFinished,
     SessionStarted,
     ToolFinished,
@@ -99,6 +105,8 @@ class Board:
     experiments: dict[str, ExperimentChanged] = field(default_factory=dict)
     published: list[Published] = field(default_factory=list)
     finished: SessionFinished | None = None
+    research: dict[str, ResearchStarted] = field(default_factory=dict)
+    """Sub-agents that work at this moment, by name."""
 
     @property
     def began(self) -> float | None:
@@ -128,13 +136,17 @@ class Board:
             case SessionStarted():
                 self.session = event
             case BrainAnswered():
-                self.step = event.step
+                self.step = self.step if event.source else event.step
                 self.input_tokens += event.input_tokens
                 self.output_tokens += event.output_tokens
-            case CellStarted():
+            case CellStarted() if not event.source:
                 self.step, self.cell_runs = event.step, True
-            case CellFinished():
+            case CellFinished() if not event.source:
                 self.cell_runs = False
+            case ResearchStarted():
+                self.research[event.research] = event
+            case ResearchFinished():
+                self.research.pop(event.research, None)
             case ToolStarted():
                 self.calls[event.call] = event
             case ToolProgress():
@@ -153,6 +165,36 @@ class Board:
             case SessionFinished():
                 self.finished = event
         return False
+
+
+def shows_research(event: Event) -> bool:
+    """Whether it is a sub-agent's and is told in a line of its own; questions are told as all others are."""
+    return bool(event.source) and not isinstance(event, ApprovalNeeded | ApprovalAnswered)
+
+
+def show_research(event: Event) -> str:
+    """A line on what a sub-agent does; nothing where it would only be noise."""
+    who = clean(event.source)
+    match event:
+        case ResearchStarted():
+            word = " goes on" if event.again else ""
+            return f"→ {who}{word}: {shorten(clean(event.question), 120)}"
+        case ResearchFinished():
+            did = f"{event.steps} steps · {event.input_tokens + event.output_tokens:,} tokens"
+            told = event.answer if event.ok else event.reason
+            mark = "✓" if event.ok else "✗"
+            took = show_duration(event.seconds)
+            return f"{mark} {who} {took} · {did}: {shorten(clean(told), 120)}"
+        case ToolStarted():
+            return f"  {who} → {event.tool}({show_arguments(event.arguments)})"
+        case ToolFinished() if not event.ok:
+            return f"  {who} ✗ {event.tool}: {shorten(clean(event.summary), 100)}"
+        case CellFinished() if not event.ok:
+            last = [line for line in clean(event.observation).splitlines() if line.strip()][-1:]
+            return f"  {who} ✗ a cell failed: {shorten(''.join(last), 100)}"
+        case Notice() if event.level != "info":
+            return f"  {who} {event.level}: {shorten(clean(event.text), 200)}"
+    return ""
 
 
 def sparkline(values: Sequence[float], width: int = 16) -> str:

@@ -108,12 +108,12 @@ def export_session(
         raise UsageError(f"--slot {wrong!r} has no text.", "Write --slot NAME=TEXT.")
     card = find_session(_settings(state).state, session)
     pairs = dict(slot.split("=", 1) for slot in slots)
-    text = mask(export(card.folder, form, name=name, slots=pairs))
+    text = mask(export(card.folder, form, name=name, slots=pairs, tell=_warn))
     if output is None:
         click.echo(text, nl=False)
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        output.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise UsageError(f"{str(output)!r} cannot be written: {error.strerror}.") from None
     click.echo(str(output))
@@ -217,6 +217,10 @@ def _settings(state: Path | None) -> Settings:
     return Settings.load(state=state)
 
 
+def _warn(text: str) -> None:
+    click.echo(f"ml-intern: {mask(text)}", err=True)
+
+
 def _print_log(store: Jobs, job: str) -> None:
     from ml_intern.tooling import did_you_mean
 
@@ -230,7 +234,7 @@ def _print_log(store: Jobs, job: str) -> None:
 
 
 def _job_row(job: JobStatus) -> tuple[str, ...]:
-    took = show_duration((job.ended or job.started or 0.0) - (job.started or 0.0)) if job.ended else ""
+    took = show_duration(job.ran_s) if job.ended else ""
     steps = f"{job.step}/{job.total_steps}" if job.total_steps else ""
     newest = (
         f"{job.failure.kind}: {job.failure.message}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -17,6 +16,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from ml_intern import clock
 from ml_intern.cli.board import (
     OVER,
     Board,
@@ -27,6 +27,8 @@ from ml_intern.cli.board import (
     shorten,
     show_arguments,
     show_metrics,
+    show_research,
+    shows_research,
     sparkline,
 )
 from ml_intern.cli.plain import CODE_LINES, OUTPUT_LINES
@@ -42,8 +44,11 @@ from ml_intern.events import (
     JobChanged,
     Notice,
     Published,
+    ResearchFinished,
+    ResearchStarted,
     SessionStarted,
     ToolFinished,
+    ToolStarted,
 )
 
 JOB_COLOURS = {
@@ -90,12 +95,22 @@ class LiveView:
         with self._still:
             with self._lock:
                 moved = self.board.take(event)
+            if shows_research(event):
+                self._research(event)
+                return
             if isinstance(event, CellOutput):
                 self._printed.append(event.text)
                 return
             self._flush_output()
             for piece in self._pieces(event, moved):
                 self.console.print(piece)
+
+    def _research(self, event: Event) -> None:
+        # What it calls stands below while it runs; what comes of it stays above.
+        if not isinstance(event, ToolStarted) and (line := show_research(event)):
+            self._flush_output()
+            style = "cyan" if isinstance(event, ResearchStarted | ResearchFinished) else "dim"
+            self.console.print(Text(f"  {line}", style=style))
 
     def say(self, text: str) -> None:
         """A line of the command line's own."""
@@ -190,7 +205,7 @@ class LiveView:
         yield Padding(Text("\n".join(lines if self._verbose else lines[-6:]), style="red"), (0, 0, 0, 4))
 
     def _job_end(self, row: JobRow) -> RenderableType:
-        took = f" in {show_duration(time.time() - row.began)}" if row.began else ""
+        took = f" in {show_duration(clock.now() - row.began)}" if row.began else ""
         state = (f"{row.state}{took} ", JOB_COLOURS.get(row.state, ""))
         return Text.assemble(
             "  job ", (row.id, "bold"), " ", state, (sparkline(row.losses), "cyan"), f" {row.headline()}"
@@ -207,7 +222,7 @@ class LiveView:
 
     def _below(self) -> RenderableType:
         with self._lock:
-            now = time.time()
+            now = clock.now()
             rows: list[RenderableType] = []
             if jobs := self.board.running_jobs():
                 rows.append(self._jobs(jobs, now))
@@ -241,6 +256,7 @@ class LiveView:
         took = f" {show_duration(now - started.at)}"
         return Text.assemble(
             "  → ",
+            (f"{started.source} " if started.source else "", "dim"),
             (started.tool, "bold"),
             (f"({arguments})", "dim"),
             (took, "cyan"),
@@ -258,6 +274,8 @@ class LiveView:
         ]
         if board.output_tokens:
             parts.append(f"{board.input_tokens:,}+{board.output_tokens:,} tokens")
+        if board.research:
+            parts.append(f"{len(board.research)} sub-agents")
         if board.experiments:
             parts.append(f"{len(board.experiments)} experiments")
         self._spinner.update(text=Text(" · ".join(parts), style="dim"))

@@ -104,6 +104,9 @@ def _refuse_slip(word: str) -> None:
 def _fail(error: Exception, words: Sequence[str]) -> int:
     given = words[: words.index("--")] if "--" in words else words
     verbose = any(w in ("-v", "-vv", "--verbose") for w in given) or bool(os.environ.get("ML_INTERN_VERBOSE"))
+    from ml_intern.disk import DiskTrouble
+
+    error = DiskTrouble.of(error) or error
     if isinstance(error, InternError):
         gap = "\n" if "\n" in error.message else " "
         line, code = f"{error.message.rstrip()}{gap}{error.hint}".strip(), error.exit_code

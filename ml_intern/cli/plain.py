@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from ml_intern import clock
 from ml_intern.cli.board import (
     OVER,
     Board,
@@ -18,6 +19,8 @@ from ml_intern.cli.board import (
     shorten,
     show_arguments,
     show_metrics,
+    show_research,
+    shows_research,
 )
 from ml_intern.durations import show_duration
 from ml_intern.events import (
@@ -101,7 +104,7 @@ class PlainView:
         self._write = write
         self._verbose = bool(verbose)
         self._pulse_s = pulse_s
-        self._began = time.time()
+        self._began = clock.now()
         self._last_line = time.monotonic()
         self._told: dict[str, float] = {}
         self._printed: list[str] = []
@@ -115,6 +118,9 @@ class PlainView:
         with self._lock:
             repeated = isinstance(event, ToolProgress) and self.board.repeats(event)
             moved = self.board.take(event)
+            if shows_research(event):
+                self._tell_research(event)
+                return
             if not isinstance(event, CellOutput):
                 self._flush_output()
             if not repeated:
@@ -136,6 +142,11 @@ class PlainView:
         self._over.set()
         with self._lock:
             self._flush_output()
+
+    def _tell_research(self, event: Event) -> None:
+        if line := show_research(event):
+            self._flush_output()
+            self._line(line)
 
     def _tell(self, event: Event, moved: bool) -> None:
         match event:
@@ -237,7 +248,7 @@ class PlainView:
 
     def _job(self, row: JobRow) -> str:
         share = f" {row.step}/{row.total_steps}" if row.total_steps else ""
-        left = row.seconds_left(time.time()) if row.state not in OVER else None
+        left = row.seconds_left(clock.now()) if row.state not in OVER else None
         parts = [
             f"job {row.id} {row.state}{share}",
             row.headline(),
@@ -259,12 +270,12 @@ class PlainView:
         if jobs := self.board.running_jobs():
             return " | ".join(self._job(row) for row in jobs)
         if calls := list(self.board.calls.values()):
-            return "  … " + ", ".join(f"{c.tool} {show_duration(time.time() - c.at)}" for c in calls)
+            return "  … " + ", ".join(f"{c.tool} {show_duration(clock.now() - c.at)}" for c in calls)
         return f"  … {self.board.what_goes_on()}"
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()
-        stamp = f"[{max(0.0, time.time() - self._began):6.1f}s]"
+        stamp = f"[{max(0.0, clock.now() - self._began):6.1f}s]"
         for line in clean(text).splitlines() or [""]:
             self._write(f"{stamp} {line}")
 

@@ -91,16 +91,16 @@ def replay(session: str | None, live: bool, given: dict[str, Any], face: Face) -
     """Play a session again without its brain; the exit code.
 
     Args:
-        session: What the person calls it; nothing: the newest.
+        session: What the person calls it; nothing: the newest that is no replay.
         live: Tools really run.
         given: Settings that shall be others than they were; None where a flag was not used.
         face: What is shown.
     """
-    from ml_intern.cli.sessions import find_session
+    from ml_intern.cli.sessions import find_played
     from ml_intern.settings import Settings
 
     state = given.get("state")
-    card = find_session(Settings.load(state=state).state, session)
+    card = find_played(Settings.load(state=state).state, session)
 
     def play(approver: Approver | None) -> Session:
         from ml_intern.replaying import Replay

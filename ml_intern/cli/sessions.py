@@ -14,7 +14,10 @@ CARD = "session.json"
 
 @dataclass(frozen=True)
 class SessionCard:
-    """What is known of a session without opening its journal. `index` 1 is the newest."""
+    """What is known of a session without opening its journal.
+
+    `index` 1 is the newest; `replay_of` names the session that this one plays again.
+    """
 
     index: int
     id: str
@@ -24,6 +27,7 @@ class SessionCard:
     created: str
     exit_code: int | None
     folder: Path
+    replay_of: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The card as one JSON object."""
@@ -36,7 +40,7 @@ def list_sessions(state: Path) -> list[SessionCard]:
     folders = [path.parent for path in root.glob(f"*/{CARD}")] if root.is_dir() else []
     # The card is written in whole seconds; within one the folder's own time decides.
     found = [(_read(folder), (folder / "journal.sqlite").exists(), folder) for folder in folders]
-    found.sort(key=lambda entry: (entry[0].get("created", ""), _made(entry[2])), reverse=True)
+    found.sort(key=lambda entry: (str(entry[0].get("created", "")), _made(entry[2])), reverse=True)
     return [_card(index, data, folder) for index, (data, _, folder) in enumerate(found, 1)]
 
 
@@ -46,15 +50,14 @@ def find_session(state: Path, reference: str | None) -> SessionCard:
     Raises:
         UsageError: There is none, or several begin like this.
     """
-    if reference and (path := Path(reference).expanduser()).is_dir() and (path / CARD).is_file():
-        folder = path.absolute()
+    if reference and (folder := _folder(reference)):
         return _card(0, _read(folder), folder)
     cards = list_sessions(state)
     if not cards:
         raise UsageError(f"There are no sessions in {state}.", "--state DIR names another folder.")
     if reference is None:
         return cards[0]
-    if reference.isdecimal() and 1 <= int(reference) <= len(cards):
+    if reference.isdecimal() and len(reference) < 10 and 1 <= int(reference) <= len(cards):
         return cards[int(reference) - 1]
     fitting = [card for card in cards if card.id.startswith(reference)]
     exact = [card for card in fitting if card.id == reference]
@@ -74,16 +77,36 @@ def find_unfinished(state: Path, reference: str | None) -> SessionCard:
     """
     if reference is not None:
         return find_session(state, reference)
-    open_ones = [card for card in list_sessions(state) if card.status not in ("done", "damaged")]
+    own = [card for card in list_sessions(state) if not card.replay_of]
+    open_ones = [card for card in own if card.status not in ("done", "damaged")]
     if not open_ones:
         raise UsageError("There is no unfinished session.", "ml-intern sessions lists all.")
     return open_ones[0]
 
 
+def find_played(state: Path, reference: str | None) -> SessionCard:
+    """The session that a person wants to see again; nothing means the newest that is no replay itself.
+
+    Raises:
+        UsageError: There is none, or several begin like this.
+    """
+    own = [card for card in list_sessions(state) if not card.replay_of]
+    return own[0] if reference is None and own else find_session(state, reference)
+
+
+def _folder(reference: str) -> Path | None:
+    """The session's folder, where the reference is the path of one."""
+    try:
+        path = Path(reference).expanduser()
+        return path.absolute() if (path / CARD).is_file() else None
+    except (OSError, RuntimeError, ValueError):  # no such user, too long for a path, a character of no path
+        return None
+
+
 def _read(folder: Path) -> dict[str, Any]:
     try:
         data = json.loads((folder / CARD).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -103,6 +126,7 @@ def _card(index: int, data: dict[str, Any], folder: Path) -> SessionCard:
         created=str(data.get("created", "")),
         exit_code=code if isinstance(code, int) else None,
         folder=folder,
+        replay_of=str(data.get("replay_of") or ""),
     )
 
 

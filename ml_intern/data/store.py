@@ -71,7 +71,10 @@ class Lineage(BaseModel):
 
 
 class DatasetInfo(BaseModel):
-    """A stored dataset. `sha256` is that of ``data.jsonl``; `created` is seconds since the epoch."""
+    """A stored dataset. `sha256` is that of ``data.jsonl``; `created` is seconds since the epoch.
+
+    `maker` is the key of the call that made it.
+    """
 
     id: str
     rows: int
@@ -80,6 +83,7 @@ class DatasetInfo(BaseModel):
     lineage: Lineage
     sha256: str
     created: float = 0.0
+    maker: str = Field("", repr=False)
 
 
 class DatasetStore:
@@ -100,7 +104,12 @@ class DatasetStore:
         self._recent: OrderedDict[tuple[Any, ...], Table] = OrderedDict()
 
     def open(
-        self, source: str, split: str | None = None, unit: Unit | None = None, size: int = CHUNK_CHARS
+        self,
+        source: str,
+        split: str | None = None,
+        unit: Unit | None = None,
+        size: int = CHUNK_CHARS,
+        maker: str = "",
     ) -> Table:
         """The rows of a source.
 
@@ -110,6 +119,8 @@ class DatasetStore:
             split: Which split, where the source has several; train when it is not said.
             unit: How to cut text into rows; nothing means what suits it.
             size: Characters of a chunk.
+            maker: Key of the call that opens. Made again after a crash, it passes over the versions that it
+                has made itself: with "name" it means the one that was the newest then.
 
         Raises:
             ToolError: It is missing, empty, broken or lies where tools may not read.
@@ -119,15 +130,23 @@ class DatasetStore:
             raise ToolError("No source was named.", "Name a dataset, a path, 'python-stdlib' or a Hub id.")
         if source == sources.STDLIB:
             return sources.read_stdlib(unit, size)
-        if self._find(source):
-            return self._stored(self.info(source))
+        if place := self._find(source, maker):
+            return self._stored(self._read(place))
         path, name, named = self._path(source)
         if path:
             return sources.read_path(path, name, named or split, unit, size)
+        if place := self._find(source):
+            return self._stored(self._read(place))
         return self._fetched(source, split, unit, size)
 
-    def save(self, name: str, rows_or_table: Rows, lineage: Lineage) -> DatasetInfo:
+    def save(self, name: str, rows_or_table: Rows, lineage: Lineage, maker: str = "") -> DatasetInfo:
         """Write a new version, whole or not at all.
+
+        Args:
+            name: Of the dataset.
+            rows_or_table: Its rows.
+            lineage: Where they come from.
+            maker: Key of the call that makes it.
 
         Raises:
             ToolError: The name does not fit, or there are no rows.
@@ -140,7 +159,7 @@ class DatasetStore:
         lineage = lineage.model_copy(update={"rows_after": rows.height})
         with self._saving:
             known = self._same(name, digest(data), lineage)
-            return known or self._write(name, data, rows, lineage)
+            return known or self._write(name, data, rows, lineage, maker)
 
     def info(self, ref: str) -> DatasetInfo:
         """What is known of a dataset, by ``name@version`` or ``name`` for the newest.
@@ -151,10 +170,14 @@ class DatasetStore:
         place = self._find(ref)
         if place is None:
             raise self._missing(ref)
+        return self._read(place)
+
+    def _read(self, place: Path) -> DatasetInfo:
         try:
             found = json.loads((place / "lineage.json").read_text("utf-8"))
             return DatasetInfo.model_validate({**found, "path": place / "data.jsonl"})
         except (OSError, ValueError, ValidationError) as error:
+            ref = f"{place.parent.name}@{place.name}"
             raise ToolError(f"The dataset {ref!r} is damaged: {str(error).splitlines()[0]}.") from None
 
     def path(self, ref: str) -> Path:
@@ -197,13 +220,16 @@ class DatasetStore:
         home = self.folder / name
         return sorted(int(p.name) for p in home.iterdir() if p.name.isdigit()) if home.is_dir() else []
 
-    def _find(self, ref: str) -> Path | None:
+    def _find(self, ref: str, maker: str = "") -> Path | None:
         match = _REF.fullmatch(ref)
-        versions = self._versions(match["name"]) if match else []
-        if not match or not versions:
+        if not match:
             return None
-        version = int(match["version"]) if match["version"] else versions[-1]
-        return self.folder / match["name"] / str(version) if version in versions else None
+        home = self.folder / match["name"]
+        places = [home / str(version) for version in self._versions(match["name"])]
+        if match["version"]:
+            return next((p for p in places if p.name == str(int(match["version"]))), None)
+        others = (p for p in reversed(places) if not maker or self._read(p).maker != maker)
+        return next(others, None)
 
     def _stored(self, info: DatasetInfo) -> Table:
         stat = info.path.stat()
@@ -260,7 +286,7 @@ class DatasetStore:
                 return info
         return None
 
-    def _write(self, name: str, data: bytes, rows: pl.DataFrame, lineage: Lineage) -> DatasetInfo:
+    def _write(self, name: str, data: bytes, rows: pl.DataFrame, lineage: Lineage, maker: str) -> DatasetInfo:
         home = self.folder / name
         for folder in (self.folder, home):
             folder.mkdir(parents=True, exist_ok=True)
@@ -279,6 +305,7 @@ class DatasetStore:
                     path=home / str(version) / "data.jsonl",
                     lineage=lineage,
                     created=time.time(),
+                    maker=maker,
                 )
                 (draft / "lineage.json").write_text(info.model_dump_json(indent=1, exclude={"path"}), "utf-8")
                 (draft / "lineage.json").chmod(0o644)

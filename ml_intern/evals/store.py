@@ -306,7 +306,7 @@ class Evals:
         items = self._items(info.name, split)
         if not items:
             raise ToolError(f"The eval {info.name!r} has no {split} items.")
-        began = time.time()
+        began = time.monotonic()
         try:
             key = f"{info.name}/{split}/{model}"
             folder = self.folder / "inputs" / hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -315,7 +315,7 @@ class Evals:
             name = f"evaluate {info.name}"
             status = ask(self.jobs, name, key, given, tasks, TIMEOUT_S, cancelled, on_progress)
             rows = read_outputs(Path(status.output), tasks, items)
-            return scored(info, split, model, items, rows, seconds=round(time.time() - began, 3))
+            return scored(info, split, model, items, rows, seconds=round(time.monotonic() - began, 3))
         finally:
             shutil.rmtree(folder / "model", ignore_errors=True)
 

@@ -26,7 +26,14 @@ FORMATS = {"notebook": ".ipynb", "script": ".py", "markdown": ".md", "trace": ".
 """The forms, and how their files end."""
 
 
-def export(folder: Path, form: str, *, name: str = "", slots: Mapping[str, str] | None = None) -> str:
+def export(
+    folder: Path,
+    form: str,
+    *,
+    name: str = "",
+    slots: Mapping[str, str] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> str:
     """A session's record as text.
 
     Args:
@@ -34,6 +41,7 @@ def export(folder: Path, form: str, *, name: str = "", slots: Mapping[str, str] 
         form: One of `FORMATS`.
         name: playbook: what it is called.
         slots: playbook: slot name to the text of the prompt that becomes a slot.
+        tell: Told where the record is damaged and the text is not the whole of it.
 
     Raises:
         UsageError: There is no such form, the record cannot be read, or a slot does not stand in the prompt.
@@ -43,6 +51,8 @@ def export(folder: Path, form: str, *, name: str = "", slots: Mapping[str, str] 
             f"There is no form {form!r}{did_you_mean(form, FORMATS)}.", f"Use {', '.join(FORMATS)}."
         )
     story = read_story(folder)
+    if story.damage:
+        tell(f"The journal is damaged ({story.damage}): what can be read of it is shown.")
     if form == "playbook":
         return to_playbook(story, name, slots or {})
     return _WRITERS[form](story)

@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 from ml_intern.brains.replies import CELL_TAGS
-from ml_intern.export.story import Step, Story
+from ml_intern.export.story import Call, Research, Step, Story
+
+CALL_CHARS = 120
 
 
 def to_notebook(story: Story) -> str:
@@ -19,6 +21,7 @@ def to_notebook(story: Story) -> str:
             cells.append(_words(f"said-{step.number}", said))
         if step.code:
             cells.append(_code(step))
+        cells += [_words(r.source.replace(":", "-"), told_research(r)) for r in step.research]
     if story.answer:
         cells.append(_words("answer", f"## Answer\n\n{story.answer}"))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -36,6 +39,19 @@ def said_beside(text: str) -> str:
     opening, closing = CELL_TAGS
     before, _, rest = text.partition(opening)
     return "\n".join(part.strip() for part in (before, rest.rpartition(closing)[2]) if part.strip())
+
+
+def told_research(research: Research) -> str:
+    """What a sub-agent was asked, what it called and what it answered; its cells ran in another kernel."""
+    calls = [f"- {call.tool}({_shown(call)})" for step in research.steps for call in step.calls]
+    ended = f"No answer: {research.reason}\n\n{research.answer}" if research.reason else research.answer
+    head = f"**{research.source}** {research.question}"
+    return "\n\n".join(filter(None, [head, "\n".join(calls), ended]))
+
+
+def _shown(call: Call) -> str:
+    shown = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items() if value is not None)
+    return shown if len(shown) <= CALL_CHARS else shown[: CALL_CHARS - 1] + "…"
 
 
 def _words(name: str, text: str) -> dict[str, Any]:

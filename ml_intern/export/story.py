@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import UsageError
+from ml_intern.reading import CARD, JOURNAL, Salvaged, salvage
 
 
 @dataclass
@@ -42,6 +41,18 @@ class Step:
     ended: float = 0.0
     final: bool = False
     heard: list[str] = field(default_factory=list)
+    research: list[Research] = field(default_factory=list)
+
+
+@dataclass
+class Research:
+    """What a sub-agent did for a step: question, its own steps, answer or why there is none."""
+
+    source: str
+    question: str
+    steps: list[Step] = field(default_factory=list)
+    answer: str = ""
+    reason: str = ""
 
 
 @dataclass
@@ -56,10 +67,14 @@ class Story:
     steps: list[Step]
     answer: str = ""
     status: str = ""
+    damage: str = ""
+    """Why this is not the whole story; empty where it is."""
     open_calls: dict[str, Call] = field(default_factory=dict, repr=False)
     """Calls without a result, by id."""
     said: list[str] = field(default_factory=list, repr=False)
     """What the person said since the last step."""
+    research: dict[str, Research] = field(default_factory=dict, repr=False)
+    """Sub-agents by source."""
 
     @property
     def cells(self) -> list[Step]:
@@ -74,9 +89,10 @@ def read_story(folder: Path) -> Story:
         UsageError: There is no journal, or nothing of it can be read.
     """
     try:
-        card = json.loads((folder / "session.json").read_text())
-    except (OSError, ValueError):
+        card = json.loads((folder / CARD).read_text())
+    except (OSError, ValueError, RecursionError):
         card = {}
+    card = card if isinstance(card, dict) else {}
     story = Story(
         id=str(card.get("id") or folder.name),
         prompt=str(card.get("prompt", "")),
@@ -86,36 +102,40 @@ def read_story(folder: Path) -> Story:
         steps=[],
         status=str(card.get("status", "")),
     )
-    for at, kind, payload in _lines(folder / "journal.sqlite"):
-        _take(story, at, kind, payload)
+    found = _found(folder / JOURNAL)
+    wrong = 0
+    for entry in found.entries:
+        try:
+            _take(story, entry.at, entry.kind, entry.payload)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            wrong += 1
+    if wrong or found.problem:
+        story.damage = found.problem or f"{wrong} lines make no sense"
     return story
 
 
-def _lines(path: Path) -> Iterator[tuple[float, str, dict[str, Any]]]:
-    """The lines in order; a damaged file gives those that can be read."""
-    if not path.exists():
+def _found(path: Path) -> Salvaged:
+    if not path.is_file():
         raise UsageError(
             f"The session in {str(path.parent)!r} has no journal.", "Another may: ml-intern sessions."
         )
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    seen = False
-    try:
-        for at, kind, payload in connection.execute("select at, kind, payload from journal order by seq"):
-            seen = True
-            yield at, kind, json.loads(payload)
-    except (sqlite3.DatabaseError, ValueError) as error:
-        if not seen:
-            raise UsageError(f"The journal {str(path)!r} cannot be read: {error}.") from None
-    finally:
-        connection.close()
+    found = salvage(path)
+    if found.problem and not found.entries:
+        raise UsageError(f"The journal {str(path)!r} cannot be read: {found.problem}.")
+    return found
 
 
 def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     """Put one line where it belongs."""
+    if kind in ("research", "research_done"):
+        _research(story, kind, payload)
+        return
+    steps = _steps_of(story, str(payload.get("source", "")))
     if kind == "brain":
         used = payload.get("tokens") or (0, 0)
-        story.steps.append(Step(int(payload["step"]), at, str(payload["text"]), (int(used[0]), int(used[1]))))
-        story.steps[-1].heard, story.said = story.said, []
+        steps.append(Step(int(payload["step"]), at, str(payload["text"]), (int(used[0]), int(used[1]))))
+        if steps is story.steps:
+            steps[-1].heard, story.said = story.said, []
     elif kind in ("message", "turn"):
         story.said.append(str(payload["text"]))
     elif kind == "undo":
@@ -123,13 +143,17 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
         story.said, story.answer = [], ""
     elif kind == "finished":
         story.answer, story.status = str(payload.get("answer", "")), str(payload.get("status", ""))
-    elif not story.steps:
-        return
     elif kind == "cell":
-        story.steps[-1].code = str(payload["code"])
+        _step(steps, payload, at).code = str(payload["code"])
+    elif kind == "cell_done":
+        step = _step(steps, payload, at)
+        step.ok, step.observation = bool(payload.get("ok")), str(payload.get("observation", ""))
+        step.final, step.ended = bool(payload.get("final")), at
+    elif not steps:
+        return
     elif kind == "intent":
         call = Call(payload["tool"], payload.get("arguments") or {}, str(payload.get("effect", "")))
-        story.steps[-1].calls.append(call)
+        steps[-1].calls.append(call)
         story.open_calls[str(payload["call"])] = call
     elif kind == "result":
         known = story.open_calls.pop(str(payload["call"]), None)
@@ -139,8 +163,31 @@ def _take(story: Story, at: float, kind: str, payload: dict[str, Any]) -> None:
     elif kind == "refusal":
         refused = Call(str(payload["tool"]), payload.get("arguments") or {}, ok=False)
         refused.message = str(payload.get("message", ""))
-        story.steps[-1].calls.append(refused)
-    elif kind == "cell_done":
-        step = story.steps[-1]
-        step.ok, step.observation = bool(payload.get("ok")), str(payload.get("observation", ""))
-        step.final, step.ended = bool(payload.get("final")), at
+        steps[-1].calls.append(refused)
+
+
+def _steps_of(story: Story, source: str) -> list[Step]:
+    """The steps that a line belongs to: a sub-agent's, or the session's own."""
+    return story.research[source].steps if source in story.research else story.steps
+
+
+def _research(story: Story, kind: str, payload: dict[str, Any]) -> None:
+    """The beginning or the end of a sub-agent."""
+    known = story.research.get(str(payload["source"]))
+    if kind == "research":
+        begun = Research(str(payload["source"]), str(payload["question"]))
+        story.research[begun.source] = begun
+        if story.steps:
+            story.steps[-1].research.append(begun)
+    elif known is not None:
+        finding = payload["finding"]
+        known.answer = str(finding["answer"])
+        known.reason = "" if finding["ok"] else str(finding["reason"])
+
+
+def _step(steps: list[Step], payload: dict[str, Any], at: float) -> Step:
+    """The step of a line; one of its own where the line with the brain's words is lost."""
+    number = int(payload["step"])
+    if not steps or steps[-1].number != number:
+        steps.append(Step(number, at))
+    return steps[-1]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ml_intern.export.notebook import said_beside
-from ml_intern.export.story import Step, Story
+from ml_intern.export.story import Research, Step, Story
 
 
 def to_trace(story: Story) -> str:
@@ -23,48 +23,68 @@ def to_trace(story: Story) -> str:
     lines = []
     for number, (at, role, content) in enumerate(_messages(story)):
         own = str(uuid.uuid5(space, str(number)))
-        lines.append(
-            {
-                "type": role,
-                "uuid": own,
-                "parentUuid": parent,
-                "sessionId": str(space),
-                "timestamp": _time(at),
-                "cwd": story.workspace,
-                "version": "ml-intern",
-                "isSidechain": False,
-                "message": {"role": role, "content": content} | _model(story, role),
-            }
-        )
+        lines.append(_line(story, own, parent, at, role, content))
         parent = own
+    for research in story.research.values():
+        parent = None
+        for number, (at, role, content) in enumerate(_sidechain(research)):
+            own = str(uuid.uuid5(space, f"{research.source}:{number}"))
+            lines.append(_line(story, own, parent, at, role, content) | {"isSidechain": True})
+            parent = own
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _line(story: Story, own: str, parent: str | None, at: float, role: str, content: Any) -> dict[str, Any]:
+    return {
+        "type": role,
+        "uuid": own,
+        "parentUuid": parent,
+        "sessionId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"ml-intern:{story.id}")),
+        "timestamp": _time(at),
+        "cwd": story.workspace,
+        "version": "ml-intern",
+        "isSidechain": False,
+        "message": {"role": role, "content": content} | _model(story, role),
+    }
 
 
 def _messages(story: Story) -> Iterator[tuple[float, str, Any]]:
     yield (story.steps[0].at if story.steps else 0.0), "user", story.prompt
-    for step in story.steps:
-        for heard in step.heard:
-            yield step.at, "user", heard
-        yield step.at, "assistant", list(_said(step))
-        if step.code:
-            result = {
-                "type": "tool_result",
-                "tool_use_id": f"step-{step.number}",
-                "content": step.observation,
-                "is_error": step.ok is False,
-            }
-            yield step.ended or step.at, "user", [result]
+    yield from _told(story.steps)
     if story.answer:
         yield story.steps[-1].ended, "assistant", [{"type": "text", "text": story.answer}]
 
 
-def _said(step: Step) -> Iterator[dict[str, Any]]:
+def _sidechain(research: Research) -> Iterator[tuple[float, str, Any]]:
+    """A sub-agent's part, as a conversation of its own beside the session's."""
+    yield (research.steps[0].at if research.steps else 0.0), "user", research.question
+    yield from _told(research.steps, f"{research.source}-")
+    if research.steps and (ended := research.answer or research.reason):
+        yield research.steps[-1].ended, "assistant", [{"type": "text", "text": ended}]
+
+
+def _told(steps: list[Step], whose: str = "") -> Iterator[tuple[float, str, Any]]:
+    for step in steps:
+        for heard in step.heard:
+            yield step.at, "user", heard
+        yield step.at, "assistant", list(_said(step, whose))
+        if step.code:
+            result = {
+                "type": "tool_result",
+                "tool_use_id": f"{whose}step-{step.number}",
+                "content": step.observation,
+                "is_error": step.ok is False,
+            }
+            yield step.ended or step.at, "user", [result]
+
+
+def _said(step: Step, whose: str) -> Iterator[dict[str, Any]]:
     if words := said_beside(step.text) if step.code else step.text:
         yield {"type": "text", "text": words}
     if step.code:
         yield {
             "type": "tool_use",
-            "id": f"step-{step.number}",
+            "id": f"{whose}step-{step.number}",
             "name": "python",
             "input": {"code": step.code},
         }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlparse
 
-from ml_intern.errors import ToolError
+from ml_intern.errors import ToolError, UsageError
 from ml_intern.hub.errors import explain, missing_token
 from ml_intern.hub.guard import guard_library, keep_token
 from ml_intern.hub.library import LIBRARY, bypass_proxies
@@ -55,6 +55,14 @@ REPLACED = (
     "vocab.*",
     "merges.txt",
 )
+
+
+def _again(storage: Path, port: int) -> ServerThread:
+    """A Hub that has died starts anew; addresses that were told stay right where its port is still free."""
+    try:
+        return ServerThread(storage, port)
+    except UsageError:
+        return ServerThread(storage)
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,8 @@ class Hub:
             if self._server is None:
                 self._server = ServerThread(self.storage, self._port)
                 bypass_proxies()
+            elif not self._server.alive:
+                self._server = _again(self.storage, self._server.port)
             return self._server.endpoint
 
     @property

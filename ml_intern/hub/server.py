@@ -75,6 +75,11 @@ class ServerThread:
         """What `HF_ENDPOINT` should be."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def alive(self) -> bool:
+        """Whether it serves."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Finish what runs and go."""
         self._server.should_exit = True

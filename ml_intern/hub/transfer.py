@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import time
 from collections.abc import AsyncIterator
 from fnmatch import fnmatch
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import quote
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from ml_intern.clock import now
 from ml_intern.hub import discussions
 from ml_intern.hub.names import Problem, file_path
 from ml_intern.hub.objects import Entry
@@ -106,7 +106,7 @@ async def put_large(call: Call, chunks: AsyncIterator[bytes]) -> Response:
     storage, oid = call.storage, call.path["oid"]
     size, until = number(call.one("size"), 0), number(call.one("until"), 0)
     signed = hmac.compare_digest(_sign(storage, oid, size, until).encode(), call.one("sig").encode())
-    if not signed or until < time.time():
+    if not signed or until < now():
         raise Problem("Forbidden", "This upload address is not valid, or no longer.")
     with storage.objects.writer() as writer:
         async for chunk in chunks:
@@ -208,7 +208,7 @@ def _upload_action(call: Call, oid: str, size: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"oid": oid, "size": size, "authenticated": True}
     if call.storage.objects.has(oid):
         return answer
-    until = int(time.time()) + _UPLOAD_S
+    until = int(now()) + _UPLOAD_S
     signed = f"size={size}&until={until}&sig={_sign(call.storage, oid, size, until)}"
     upload = {"href": f"{call.base}/lfs/{oid}?{signed}", "header": {}}
     return {

@@ -13,12 +13,14 @@ from typing import Any
 
 from ml_intern.jobs.hardware import gpus_of
 from ml_intern.jobs.model import JobSpec, JobStatus
+from ml_intern.room import Room
 from ml_intern.sandbox import tree
 from ml_intern.sandbox.base import Launch, Limits, Mounts, Sandbox
 from ml_intern.sandbox.process import run_quietly
 from ml_intern.settings import Settings
 
 RECIPES = Path(__file__).parent / "recipes"
+ROOM_BYTES = 64 << 10
 MAX_LOG_BYTES = 512 * 2**20
 _MUST_MAKE = {
     "pretrain": ["result.json", "model/config.json"],
@@ -40,6 +42,15 @@ def make_folder(folder: Path, spec: JobSpec) -> None:
     """Make a job's folder beside its place and rename it: it is whole or not there."""
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        _write_folder(fresh, folder, spec)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)  # half a folder must not take the room that is left
+        raise
+    fresh.rename(folder)
+
+
+def _write_folder(fresh: Path, folder: Path, spec: JobSpec) -> None:
     for name in ("output", "checkpoints"):
         (fresh / name).mkdir(parents=True)
     for name in ("log.txt", "metrics.jsonl", "alive"):
@@ -54,7 +65,12 @@ def make_folder(folder: Path, spec: JobSpec) -> None:
     (fresh / "config.json").write_text(json.dumps({**spec.config, **places}, indent=1, default=str))
     (fresh / "spec.json").write_text(spec.model_dump_json(indent=1))
     (fresh / "status.json").write_text(json.dumps(first_status(folder.name, spec)))
-    fresh.rename(folder)
+    room_of(fresh).take()
+
+
+def room_of(folder: Path) -> Room:
+    """What a job's folder keeps for its end: a job that fills the disk must not take its own status."""
+    return Room(folder / "room", ROOM_BYTES)
 
 
 def first_status(job: str, spec: JobSpec) -> dict[str, Any]:

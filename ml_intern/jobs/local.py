@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ml_intern.errors import ToolError
 from ml_intern.events import Event, JobChanged
@@ -25,7 +25,7 @@ from ml_intern.jobs.backends.base import Backend, Site
 from ml_intern.jobs.backends.places import Backends
 from ml_intern.jobs.folder import read_spec, read_status, write_status
 from ml_intern.jobs.launch import first_status, make_folder, recipes
-from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, LogPage
+from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, LogPage, Place
 from ml_intern.masking import mask
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
@@ -106,7 +106,7 @@ class Jobs:
 
     def find(self, key: str) -> str | None:
         """The id of the job that a call with this idempotency key started."""
-        return next((job for job in self._ids() if self.spec(job).key == key), None)
+        return next((job for job in self._ids() if self._key_of(job) == key), None)
 
     def resume(self, job: str) -> JobStatus:
         """Start a failed or cancelled job again; a training goes on from its last whole checkpoint."""
@@ -137,7 +137,7 @@ class Jobs:
         """How a job stands now."""
         folder = self.folder_of(job)
         raw = self._backend(job).status(folder)
-        known = {"compute": self.spec(job).place.words, "output": str(folder / "output")}
+        known = {"compute": self._place(job).words, "output": str(folder / "output")}
         return JobStatus.model_validate({**raw, **self._progress(job), **known})
 
     def list(self) -> builtins.list[JobStatus]:
@@ -154,7 +154,7 @@ class Jobs:
         """
         over = self.status(job).state in FINISHED
         self._backend(job).fetch(self.folder_of(job))
-        with (self.folder_of(job) / "log.txt").open("rb") as file:
+        with _log(self.folder_of(job)) as file:
             size = file.seek(0, os.SEEK_END)
             start = max(0, size + offset) if offset < 0 else min(offset, size)
             file.seek(start)
@@ -238,11 +238,19 @@ class Jobs:
         return path
 
     def spec(self, job: str) -> JobSpec:
-        """What was asked."""
-        folder = self.folder_of(job)
-        if job not in self._specs:  # Nobody changes it once it is written.
-            self._specs[job] = read_spec(folder)
-        return self._specs[job]
+        """What was asked.
+
+        Raises:
+            ToolError: There is no such job, or what was asked cannot be read any more.
+        """
+        path = self.folder_of(job) / "spec.json"
+        if job in self._specs:  # Nobody changes it once it is written.
+            return self._specs[job]
+        try:
+            return self._specs.setdefault(job, read_spec(path.parent))
+        except (OSError, ValueError) as error:
+            told = str(error).splitlines()[0]
+            raise ToolError(f"What job {job!r} was asked cannot be read: {told}.", f"It is {path}.") from None
 
     # How a job is made and started
 
@@ -277,7 +285,13 @@ class Jobs:
         self._backend(jobs[0]).submit([self.folder / job for job in jobs])
 
     def _backend(self, job: str) -> Backend:
-        return self._places.of(self.spec(job).place)
+        return self._places.of(self._place(job))
+
+    def _place(self, job: str) -> Place:
+        try:
+            return self.spec(job).place
+        except ToolError:  # Nobody can read it any more: what else there is of the job is here.
+            return Place()
 
     # Small parts
 
@@ -302,16 +316,29 @@ class Jobs:
     def _progress(self, job: str) -> dict[str, Any]:
         """Step and newest metrics; the file is read again only when it has grown."""
         path = self.folder / job / "metrics.jsonl"
-        size = path.stat().st_size
+        size = path.stat().st_size if path.is_file() else 0
         known = self._newest.get(job)
         if known is None or known[0] != size:
             known = self._newest[job] = (size, reading.newest(path))
         return known[1]
 
+    def _key_of(self, job: str) -> str | None:
+        try:
+            return self.spec(job).key
+        except ToolError:
+            return None
+
     def _tell(self, status: JobStatus) -> None:
         self.emit(
             JobChanged(status.id, status.name, status.state, status.step, status.total_steps, status.metrics)
         )
+
+
+def _log(folder: Path) -> IO[bytes]:
+    try:
+        return (folder / "log.txt").open("rb")
+    except OSError as error:
+        raise ToolError(f"The log of job {folder.name!r} cannot be read: {error.strerror}.") from None
 
 
 def _whole_words(data: bytes) -> bytes:

@@ -29,6 +29,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
     After a resume steps repeat: what was written last for a step wins, value by value.
     """
     by_step: dict[int, dict[str, Any]] = {}
+    if not path.is_file():
+        return []
     for line in path.read_bytes().split(b"\n")[:-1]:
         try:
             row = json.loads(line)
@@ -47,7 +49,7 @@ def newest(path: Path) -> dict[str, Any]:
         found["total_steps"] = row.get("total_steps") or found["total_steps"]
         values = {k: float(v) for k, v in row.items() if _is_number(v) and k not in _FIXED}
         found["metrics"].update(values)
-        if "epoch" in row:
+        if _is_number(row.get("epoch")):
             found["metrics"]["epoch"] = row["epoch"]
     return found
 

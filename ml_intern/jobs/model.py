@@ -102,8 +102,8 @@ class JobStatus(BaseModel):
     created: float = 0.0
     started: float | None = None
     ended: float | None = None
-    held_s: float | None = None
-    """Seconds that it held its machine, over all its starts, where the place has counted them."""
+    seconds: float | None = None
+    """How long its process ran, by a clock that nobody can set; None before its end."""
     step: int = 0
     total_steps: int = 0
     metrics: dict[str, float] = Field(default_factory=dict)
@@ -112,6 +112,13 @@ class JobStatus(BaseModel):
     failure: Failure | None = None
     output: str = ""
     """Host folder with what the job made; a trained model is in its ``model`` folder."""
+
+    @property
+    def ran_s(self) -> float:
+        """How long its process ran, in seconds; where nobody has measured it, by the times of day."""
+        if self.seconds is not None or self.started is None or self.ended is None:
+            return self.seconds or 0.0
+        return max(0.0, self.ended - self.started)
 
 
 class LogPage(BaseModel):

@@ -38,8 +38,7 @@ def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:
     if status.experiment is None or status.state not in FINISHED or jobs.spec(status.id).method == "generate":
         return
     result = read_result(Path(status.output))
-    clock = (status.ended or 0.0) - status.started if status.started else 0.0
-    seconds = clock if status.held_s is None else status.held_s
+    seconds = status.ran_s
     rate = jobs.spec(status.id).place.usd_per_hour or 0.0
     base = result.get("base_model_sha256")
     ledger.attach(

@@ -1,7 +1,8 @@
 """A queue of file locks: at most so many jobs run on this machine at once, whoever started them.
 
 A lock dies with its process, so nothing has to be cleaned up after a kill -9. Whoever waits holds a lock on a
-ticket; tickets sort by time, and only the oldest living one may take a free slot: first come, first served.
+ticket; tickets sort by the time since the machine started, which nobody can set, and only the oldest living
+one may take a free slot: first come, first served.
 Standard library only, because the supervisor starts with it.
 """
 
@@ -50,7 +51,7 @@ class Queue:
         self._held: int | None = None
         self._tickets = folder / "queue"
         self._tickets.mkdir(parents=True, exist_ok=True)
-        self._ticket = self._tickets / f"{time.time_ns():020d}-{os.getpid()}"
+        self._ticket = self._tickets / f"{time.monotonic_ns():020d}-{os.getpid()}"
         # Locked before it has its name: whoever finds a ticket without a lock takes its owner for dead.
         fresh = folder / f"ticket-{self._ticket.name}"
         self._place: int | None = try_lock(fresh)

@@ -96,7 +96,7 @@ def smoke_result(jobs: Jobs, status: JobStatus) -> SmokeTest:
     result = read_result(Path(status.output))
     times = _first_times(jobs.folder_of(status.id) / "metrics.jsonl")
     a_step = times[STEPS] - times[STEPS - 1]
-    startup = times[0] - (status.started or times[0])
+    startup = max(0.0, times[0] - (status.started or times[0]))
     wanted = {ALIASES.get(k, k): v for k, v in spec.config["asked"].items()}.get("max_steps")
     steps = wanted if wanted and wanted > 0 else None
     return SmokeTest(

@@ -11,6 +11,7 @@ know a living job from a lost one.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -19,12 +20,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ml_intern.jobs.failures import TAIL_BYTES, classify
 from ml_intern.jobs.slots import Queue
 from ml_intern.masking import mask
+from ml_intern.room import Room
 from ml_intern.sandbox import tree
 from ml_intern.sandbox.growth import Growth
 from ml_intern.sandbox.walk import Found, walk
@@ -35,6 +38,8 @@ _TOO_MUCH = (
     "Disk quota exceeded: the job's folder grew by more than {} (setting job_disk_mb); it was stopped."
 )
 _END_S = 60.0
+_FULL_BYTES = 1 << 20
+"""With less than this left on the disk of its folder, a job that failed is taken to have filled it."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -65,11 +70,39 @@ def main(folder: Path) -> None:
 def update_status(folder: Path, **changes: Any) -> dict[str, Any]:
     """Change fields of ``status.json``; readers see the old file or the new one, never half of one."""
     path = folder / "status.json"
-    status: dict[str, Any] = json.loads(path.read_text()) | changes
+    status: dict[str, Any] = _read(path) | changes
+    try:
+        _replace(path, status)
+    except OSError:
+        if not _room_of(folder).give_up():
+            raise
+        _replace(path, status)  # a job that has filled the disk ends with a word all the same
+    return status
+
+
+def _replace(path: Path, status: dict[str, Any]) -> None:
     fresh = path.with_suffix(f".{os.getpid()}.new")
     fresh.write_text(json.dumps(status, indent=1))
     fresh.replace(path)
-    return status
+
+
+def _room_of(folder: Path) -> Room:
+    return Room(folder / "room", 0)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The status; where something has spoilt the file, what the specification tells: the job ends told."""
+    spec, job = _object(path.with_name("spec.json")), path.parent.name
+    known = {"id": job, "name": spec.get("name", job), "method": spec.get("method", "unknown")}
+    return _object(path) or known | {"experiment": spec.get("experiment")}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, RecursionError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def end_tree() -> None:
@@ -108,7 +141,7 @@ def _leads_out(link: Found, root: str) -> bool:
 
 
 def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
-    started = time.time()
+    started, began = time.time(), time.monotonic()
     growth = Growth([folder], plan["growth_mb"], lambda: _of_the_job(plan))
     with (folder / "log.txt").open("ab") as log:
         try:
@@ -132,14 +165,15 @@ def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
     _end_elsewhere(plan["end"])
     settle(folder / "output")
     code = job.wait()
+    ran_s = time.monotonic() - began
     if end == "cancelled":
-        _finish(folder, "cancelled", code)
+        _finish(folder, "cancelled", code, ran_s=ran_s)
     elif end == "timeout":
-        _finish(folder, "failed", code, plan, timed_out=True)
+        _finish(folder, "failed", code, plan, timed_out=True, ran_s=ran_s)
     elif code == 0 and end == "ended" and _made_all(folder, plan):
-        _finish(folder, "succeeded", code)
+        _finish(folder, "succeeded", code, ran_s=ran_s)
     else:
-        _finish(folder, "failed", code, plan)
+        _finish(folder, "failed", code, plan, ran_s=ran_s)
 
 
 def _of_the_job(plan: dict[str, Any]) -> set[int]:
@@ -184,7 +218,7 @@ def _watch(
 
 
 def _tell(log: Path, text: str, end: str) -> str:
-    with log.open("a") as file:
+    with suppress(OSError), log.open("a") as file:  # on a full disk the end counts, not the words
         file.write(f"\n{text}\n")
     return end
 
@@ -197,14 +231,28 @@ def _made_all(folder: Path, plan: dict[str, Any]) -> bool:
 
 
 def _finish(
-    folder: Path, state: str, code: int | None, plan: dict[str, Any] | None = None, timed_out: bool = False
+    folder: Path,
+    state: str,
+    code: int | None,
+    plan: dict[str, Any] | None = None,
+    timed_out: bool = False,
+    ran_s: float = 0.0,
 ) -> None:
     changes: dict[str, Any] = {"state": state, "exit_code": code, "ended": time.time()}
+    changes["seconds"] = round(ran_s, 3)
     if state == "failed" and plan is not None:
         timeout = plan["timeout_s"] if timed_out else None
-        log = _tail(folder / "log.txt")
+        log = _tail(folder / "log.txt") + _full_disk(folder)
         changes["failure"] = classify(mask(log), code, timeout_s=timeout, method=plan["method"])
     update_status(folder, **changes)
+    _room_of(folder).give_up()
+
+
+def _full_disk(folder: Path) -> str:
+    """What the job itself could not write into its log any more."""
+    disk = os.statvfs(folder)
+    left = disk.f_bavail * disk.f_frsize
+    return f"\n{os.strerror(errno.ENOSPC)}: {left} bytes are left.\n" if left < _FULL_BYTES else ""
 
 
 def _tail(log: Path) -> str:

@@ -287,12 +287,17 @@ class Ledger:
         return self.get(row[0]) if row else None
 
     def record_published(self, id: str, repo: str, url: str, commit: str) -> Experiment:
-        """Note where an experiment was published. The same commit again changes nothing."""
+        """Note where an experiment was published. The same commit again only has the address of today.
+
+        An embedded Hub may have another port in each process.
+        """
         with self._db.change():
             row = self._row(id)
             entry = Publication(repo=repo, url=url, commit=commit).model_dump()
-            if entry not in row["published"]:
-                row["published"].append(entry)
+            others = [
+                known for known in row["published"] if (known["repo"], known["commit"]) != (repo, commit)
+            ]
+            row["published"] = [*others, entry]
             changed = self._store(row)
         self._tell(changed)
         return changed

@@ -42,6 +42,8 @@ class McpServer(BaseModel):
         effects: Effect by tool: the server's own names, globs, the first that fits.
         default_effect: Effect of all others.
         prices: Dollars a call, by tool. Tools with the effect ``compute`` and no price are asked about.
+        repeatable: Tools whose calls may be made again after a crash. Of others with an effect the brain is
+            told that nobody knows whether they were carried out.
         tools: Which tools are offered.
         timeout_s: One call.
         start_timeout_s: From the start to the list of the tools.
@@ -59,6 +61,7 @@ class McpServer(BaseModel):
     effects: dict[str, Effect] = Field(default_factory=dict)
     default_effect: Effect = DEFAULT_EFFECT
     prices: dict[str, float] = Field(default_factory=dict)
+    repeatable: list[str] = Field(default_factory=list)
     tools: list[str] = Field(default_factory=lambda: ["*"])
     timeout_s: float = Field(120, gt=0)
     start_timeout_s: float = Field(30, gt=0)
@@ -110,6 +113,11 @@ class McpServer(BaseModel):
     def price(self, tool: str) -> float | None:
         """Dollars a call; None: not declared."""
         return next((usd for glob, usd in self.prices.items() if fnmatchcase(tool, glob)), None)
+
+    def again(self, tool: str) -> str:
+        """Why a call may be made again after a crash; empty where it may not."""
+        named = any(fnmatchcase(tool, glob) for glob in self.repeatable)
+        return "the settings say so" if named else ""
 
     def offers(self, tool: str) -> bool:
         """Whether the intern gets this tool at all."""

@@ -93,6 +93,7 @@ class Server:
             origin=f"mcp:{self.name}",
             # Free unless the settings say otherwise, but what spends needs a price to be let through.
             price=declared_price(0.0 if usd is None and effect != "compute" else usd),
+            repeatable=self.entry.again(tool.name),
             schema=tool.input_schema,
             returns=_unwrapped(tool.output_schema or {}),
             description=tool.description or "",

@@ -1,7 +1,8 @@
 """smolagents tools in a person's folder: objects, classes and decorated functions of its files.
 
 They run on the host, behind the router. What a call does is told by an attribute ``effect`` of the tool; one
-without it is asked about each time, as an MCP tool is. ``price_usd`` tells the dollars of a call.
+without it is asked about each time, as an MCP tool is. ``price_usd`` tells the dollars of a call, and
+``repeatable`` in words why it may be made again after a crash; without it the brain is told instead.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def _spec(tool: Any, module: ModuleType) -> ToolSpec:
             subject=module.__name__.rpartition(".")[2],
             origin="smolagents",
             price=declared_price(usd),
+            repeatable=str(getattr(tool, "repeatable", "") or ""),
             schema=_schema(tool.inputs),
             returns=_returns(tool),
             description=tool.description,

@@ -427,6 +427,10 @@ def _clear(base: Path) -> None:
 
 def run_all(kinds: list[str], folder: Path, only: str = "") -> dict[str, dict[str, Any]]:
     """All kinds at once: most of the time each waits for something."""
+    if "docker" in kinds and not _problem("docker"):
+        from support.docker_engine import sandbox_image
+
+        sandbox_image()  # beforehand: packing it would keep this process's E2B server from answering
     with ThreadPoolExecutor(len(kinds)) as pool:
         found = pool.map(lambda kind: run(kind, folder / f"{kind.replace(' ', '-')}.json", only), kinds)
         return dict(zip(kinds, found, strict=True))

@@ -70,7 +70,9 @@ def test_replies_become_cells_and_the_result_one_object(serve: Serve) -> None:
     url = serve(
         [
             cell("x = 20\nprint('hello', x)"),
-            cell("left = budget_left()\nplan(['count', 'end'])\nfinal_answer(f'{x * 2 + 2} of {len(left)}')"),
+            cell(
+                "left = budget_left()\nplan([{'text': 'count', 'status': 'done'}])\nfinal_answer(f'{x * 2 + 2} of {len(left)}')"
+            ),
         ]
     )
     code, result, _ = intern(url)

@@ -87,7 +87,7 @@ def test_a_script_gets_its_inputs_and_its_result_comes_back(jobs, rented, hub, t
     assert jobs.model_path(job) == Path(status.output) / "model"
     assert not (Path(status.output) / "stolen").exists()
     assert [row["loss"] for row in jobs.metrics(job)] == [3.0, 2.0]
-    assert 0 < status.held_s < WAIT_S
+    assert 0 < status.seconds < WAIT_S
     assert hub.api.repo_info("local/ml-intern-jobs", repo_type="dataset").private
 
 
@@ -227,7 +227,7 @@ def test_dollars_are_reserved_by_the_estimate_and_reconciled_by_the_time_that_it
     [status] = jobs.wait([job], WAIT_S)
     meter.settle()
     assert budget.reserved("usd") == 0.0
-    assert budget.spent["usd"] == pytest.approx(RENTED.usd_per_hour * status.held_s / 3600)
+    assert budget.spent["usd"] == pytest.approx(RENTED.usd_per_hour * status.seconds / 3600)
     assert 1 / 3600 < budget.spent["gpu_hours"] < WAIT_S / 3600
 
 

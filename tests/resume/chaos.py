@@ -1,4 +1,4 @@
-"""Starts the scripted child, and compares what came of it with the run that nobody disturbs."""
+"""Starts the scripted children, and compares what came of them with the run that nobody disturbs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CHILD = Path(__file__).parent / "resumed_child.py"
 ROOT = Path(__file__).parents[2]
 
 
-def start(state: Path, **env: str) -> subprocess.Popen[str]:
+def start(state: Path, child: Path = CHILD, **env: str) -> subprocess.Popen[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("ML_INTERN_")}
     paths = os.pathsep.join([str(ROOT), kept.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, str(CHILD), str(state)],
+        [sys.executable, str(child), str(state)],
         env={**kept, "PYTHONPATH": paths, **env},
         cwd=state,
         stdout=subprocess.PIPE,
@@ -31,7 +31,7 @@ def start(state: Path, **env: str) -> subprocess.Popen[str]:
 
 def told(process: subprocess.Popen[str]) -> dict[str, Any] | None:
     """What a process said at its end; None where it was killed."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     if process.returncode == -signal.SIGKILL:
         return None
     assert process.returncode == 0, err
@@ -39,9 +39,12 @@ def told(process: subprocess.Popen[str]) -> dict[str, Any] | None:
     return found
 
 
-def done(state: Path) -> list[dict[str, str]]:
-    path = state / "ran.jsonl"
+def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def done(state: Path) -> list[dict[str, Any]]:
+    return lines_of(state / "ran.jsonl")
 
 
 def check(state: Path, found: dict[str, Any], whole: dict[str, Any]) -> None:

@@ -160,3 +160,34 @@ def test_an_interrupted_cell_runs_again(begin: Begin, tmp_path: Path) -> None:
     flag.touch()
     result, _ = finish(begin(*cells, folder=first.folder))
     assert (result.status, result.answer) == ("done", "2")
+
+
+def test_a_cell_that_was_cut_finds_its_files_as_they_were(begin: Begin, tmp_path: Path) -> None:
+    flag = tmp_path / "second"
+    nap = (
+        "open('log', 'a').write('two ')\nwrite_file('made', 'by a tool')\nopen('made', 'a').write('!')\n"
+        f"import os, time\nos.path.exists({str(flag)!r}) or time.sleep(60)"
+    )
+    cells = ("open('log', 'w').write('one ')", nap, "final_answer(open('log').read() + open('made').read())")
+    first = begin(*cells)
+    for event in first.run():
+        if event.kind == "ToolFinished":
+            break
+    first.close()
+    flag.touch()
+    result, told = finish(begin(*cells, folder=first.folder))
+    assert result.answer == "one two by a tool!" and any("put back for step 2" in line for line in told)
+
+
+def test_finished_cells_run_again_from_the_beginning(begin: Begin) -> None:
+    cells = (
+        "write_file('setting', 'first')",
+        "import os\nseen = open('setting').read()\nfresh = not os.path.exists('mark')\nopen('mark', 'w')",
+        "write_file('setting', 'second')",
+        "final_answer(f'{seen} {fresh} {open(\"setting\").read()} {os.listdir()}')",
+    )
+    first = begin(*cells, max_steps=3)
+    finish(first)
+    result, told = finish(begin(*cells, folder=first.folder))
+    assert result.answer.startswith("first True second") and "mark" in result.answer
+    assert not any("another result" in line for line in told)

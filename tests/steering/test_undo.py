@@ -73,7 +73,11 @@ def test_calls_of_later_steps_are_not_taken_for_those_undone(tmp_path: Path) -> 
     """A step's number is part of its calls' keys: the numbers of undone steps are not used again."""
 
     def reply(n: int, seen: str) -> str:
-        return "read = list(plan(['a']))\nfinal_answer(str(len(read)))" if "again" in seen else FIRST
+        return (
+            "read = list(plan([{'text': 'a', 'status': 'done'}]))\nfinal_answer(str(len(read)))"
+            if "again" in seen
+            else FIRST
+        )
 
     session = open_session(tmp_path, reply)
     run(session)

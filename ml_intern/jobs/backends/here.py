@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,11 @@ class Here:
                 end_left_over(folder, None)  # The engine is gone, too, and its containers with it.
             told = "The job's supervisor is gone: the machine restarted, or something killed it."
             raw |= ended("failed", failure=failure(folder, "lost", told, "Launch it again."))
-            write_status(folder, raw)
+            # Nobody has measured it, and the clock may have been set: no longer than it was allowed to.
+            ran_s = time.time() - (raw.get("started") or time.time())
+            raw["seconds"] = min(max(0.0, ran_s), read_spec(folder).timeout_s)
+            with suppress(OSError):  # a full disk: it is told, and written at a later look
+                write_status(folder, raw)
             return raw
 
     def _reap(self, folder: Path) -> None:

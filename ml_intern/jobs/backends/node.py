@@ -147,7 +147,10 @@ def _begin(folder: Path, spec: JobSpec) -> float:
     write_json(folder / HISTORY, told)
     raw = read_status(folder)
     if raw["state"] not in FINISHED or raw["state"] == "failed":
-        write_status(folder, raw | {"state": "queued", "ended": None, "failure": None, "exit_code": None})
+        write_status(
+            folder,
+            raw | {"state": "queued", "ended": None, "failure": None, "exit_code": None, "seconds": None},
+        )
     if starts > 1:
         with (folder / "log.txt").open("a") as log:
             log.write(f"Start {starts}, on {socket.gethostname()}: Slurm had put the job back.\n")
@@ -163,8 +166,8 @@ def held(folder: Path, raw: dict[str, Any]) -> float | None:
     """Seconds for which all starts of a job together held a node; None before the first."""
     if raw.get("started") is None or raw.get("ended") is None:
         return None
-    past: float = read_json(folder / HISTORY).get("past_s", 0.0)
-    return past + max(0.0, float(raw["ended"]) - float(raw["started"]))
+    last = raw.get("seconds") or max(0.0, float(raw["ended"]) - float(raw["started"]))
+    return float(read_json(folder / HISTORY).get("past_s", 0.0)) + float(last)
 
 
 def _give_up(folder: Path, error: InternError) -> None:

@@ -207,7 +207,7 @@ class OnHub:
         stage, code = info.status.stage, result.get("exit_code")
         began, over = _seconds(info.started_at), _seconds(info.finished_at) or time.time()
         held = info.durations.running_secs if info.durations else None
-        times = {"started": began, "ended": over, "held_s": _held(began, over, held)}
+        times = {"started": began, "ended": over, "seconds": _held(began, over, held)}
         if stage == "CANCELED" or (folder / "cancel").exists():
             return {**times, "state": "cancelled", "exit_code": code}
         missing = parcel.missing(folder, spec)

@@ -132,7 +132,7 @@ class OnSlurm:
         A job that was put back into the queue waits again, whatever its last start has left in the file.
         """
         raw = self._known(folder)
-        return raw | {"held_s": held(folder, raw)}
+        return raw | {"seconds": held(folder, raw)}
 
     def _known(self, folder: Path) -> dict[str, Any]:
         raw = read_status(folder)

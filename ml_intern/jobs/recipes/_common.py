@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "datasets", "peft", "numpy")
+_EPOCH = time.time() - time.monotonic()
 CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
 
 
@@ -170,13 +171,18 @@ def quiet(trainer: Any) -> None:
     trainer.remove_callback(PrinterCallback)
 
 
+def now() -> float:
+    """Seconds since the epoch that run evenly, also where somebody sets the machine's clock."""
+    return _EPOCH + time.monotonic()
+
+
 def append(path: Path, state: Any, numbers: dict[str, float]) -> None:
     """Write one line; what JSON has no number for becomes null."""
     row: dict[str, Any] = {
         "step": state.global_step,
         "total_steps": state.max_steps,
         "epoch": round(state.epoch or 0.0, 6),
-        "time": round(time.time(), 6),
+        "time": round(now(), 6),
     }
     row.update({k: v if math.isfinite(v) else None for k, v in numbers.items()})
     with path.open("a") as file:
@@ -240,7 +246,7 @@ def write_result(config: dict[str, Any], trainer: Any, started: float, **more: A
         "final_loss": losses[-1] if losses else None,
         "seed": trainer.args.seed,
         "world_size": trainer.args.world_size,
-        "seconds": round(time.time() - started, 3),
+        "seconds": round(time.monotonic() - started, 3),
         "trainer": config.get("trainer", {}),
         "environment": environment(),
         **more,

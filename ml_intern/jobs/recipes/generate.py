@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _common import quick_imports, read_rows, stop
+from _common import now, quick_imports, read_rows, stop
 
 UNUSED = ("tensorflow", "jax", "torchvision", "PIL")
 LONGEST_WINDOW = 2048
@@ -273,7 +273,7 @@ def say(line: str) -> None:
 
 def main(config: dict[str, Any]) -> None:
     """Load once, do the tasks in order."""
-    began = time.time()
+    began = time.monotonic()
     with quick_imports("datasets", "pandas", "sklearn", "scipy", "peft", "accelerate", *UNUSED):
         import torch
 
@@ -285,12 +285,16 @@ def main(config: dict[str, Any]) -> None:
     def tell(done: int, total: int) -> None:
         """One line a batch; items count as steps, those of earlier tasks too."""
         nonlocal before
-        row = {"step": before + done, "total_steps": before + total, "time": round(time.time(), 3)}
+        row = {
+            "step": before + done,
+            "total_steps": before + total,
+            "time": round(now(), 3),
+        }
         before += total if done == total else 0
         with Path(config["metrics_file"]).open("a") as file:
             file.write(json.dumps(row) + "\n")
 
-    say(f"model ready after {time.time() - began:.1f} s")
+    say(f"model ready after {time.monotonic() - began:.1f} s")
     with torch.inference_mode():
         for task in config["tasks"]:
             if task["kind"] == "likelihood":
@@ -305,7 +309,7 @@ def main(config: dict[str, Any]) -> None:
             fresh = output / f"{task['name']}.jsonl.new"
             fresh.write_text("".join(json.dumps(row) + "\n" for row in found))
             fresh.rename(output / f"{task['name']}.jsonl")
-            say(f"{task['name']}: {len(found)} rows, {time.time() - began:.1f} s")
+            say(f"{task['name']}: {len(found)} rows, {time.monotonic() - began:.1f} s")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ from _common import (
 from _tokenizer import CHOICES, OrderError, make_tokenizer, read_order
 from _validation import set_apart, validation_fields
 
-STARTED = time.time()
+STARTED = time.monotonic()
 Rows = list[dict[str, list[int]]]
 
 
@@ -218,10 +218,10 @@ def main(config: dict[str, Any]) -> None:
     quiet(trainer)
     resume = last_whole_checkpoint(Path(config["checkpoint_dir"]))
     say(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
-    began = time.time()
+    began = time.monotonic()
     trainer.train(resume_from_checkpoint=resume)
     check_finished(trainer.state)
-    spent = round(time.time() - began, 3)
+    spent = round(time.monotonic() - began, 3)
     save_model(trainer.model, tokenizer, Path(config["output_dir"]) / "model")
     more = {"method": "pretrain", "train_seconds": spent, "resumed_from": resume}
     write_result(config, trainer, STARTED, vocab_size=len(tokenizer), **more)

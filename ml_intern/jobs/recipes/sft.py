@@ -38,7 +38,7 @@ from _common import (
 )
 from _validation import set_apart, validation_fields
 
-STARTED = time.time()
+STARTED = time.monotonic()
 SHAPES = (("messages",), ("prompt", "completion"), ("text",))
 
 
@@ -114,10 +114,10 @@ def main(config: dict[str, Any]) -> None:
     quiet(trainer)
     resume = last_whole_checkpoint(Path(config["checkpoint_dir"]))
     say(f"world size {arguments.world_size}, device {arguments.device}, resume from {resume}")
-    began = time.time()
+    began = time.monotonic()
     trainer.train(resume_from_checkpoint=resume)
     check_finished(trainer.state)
-    spent = round(time.time() - began, 3)
+    spent = round(time.monotonic() - began, 3)
     trained = trainer.model.merge_and_unload() if config.get("peft") else trainer.model
     save_model(trained, trainer.processing_class, Path(config["output_dir"]) / "model")
     base = sha256_of(*sorted(Path(config["model"]).glob("*.safetensors")))

@@ -1,0 +1,36 @@
+"""The card of a session: what is known of it without opening its journal."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_intern.masking import mask_all
+from ml_intern.resuming import saved_settings
+
+if TYPE_CHECKING:
+    from ml_intern.session import Session
+
+
+def write_card(session: Session, status: str, code: int | None) -> None:
+    """Write it anew; a reader sees the old one or the new one. Without a code the session runs."""
+    card = {
+        "id": session.id,
+        "prompt": session.prompt,
+        "status": status,
+        "model": session.brain.label,
+        "workspace": str(session.workspace),
+        "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "exit_code": code,
+        "pid": os.getpid() if code is None else None,
+        "settings": saved_settings(session.settings),
+    }
+    path: Path = session.folder / "session.json"
+    if path.exists():
+        card["created"] = json.loads(path.read_text())["created"]
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(mask_all(card), indent=2))
+    fresh.replace(path)

@@ -1,0 +1,125 @@
+"""Running a session: builds the agent with its kernel, and takes it through the turns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ml_intern.errors import UsageError
+from ml_intern.events import Notice
+from ml_intern.masking import mask
+from ml_intern.proxies import keep
+from ml_intern.recorded import Recorded
+from ml_intern.services import facts
+from ml_intern.undoing import keep_for_undo
+
+if TYPE_CHECKING:
+    from ml_intern.executor import KernelExecutor
+    from ml_intern.session import Session
+
+
+def drive(session: Session) -> str:
+    """The answer to the last of the prompts: the first one, and what the person said after an answer."""
+    from ml_intern.agent import InternAgent
+
+    session.agent = InternAgent(
+        session.brain,
+        _executor(session),
+        _system_prompt(session),
+        session.settings,
+        session.budget,
+        session.journal,
+        session.recorded,
+        session.conversation,
+        session.goals(),
+    )
+    return _take_turns(session)
+
+
+def _system_prompt(session: Session) -> str:
+    from ml_intern.instructions import isolation, system_prompt
+
+    told = facts(session.services)
+    if session.router.desk.approver is None:
+        allowed = ", ".join(session.settings.yes) or "nothing"
+        told += (
+            "\n- Nobody is there to ask: what a person would be asked about (public publishing, network "
+            f"for scripts, deleting, what is over the budget) is denied. Allowed beforehand: {allowed}."
+        )
+    walls = isolation(session.sandbox, session.limits())
+    specs = list(session.router.specs.values())
+    return mask(system_prompt(specs, isolation=walls, workspace=session.workspace, facts=told))
+
+
+def _executor(session: Session) -> KernelExecutor:
+    """The kernel and what runs cells in it; started where no cell of before has to run again first."""
+    from ml_intern.executor import KernelExecutor
+    from ml_intern.sandbox.host import KernelHost
+
+    settings, proxies = session.settings, session.proxies()
+    keep(session.folder, proxies)
+    session.kernel = KernelHost(
+        session.sandbox,
+        session.mounts(),
+        session.limits(),
+        proxies,
+        lambda name, arguments: executor.call_tool(name, arguments),
+        timeout_s=settings.cell_timeout_s,
+        grace_s=settings.cell_grace_s,
+        output_chars=settings.observation_chars,
+    )
+    router, known = session.router, session.recorded
+    executor = KernelExecutor(
+        session.kernel,
+        router,
+        session.journal,
+        settings.observation_chars,
+        known,
+        router.snapshots,
+        session.took_over,
+    )
+    if known.anything:  # the kernel starts with the first cell that has to run
+        session.emit(Notice("info", _told_of(known)))
+    else:
+        session.kernel.start()
+    return executor
+
+
+def _take_turns(session: Session) -> str:
+    """The answer to the last of the prompts: the first one, and what the person said after an answer."""
+    if not session.recorded.anything:
+        keep_for_undo(session, session.recorded.begun)
+    answer = str(session.agent.run(session.prompt))
+    while turn := session.conversation.next_turn(session.agent.number + 1):
+        if not turn.known:
+            keep_for_undo(session, turn.step)
+        if not session.brain.language_model:
+            _prepare(session, turn.prompt)
+        answer = str(session.agent.run(turn.prompt, reset=False))
+    return answer
+
+
+def _prepare(session: Session, prompt: str) -> None:
+    """A playbook for a further turn.
+
+    Raises:
+        UsageError: None understands the prompt, or the one that does may not run in this sandbox.
+    """
+    trusted = session.brain.trusted
+    session.brain.prepare(prompt)
+    if trusted and not session.brain.trusted:
+        raise UsageError(
+            f"{session.brain.label} is your own, and the sandbox was chosen for a playbook of ours.",
+            "Begin a session of its own for it.",
+        )
+
+
+def _told_of(recorded: Recorded) -> str:
+    """What a run that goes on starts from."""
+    if recorded.answered:
+        return "The session has come to its end already; this is its result."
+    answers, cells = len(recorded.answers), len(recorded.cells)
+    told = f"Going on: {answers} answers of the brain and {cells} finished cells are taken from the journal."
+    if not recorded.under_way:
+        return told
+    again = f"Step {recorded.under_way} was under way and runs again from its beginning"
+    return f"{told} {again}; calls that ended are not repeated."

@@ -1,0 +1,58 @@
+"""A run that nobody watches, with budget left and its plan open, is told once to go on before it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ml_intern.notes import plan_of
+
+if TYPE_CHECKING:
+    from ml_intern.budget import Budget
+    from ml_intern.context import Services
+
+OPEN = ("todo", "doing")
+LEAST_LEFT = 0.1
+"""Share of every ceiling that must be left: a run at its end is not asked to begin something."""
+
+SHOWN = 10
+"""Items of the plan that the reminder names."""
+
+HELD = "The answer was not taken yet"
+
+
+class Goals:
+    """Holds a final answer back where the plan has open items: once in a run, so never in a loop.
+
+    Args:
+        services: Whose notes have the plan.
+        budget: What is left.
+        wanted: Somebody has to say it: nobody is there, the brain reads, the setting allows it.
+    """
+
+    def __init__(self, services: Services, budget: Budget, wanted: bool) -> None:
+        self._services = services
+        self._budget = budget
+        self._wanted = wanted
+
+    def reminder(self) -> str:
+        """What is open, in words, the first time that this is asked and it matters; else nothing."""
+        if not self._wanted or not (left := self._open()) or not self._budget_left():
+            return ""
+        self._wanted = False
+        more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+        return f"The plan has open items, and there is budget left: {'; '.join(left[:SHOWN])}{more}."
+
+    def hold(self) -> str:
+        """Why a final answer is held back, or nothing."""
+        told = self.reminder()
+        return told and (
+            f"{HELD}. {told} Go on with them. Where nothing more can or should be done, set them to done or "
+            "dropped with plan(…) and say in the answer what is missing; the next final answer is taken."
+        )
+
+    def _open(self) -> list[str]:
+        return [text for text, status in plan_of(self._services.notes) if status in OPEN]
+
+    def _budget_left(self) -> bool:
+        left, caps = self._budget.left(), self._budget.caps
+        return all((left[unit] or 0.0) >= LEAST_LEFT * cap for unit, cap in caps.items())
