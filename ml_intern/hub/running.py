@@ -41,7 +41,7 @@ _ONE_VALUE = ("--with", "--python", "-p", "--index", "--with-requirements")
 # Takes the place of the image's entry: sets what the job was given, and becomes its command. The file that it
 # reads holds the job's secrets, so it goes first.
 BOOT = """
-import json, os, sys, urllib.request
+import json, os, sys, time, urllib.error, urllib.request
 with open(".given.json") as file:
     given = json.load(file)
 os.unlink(".given.json")
@@ -50,8 +50,17 @@ argv = given["argv"]
 if given["url"]:
     headers = {"Authorization": f"Bearer {env['HF_TOKEN']}"} if env.get("HF_TOKEN") else {}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(urllib.request.Request(given["url"], headers=headers), timeout=60) as answer:
-        code = answer.read()
+    for left in range(60, -1, -1):
+        try:
+            with opener.open(urllib.request.Request(given["url"], headers=headers), timeout=60) as answer:
+                code = answer.read()
+            break
+        except urllib.error.HTTPError:
+            raise
+        except OSError:  # the server of this Hub is gone for a moment: its session ended, and goes on
+            if not left:
+                raise
+            time.sleep(0.5)
     with open(".script.py", "wb") as file:
         file.write(code)
     argv = [sys.executable, ".script.py", *argv]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import textwrap
@@ -28,7 +29,9 @@ RENTED = Place(compute="hf-jobs", flavor="t4-small", namespace="local", gpus=1, 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(state=tmp_path / "state", hub="embedded", job_memory_mb=1024)
+    with socket.create_server(("127.0.0.1", 0)) as found:  # a server that comes back has its port again
+        port = found.getsockname()[1]
+    return Settings(state=tmp_path / "state", hub="embedded", hub_port=port, job_memory_mb=1024)
 
 
 @pytest.fixture
@@ -138,7 +141,7 @@ from ml_intern.metering import JobMeter
 from ml_intern.settings import Settings
 from ml_intern.tooling import Price
 state = Path(sys.argv[1])
-settings = Settings(state=state, hub="embedded", job_memory_mb=1024)
+settings = Settings(state=state, hub="embedded", hub_port=int(sys.argv[2]), job_memory_mb=1024)
 jobs = Jobs(state / "session" / "jobs", None, settings, lambda event: None, Hub(settings, state, {}))
 code = "import time\\nprint('up', flush=True)\\ntime.sleep(2)\\nprint('finished')"
 place = Place(compute="hf-jobs", flavor="cpu-basic", namespace="local")
@@ -151,7 +154,7 @@ time.sleep(600)
 
 def test_a_job_outlives_the_agent_and_no_line_comes_twice(jobs, tmp_path):
     agent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(AGENT), str(tmp_path / "state")],
+        [sys.executable, "-c", textwrap.dedent(AGENT), str(tmp_path / "state"), str(jobs.settings.hub_port)],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ KEPT = (
     "NVIDIA_DRIVER_CAPABILITIES",
 )
 _POLL_S = 0.1
+_PAUSES = (0.5, 1, 2, 4, 8, 15, 30)
 _END_S = 5.0
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 4, 22, 36, 38
 
@@ -61,9 +63,8 @@ def main(repository: str, folder: str) -> int:
     api = HfApi(token=token)
     place = Path(tempfile.mkdtemp(prefix="ml-intern-"))
     place.chmod(0o755)
-    got = api.snapshot_download(
-        repository, repo_type="dataset", allow_patterns=[f"{folder}/*"], local_dir=place
-    )
+    wanted: dict[str, Any] = {"repo_type": "dataset", "allow_patterns": [f"{folder}/*"], "local_dir": place}
+    got = persist(lambda: api.snapshot_download(repository, **wanted))
     here = Path(got) / folder
     plan = json.loads((here / "plan.json").read_text())
     started = time.time()
@@ -75,15 +76,30 @@ def main(repository: str, folder: str) -> int:
     result = {"exit_code": code, "why": why, "started": started, "ended": time.time()}
     (here / "run.json").write_text(json.dumps(result))
     _only_plain_files(here)
-    api.upload_folder(
-        repo_id=repository,
-        repo_type="dataset",
-        folder_path=here,
-        path_in_repo=folder,
-        allow_patterns=["run.json", "metrics.jsonl", "output/**", *newest_checkpoint(here, code)],
-        commit_message=f"Result of {folder}",
-    )
+    result_of: dict[str, Any] = {
+        "repo_id": repository,
+        "repo_type": "dataset",
+        "folder_path": here,
+        "path_in_repo": folder,
+        "allow_patterns": ["run.json", "metrics.jsonl", "output/**", *newest_checkpoint(here, code)],
+        "commit_message": f"Result of {folder}",
+    }
+    persist(lambda: api.upload_folder(**result_of))
     return code if code is not None and code >= 0 else 1
+
+
+def persist(call: Callable[[], Any]) -> Any:
+    """Ask the Hub again where it is gone for a moment: what the job has made must not be lost by that."""
+    import httpx
+
+    for pause in (*_PAUSES, None):
+        try:
+            return call()
+        except (httpx.HTTPError, OSError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", 503)
+            if pause is None or (status < 500 and status != 429):
+                raise
+            time.sleep(pause)
 
 
 def run(here: Path, plan: dict[str, Any], token: str) -> tuple[int | None, str]:
