@@ -43,7 +43,7 @@ def assemble(
     ledger = Ledger(folder / "ledger.sqlite", emit)
     for name in ("datasets", "jobs", "evals"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    jobs = Jobs(folder / "jobs", sandbox, settings, emit)
+    jobs = Jobs(folder / "jobs", sandbox, settings, emit, hub)
     hidden_jobs = Jobs(folder / "evals" / "jobs", sandbox, settings, emit)
     return Services(
         session=session,

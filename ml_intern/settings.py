@@ -129,6 +129,22 @@ class Settings(BaseSettings):
     compute: Literal["auto", "local", "docker", "slurm", "hf-jobs"] = Field(
         "auto", description="where jobs run"
     )
+    slurm_partition: str | None = Field(
+        None, description="of the cluster; `auto` uses a cluster where this is set"
+    )
+    slurm_account: str | None = Field(None, description="whom the cluster counts the jobs for")
+    slurm_gpus: int | None = Field(
+        None, ge=0, description="GPUs of a job on the cluster; nothing: one where the partition has some"
+    )
+    slurm_options: dict[str, str | int] = Field(
+        default_factory=dict, description='further options of sbatch: {qos = "long"}, say'
+    )
+    hf_flavor: str | None = Field(
+        None, description="machine of HF Jobs, a10g-small say; `auto` uses HF Jobs where this is set"
+    )
+    hf_namespace: str | None = Field(
+        None, description="account that pays for HF Jobs; nothing: the token's own"
+    )
     job_timeout: str = Field("3h", description="one job, where the call names no limit")
     job_slots: int = Field(
         0, ge=0, description="jobs at one time; 0: one a GPU, else one for each two cores, at least 2"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,8 +11,8 @@ from ml_intern.durations import parse_duration
 from ml_intern.errors import InternError, ToolError
 from ml_intern.jobs import metrics as reading
 from ml_intern.jobs.diagnosis import Diagnosis, diagnose
-from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.model import FINISHED, JobStatus, LogPage
+from ml_intern.jobs.offers import offers
 from ml_intern.jobs.record import record_end
 from ml_intern.tooling import tool
 
@@ -37,7 +36,14 @@ class Metrics(BaseModel):
 
 
 class Hardware(BaseModel):
-    """A place where jobs run, and how much of it is taken."""
+    """A place where jobs run, and how much of it is taken.
+
+    Attributes:
+        name: What `hardware` takes.
+        job_slots: Jobs that may run at one time; 0 where a queue of its own decides.
+        usd_per_hour: Of a rented machine, while a job starts or runs.
+        note: What else there is to know.
+    """
 
     name: str
     kind: str
@@ -48,6 +54,7 @@ class Hardware(BaseModel):
     jobs_running: int
     jobs_queued: int
     usd_per_hour: float = 0.0
+    note: str = ""
 
 
 @tool(effect="read")
@@ -142,22 +149,23 @@ def diagnose_job(ctx: ToolContext, job: str) -> Diagnosis:
 
 @tool(effect="read")
 def list_hardware(ctx: ToolContext) -> list[Hardware]:
-    """Where jobs can run, and what is free."""
-    states = [status.state for status in ctx.jobs.list()]
-    gpu = gpu_name()
-    cores = len(os.sched_getaffinity(0))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    """Where jobs can run, what each place has and costs, and how many of the session's jobs are there.
+
+    The names are what `hardware` of launch_training and launch_script takes.
+    """
+    found = ctx.jobs.list()
+
+    def count(place: str, state: str) -> int:
+        return sum(job.compute == place and job.state == state for job in found)
+
     return [
         Hardware(
-            name="local",
-            kind="gpu" if gpu else "cpu",
-            cores=cores,
-            memory_gb=round(memory, 1),
-            gpu=gpu or "none",
-            job_slots=ctx.settings.slots,
-            jobs_running=states.count("running"),
-            jobs_queued=states.count("queued"),
+            **row,
+            job_slots=ctx.settings.slots if row["name"] in ("local", "docker") else 0,
+            jobs_running=count(row["name"], "running"),
+            jobs_queued=count(row["name"], "queued"),
         )
+        for row in offers(ctx.settings, ctx.services.hub)
     ]
 
 

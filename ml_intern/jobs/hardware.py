@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from functools import lru_cache
 
-from ml_intern.jobs.model import JobSpec
+from ml_intern.jobs.model import JobSpec, Place
 
 _ASK_S = 10.0
 
@@ -16,8 +16,17 @@ def gpu_name() -> str:
     return _ask(shutil.which("nvidia-smi"))
 
 
+def gpus_at(place: Place) -> int:
+    """How many GPUs there are for a job at a place."""
+    if place.away:
+        return place.gpus
+    return len([name for name in gpu_name().split(";") if name.strip()])
+
+
 def gpus_of(spec: JobSpec) -> int:
     """How many GPUs a job holds while it runs."""
+    if spec.place.away:
+        return spec.place.gpus
     told = (spec.config, spec.config.get("trainer") or {})
     return 0 if any(t.get("use_cpu") for t in told) or not gpu_name() else 1
 

@@ -17,6 +17,45 @@ FailureClass = Literal[
     "out_of_memory", "nan", "disk_full", "killed", "timeout", "bad_config", "bad_data", "code_error", "lost"
 ]
 
+FOREIGN: frozenset[str] = frozenset({"script", "grpo"})
+"""Methods that run code which a model may have written: a program, rewards, or completions that are run."""
+
+Compute = Literal["local", "docker", "slurm", "hf-jobs"]
+
+
+class Place(BaseModel):
+    """Where a job runs; decided before it starts, and kept with it.
+
+    Attributes:
+        compute: The backend.
+        gpus: GPUs that the job holds; of this machine's own jobs see `ml_intern.jobs.hardware.gpus_of`.
+        partition: Of a Slurm cluster.
+        account: Of a Slurm cluster: whom it is counted for.
+        flavor: Of HF Jobs: the kind of machine.
+        namespace: Of HF Jobs: the account that pays.
+        usd_per_hour: What it costs while it runs; None where nobody sends a bill.
+        why: Why this place was taken, where the choice was left open.
+    """
+
+    compute: Compute = "local"
+    gpus: int = 0
+    partition: str | None = None
+    account: str | None = None
+    flavor: str | None = None
+    namespace: str | None = None
+    usd_per_hour: float | None = None
+    why: str = ""
+
+    @property
+    def away(self) -> bool:
+        """Whether it is on another machine than this one."""
+        return self.compute in ("slurm", "hf-jobs")
+
+    @property
+    def words(self) -> str:
+        """The place in a word or two: ``slurm:gpu``, ``hf-jobs:a10g-small``."""
+        return ":".join(filter(None, [self.compute, self.partition or self.flavor]))
+
 
 class JobSpec(BaseModel):
     """What is asked of a backend.
@@ -26,6 +65,7 @@ class JobSpec(BaseModel):
         method: A recipe (``pretrain``, ``sft``, ``dpo``, ``reward``, ``grpo``, ``generate``) or ``script``.
         config: What the recipe reads; written to ``config.json``.
         inputs: Host paths that the job reads.
+        place: Where it runs.
         timeout_s: Wall time after which the job is stopped.
         threads: CPU threads of the job.
         experiment: The ledger's row that the job belongs to.
@@ -37,6 +77,7 @@ class JobSpec(BaseModel):
     method: str
     config: dict[str, Any] = Field(default_factory=dict)
     inputs: list[Path] = Field(default_factory=list)
+    place: Place = Field(default_factory=Place)
     timeout_s: float = 3 * 3600
     threads: int = 1
     experiment: str | None = None
@@ -62,6 +103,8 @@ class JobStatus(BaseModel):
     name: str
     method: str
     state: State
+    compute: str = "local"
+    """Where it runs: ``local``, ``docker``, ``slurm:PARTITION``, ``hf-jobs:FLAVOR``."""
     experiment: str | None = None
     created: float = 0.0
     started: float | None = None

@@ -245,7 +245,7 @@ def check_model_folder(folder: Path, columns: Iterable[str], conversational: boo
     return [] if described.get("pad_token") else ["The model has no pad token; its end token pads."]
 
 
-def check_memory(parameters: float, memory_mb: int) -> None:
+def check_memory(parameters: float, memory_mb: float) -> None:
     """Do weights, gradients and Adam's two moments fit? 16 bytes a parameter; activations are not counted.
 
     Raises:

@@ -39,12 +39,13 @@ def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:
         return
     result = read_result(Path(status.output))
     seconds = status.ran_s
+    rate = jobs.spec(status.id).place.usd_per_hour or 0.0
     base = result.get("base_model_sha256")
     ledger.attach(
         status.experiment,
         job=status.id,
         seconds=round(seconds, 3),
-        usd=0.0,
+        usd=round(rate * seconds / 3600, 6),
         facts={name: float(result[name]) for name in _FACTS if result.get(name) is not None},
         config={"base_model_sha256": base} if base else None,
     )
