@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from ml_intern.errors import UsageError
+from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.tooling import did_you_mean
 from ml_intern.trust import check_trust
 
@@ -115,6 +116,12 @@ class Settings(BaseSettings):
     job_memory_mb: int = Field(8192, ge=128)
     job_file_mb: int = Field(200_000, ge=16, description="largest file that a job may write")
     job_disk_mb: int = Field(500_000, ge=16, description="what one job may add to the disk")
+    job_restarts: int = Field(
+        3, ge=0, description="how often a training that was killed or ran out of memory goes on by itself"
+    )
+    alerts: dict[str, float] = Field(
+        default_factory=dict, description="from when on a curve is called ill: {kl_limit = 3}, say"
+    )
     eval: str | None = Field(None, description="file or name of the evaluation that decides")
     metric: str | None = Field(None, description="metric that decides")
     dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")
@@ -131,6 +138,12 @@ class Settings(BaseSettings):
         default_factory=dict, description="MCP servers whose tools the intern may call, by name"
     )
     playbooks: Paths = Field(default_factory=list, description="folders with a user's own playbooks")
+
+    @field_validator("alerts")
+    @classmethod
+    def _known_thresholds(cls, given: dict[str, float]) -> dict[str, float]:
+        Thresholds.of(given)
+        return given
 
     # Hub
     hub: Literal["auto", "embedded", "remote"] = Field(

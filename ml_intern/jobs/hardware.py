@@ -16,6 +16,11 @@ def gpu_name() -> str:
     return _ask(shutil.which("nvidia-smi"))
 
 
+def gpu_count() -> int:
+    """How many GPUs this machine has."""
+    return len(gpu_name().split("; ")) if gpu_name() else 0
+
+
 def gpus_of(spec: JobSpec) -> int:
     """How many GPUs a job holds while it runs."""
     told = (spec.config, spec.config.get("trainer") or {})

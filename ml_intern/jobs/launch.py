@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ml_intern.jobs.hardware import gpus_of
+from ml_intern.jobs.hardware import gpu_count, gpus_of
 from ml_intern.jobs.model import JobSpec, JobStatus
+from ml_intern.jobs.slots import GPU_HERE
 from ml_intern.sandbox import tree
 from ml_intern.sandbox.base import Launch, Limits, Mounts, Sandbox
 from ml_intern.sandbox.process import run_quietly
@@ -77,7 +78,8 @@ def launch_plan(
 
     The file has the command with its walls, the limits and the queue; the environment what may be secret.
     """
-    env = _environment(folder, spec)
+    gpus = gpu_count() if gpus_of(spec) else 0
+    env = _environment(folder, spec) | ({"CUDA_VISIBLE_DEVICES": GPU_HERE} if gpus else {})
     start = Launch(_argv(folder, spec, sys.executable))
     if sandbox is not None:
         # The job's folder itself is not shown: a job cannot write its own status or read its own limits.
@@ -101,11 +103,18 @@ def launch_plan(
         },
         "cwd": str(folder / "output"),
         "timeout_s": spec.timeout_s,
-        "slots": settings.slots,
+        "slots": settings.job_slots or gpus or settings.slots,
         "slots_folder": str(settings.state / "slots"),
         "must_make": _MUST_MAKE.get(spec.method, []),
         "max_log_bytes": MAX_LOG_BYTES,
         "growth_mb": settings.job_disk_mb,
+        "priority": spec.priority,
+        "gpus": [str(number) for number in range(gpus)],
+        "restarts": spec.restarts,
+        "stop_when": spec.stop_when,
+        "alerts": settings.alerts,
+        "memory_mb": settings.job_memory_mb if sandbox is not None else None,
+        "estimated_memory_mb": spec.config.get("estimated_memory_mb"),
     }
     return plan, start.env
 

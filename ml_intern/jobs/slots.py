@@ -1,8 +1,9 @@
 """A queue of file locks: at most so many jobs run on this machine at once, whoever started them.
 
-A lock dies with its process, so nothing has to be cleaned up after a kill -9. Whoever waits holds a lock on a
-ticket; tickets sort by time, and only the oldest living one may take a free slot: first come, first served.
-Standard library only, because the supervisor starts with it.
+A lock dies with its process, so nothing has to be cleaned up after a kill -9. Whoever waits holds a lock on
+a ticket; tickets sort by priority and then by time, and only the first living one may take a free slot.
+Jobs on a GPU and jobs on the CPU have slots and queues of their own: neither waits for what it does not
+need. Standard library only, because the supervisor starts with it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import fcntl
 import os
 import time
 from pathlib import Path
+
+GPU_HERE = "@gpu@"
+"""Stands in a launch plan for the number of the GPU, which is known once the job has its slot."""
 
 
 def try_lock(path: Path) -> int | None:
@@ -42,15 +46,21 @@ class Queue:
     Args:
         folder: Where the locks are; the same for all jobs of a machine's user.
         slots: How many may run at once.
+        priority: From -9 to 9; the higher goes first.
+        kind: Of the slot: ``cpu`` or ``gpu``.
     """
 
-    def __init__(self, folder: Path, slots: int) -> None:
+    def __init__(self, folder: Path, slots: int, priority: int = 0, kind: str = "cpu") -> None:
         self.folder = folder
         self.slots = max(1, slots)
+        self.slot = -1
+        """The number of the slot that is held; -1 while there is none."""
+        self._kind = "" if kind == "cpu" else f"{kind}-"
         self._held: int | None = None
-        self._tickets = folder / "queue"
+        self._tickets = folder / f"{self._kind}queue"
         self._tickets.mkdir(parents=True, exist_ok=True)
-        self._ticket = self._tickets / f"{time.time_ns():020d}-{os.getpid()}"
+        rank = 9 - max(-9, min(9, priority))
+        self._ticket = self._tickets / f"{rank:02d}-{time.time_ns():020d}-{os.getpid()}"
         # Locked before it has its name: whoever finds a ticket without a lock takes its owner for dead.
         fresh = folder / f"ticket-{self._ticket.name}"
         self._place: int | None = try_lock(fresh)
@@ -59,8 +69,8 @@ class Queue:
     def try_enter(self) -> bool:
         """Take a slot if one is free and nobody has waited longer."""
         if self._held is None and self._is_first():
-            found = (try_lock(self.folder / f"slot-{n}") for n in range(self.slots))
-            self._held = next((slot for slot in found if slot is not None), None)
+            found = ((n, try_lock(self.folder / f"{self._kind}slot-{n}")) for n in range(self.slots))
+            self.slot, self._held = next((got for got in found if got[1] is not None), (-1, None))
             if self._held is not None:
                 self._give_up_place()
         return self._held is not None
@@ -70,7 +80,7 @@ class Queue:
         self._give_up_place()
         if self._held is not None:
             os.close(self._held)
-            self._held = None
+            self._held, self.slot = None, -1
 
     def _is_first(self) -> bool:
         for ticket in sorted(self._tickets.iterdir()):

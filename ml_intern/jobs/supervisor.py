@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -22,8 +23,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ml_intern.jobs.curves import newest_step
+from ml_intern.jobs.early import StopRule
 from ml_intern.jobs.failures import TAIL_BYTES, classify
-from ml_intern.jobs.slots import Queue
+from ml_intern.jobs.peak import Peak
+from ml_intern.jobs.recovery import NEARLY, apply, newest_checkpoint, next_step
+from ml_intern.jobs.slots import GPU_HERE, Queue
 from ml_intern.masking import mask
 from ml_intern.sandbox import tree
 from ml_intern.sandbox.growth import Growth
@@ -35,6 +40,7 @@ _TOO_MUCH = (
     "Disk quota exceeded: the job's folder grew by more than {} (setting job_disk_mb); it was stopped."
 )
 _END_S = 60.0
+_LEAST_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -47,7 +53,9 @@ def main(folder: Path) -> None:
     # Orphans of the job become ours, so that none escapes when the job is ended.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     update_status(folder, supervisor=os.getpid())
-    queue = Queue(Path(plan["slots_folder"]), plan["slots"])
+    gpus = plan.get("gpus", [])
+    kind = "gpu" if gpus else "cpu"
+    queue = Queue(Path(plan["slots_folder"]), plan["slots"], plan.get("priority", 0), kind)
     try:
         while not queue.try_enter():
             if _cancelled(folder) or told_to_stop:
@@ -57,7 +65,7 @@ def main(folder: Path) -> None:
         if _cancelled(folder):
             _finish(folder, "cancelled", None)
         else:
-            _run(folder, plan, told_to_stop)
+            _run(folder, with_gpu(plan, gpus, queue.slot), told_to_stop)
     finally:
         queue.leave()
 
@@ -107,9 +115,44 @@ def _leads_out(link: Found, root: str) -> bool:
     return not end.startswith(root + os.sep)
 
 
+def with_gpu(plan: dict[str, Any], gpus: list[str], slot: int) -> dict[str, Any]:
+    """The plan with the GPU of its slot in the place of the placeholder; without GPUs as it is."""
+    if not gpus:
+        return plan
+    gpu = gpus[slot % len(gpus)]
+    env = {name: gpu if value == GPU_HERE else value for name, value in plan["env"].items()}
+    return {**plan, "argv": [part.replace(GPU_HERE, gpu) for part in plan["argv"]], "env": env}
+
+
 def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
-    started = time.time()
+    """Run it, and again where what failed can be mended; all tries share one time limit and one quota."""
     growth = Growth([folder], plan["growth_mb"], lambda: _of_the_job(plan))
+    peak, deadline = Peak(lambda: _of_the_job(plan)), time.monotonic() + plan["timeout_s"]
+    update_status(folder, started=time.time())
+    while True:
+        end, code = _try(folder, plan, told_to_stop, growth, peak, deadline)
+        update_status(folder, memory=_memory(plan, peak))
+        if end == "cancelled":
+            return _finish(folder, "cancelled", code)
+        if code == 0 and end == "ended" and _made_all(folder, plan):
+            return _finish(folder, "succeeded", code)
+        failure = _failure(folder, plan, code, timed_out=end == "timeout")
+        failed = {"state": "failed", "exit_code": code, "ended": time.time(), "failure": failure}
+        out_of_time = time.monotonic() > deadline - _LEAST_S
+        if end != "ended" or out_of_time or not _mended(folder, plan, failure, peak):
+            update_status(folder, **failed)
+            return None
+
+
+def _try(
+    folder: Path,
+    plan: dict[str, Any],
+    told_to_stop: list[int],
+    growth: Growth,
+    peak: Peak,
+    deadline: float,
+) -> tuple[str, int | None]:
+    """Run it once: how it ended, as `_watch` says it, and its exit code."""
     with (folder / "log.txt").open("ab") as log:
         try:
             job = subprocess.Popen(
@@ -124,22 +167,50 @@ def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
             )
         except OSError as error:
             log.write(f"The job's process cannot start: {error}\n".encode())
-            _finish(folder, "failed", None, plan)
-            return
-    update_status(folder, state="running", started=started, pid=job.pid)
-    end = _watch(folder, plan, job, told_to_stop, growth)
+            return "not started", None
+    update_status(folder, state="running", pid=job.pid)
+    end = _watch(folder, plan, job, told_to_stop, growth, peak, deadline)
     end_tree()
     _end_elsewhere(plan["end"])
     settle(folder / "output")
-    code = job.wait()
-    if end == "cancelled":
-        _finish(folder, "cancelled", code)
-    elif end == "timeout":
-        _finish(folder, "failed", code, plan, timed_out=True)
-    elif code == 0 and end == "ended" and _made_all(folder, plan):
-        _finish(folder, "succeeded", code)
-    else:
-        _finish(folder, "failed", code, plan)
+    return end, job.wait()
+
+
+def _memory(plan: dict[str, Any], peak: Peak) -> dict[str, float | None]:
+    """What `ml_intern.jobs.memory.MemoryUse` has."""
+    used, estimated = peak.mb(), plan.get("estimated_memory_mb")
+    error = round(estimated / used - 1, 3) if estimated and used else None
+    return {"peak_mb": used, "estimated_mb": estimated, "error": error}
+
+
+def _mended(folder: Path, plan: dict[str, Any], failure: dict[str, Any], peak: Peak) -> bool:
+    """Change what mends a failure, write it down, and say whether another try is worth it."""
+    status = json.loads((folder / "status.json").read_text())
+    past = status.get("recoveries") or []
+    if len(past) >= plan.get("restarts", 0) or _cancelled(folder):
+        return False
+    config = json.loads((folder / "config.json").read_text())
+    kind = failure["kind"]
+    full = plan.get("memory_mb") and peak.mb() >= NEARLY * plan["memory_mb"]
+    checkpoint = newest_checkpoint(folder / "checkpoints")
+    cause = "out_of_memory" if kind == "killed" and full else kind
+    step = next_step(cause, config, plan["method"], past, checkpoint)
+    if step is None:
+        return False
+    if step.changes:
+        apply(folder / "config.json", step.changes)
+    recovery = {
+        "kind": cause,
+        "message": failure["message"],
+        "step": newest_step(folder / "metrics.jsonl"),
+        "checkpoint": checkpoint,
+        "action": step.action,
+        "changes": step.changes,
+        "at": time.time(),
+    }
+    _tell(folder / "log.txt", f"Try {len(past) + 2}, after {cause}: {step.action}.", "")
+    update_status(folder, recoveries=[*past, recovery])
+    return True
 
 
 def _of_the_job(plan: dict[str, Any]) -> set[int]:
@@ -164,11 +235,15 @@ def _watch(
     job: subprocess.Popen[bytes],
     told_to_stop: list[int],
     growth: Growth,
+    peak: Peak,
+    deadline: float,
 ) -> str:
     """Wait: "ended", "cancelled", "timeout", "stopped", "log" or "disk"."""
-    deadline = time.monotonic() + plan["timeout_s"]
-    log = folder / "log.txt"
+    log, rule = folder / "log.txt", StopRule(folder, plan)
     while job.poll() is None:
+        peak.look()
+        if told := rule.told():
+            update_status(folder, stopped=told)
         if _cancelled(folder):
             return "cancelled"
         if told_to_stop:
@@ -196,15 +271,20 @@ def _made_all(folder: Path, plan: dict[str, Any]) -> bool:
     return not missing
 
 
-def _finish(
-    folder: Path, state: str, code: int | None, plan: dict[str, Any] | None = None, timed_out: bool = False
-) -> None:
-    changes: dict[str, Any] = {"state": state, "exit_code": code, "ended": time.time()}
-    if state == "failed" and plan is not None:
-        timeout = plan["timeout_s"] if timed_out else None
-        log = _tail(folder / "log.txt")
-        changes["failure"] = classify(mask(log), code, timeout_s=timeout, method=plan["method"])
-    update_status(folder, **changes)
+def _finish(folder: Path, state: str, code: int | None) -> None:
+    update_status(folder, state=state, exit_code=code, ended=time.time())
+
+
+def _failure(folder: Path, plan: dict[str, Any], code: int | None, timed_out: bool) -> dict[str, Any]:
+    timeout = plan["timeout_s"] if timed_out else None
+    log = _last_try(_tail(folder / "log.txt"))
+    return classify(mask(log), code, timeout_s=timeout, method=plan["method"])
+
+
+def _last_try(log: str) -> str:
+    """Of a log the part of its last try: what an earlier one died of is no cause of this one's end."""
+    found = list(re.finditer(r"^Try \d+, after \w+: .*$", log, re.M))
+    return log[found[-1].end() :] if found else log
 
 
 def _tail(log: Path) -> str:
