@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.jobs import preflight
+from ml_intern.jobs.memory import estimate_mb
 from ml_intern.jobs.model import JobSpec
 from ml_intern.models import resolve_model, resolve_tokenizer
 
@@ -68,6 +69,7 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
             "rows": data.rows,
             "seed": asked.seed,
             "asked": asked.config,
+            "estimated_memory_mb": estimate_mb(asked.method, place, plan.trainer, plan.recipe, data.path),
             **plan.recipe,
             "trainer": plan.trainer if asked.hardware != "cpu" else {**plan.trainer, "use_cpu": True},
         },
@@ -76,6 +78,7 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
         threads=threads,
         experiment=asked.experiment,
         key=ctx.key,
+        restarts=ctx.settings.job_restarts,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,10 @@ def noise(points: Sequence[Point]) -> float:
     A straight line has none of these, and white noise of deviation s has some of deviation s * sqrt(6). The
     newest half of a long curve counts, as noise shrinks with the loss.
     """
-    values = [value for _, value in points[-max(12, len(points) // 2) :]]
+    return _bend([value for _, value in points[-max(12, len(points) // 2) :]])
+
+
+def _bend(values: Sequence[float]) -> float:
     bends = [abs(a - 2 * b + c) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
     return _NORMAL * median(bends) / math.sqrt(6) if bends else 0.0
 
@@ -87,8 +89,7 @@ def uncertainty(points: Sequence[Point], size: int) -> float:
     white = 1.2533 * noise(points) / math.sqrt(size)
     tail = points[len(points) // 4 :]  # The first fall is no noise.
     blocks = [level(tail[n : n + size]) for n in range(0, len(tail) - size + 1, size)]
-    steps = [abs(b - a) for a, b in pairwise(blocks)]
-    lasting = _NORMAL * median(steps) / math.sqrt(2) if len(steps) >= 4 else 0.0
+    lasting = _bend(blocks) if len(blocks) >= 5 else 0.0
     return max(white, lasting)
 
 

@@ -28,6 +28,7 @@ from ml_intern.jobs.failures import last_lines
 from ml_intern.jobs.launch import end_left_over, first_status, launch_plan, make_folder, recipes
 from ml_intern.jobs.model import FINISHED, Failure, JobSpec, JobStatus, LogPage
 from ml_intern.jobs.slots import is_locked, try_lock
+from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.masking import mask
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
@@ -90,7 +91,8 @@ class Jobs:
         with self._locked():
             if self.status(job).state in {"failed", "cancelled"}:
                 (folder / "cancel").unlink(missing_ok=True)
-                self._write_status(job, first_status(job, self.spec(job)))
+                past = {"recoveries": self._read_status(job).get("recoveries", [])}
+                self._write_status(job, first_status(job, self.spec(job)) | past)
                 self._start(job)
         return self.status(job)
 
@@ -166,11 +168,12 @@ class Jobs:
         Args:
             ids: The jobs.
             timeout_s: How long to wait; None waits without end. The jobs run on when the time is over.
-            until: A condition such as ``loss < 3.5`` or ``step >= 100``.
+            until: A condition such as ``loss < 3.5``, ``step >= 100`` or ``loss plateau``.
             cancelled: Looked at in each round; True ends the waiting.
             on_progress: Told a job's status when it has changed, twice a second at most.
         """
-        holds = reading.condition(until) if until else lambda status: False
+        limits = Thresholds.of(self.settings.alerts)
+        holds = reading.condition(until, limits) if until else lambda status: False
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         told: dict[str, JobStatus] = {}
         next_events = 0.0
@@ -311,7 +314,7 @@ class Jobs:
                 kind="lost",
                 message="The job's supervisor is gone: the machine restarted, or something killed it.",
                 last_lines=last_lines(text),
-                hint="Launch it again.",
+                hint="resume_job goes on from its last whole checkpoint.",
             )
             raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
             self._write_status(job, raw)

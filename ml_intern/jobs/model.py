@@ -106,6 +106,8 @@ class JobStatus(BaseModel):
     """Failures that it got over by itself, oldest first."""
     stopped: str = ""
     """Why a training was ended early, with the model that it had."""
+    met: str = ""
+    """Where somebody waited for a condition and it held: how, with the numbers."""
     memory: MemoryUse | None = None
     """Main memory: what was used, what was estimated."""
     output: str = ""

@@ -158,8 +158,8 @@ def _overfitting(run: Run) -> list[Seen]:
     ):
         return []
     now, then = level(loss[-window(loss) :]), level(before[-window(loss) :])
-    if now >= then:
-        return []
+    if now > then + 2 * uncertainty(loss, window(loss)):
+        return []  # Both rise: that is no overfitting.
     last = held[-1][1]
     evidence = {
         "eval_loss_best": least,
@@ -173,7 +173,7 @@ def _overfitting(run: Run) -> list[Seen]:
             "overfitting",
             int(turned),
             f"eval_loss rose from {least:.3f} at step {turned:.0f} to {last:.3f}, "
-            f"while the training loss fell from {then:.3f} to {now:.3f}.",
+            f"while the training loss went from {then:.3f} to {now:.3f}.",
             evidence,
             f"Stop at about step {turned:.0f}, or use more data, a smaller model or weight_decay.",
             {"max_steps": int(turned)},
@@ -185,7 +185,9 @@ def _must_rise(run: Run, held: Sequence[Point], least: float) -> float:
     """By how much the mean of two evaluations must exceed the best: the luck of a minimum counts as noise."""
     share = run.limits.overfit_rise * least
     # Of fewer points nobody can tell noise from a turn, so a turn must be plain.
-    return 2 * share if len(held) < run.limits.least_rows else max(share, run.limits.sure * noise(held))
+    if len(held) < run.limits.least_rows:
+        return 2 * share
+    return max(share, 0.6 * run.limits.sure * noise(held[len(held) // 3 :]))  # Two values in a row, not one.
 
 
 def _shape(run: Run) -> list[Seen]:
@@ -202,7 +204,7 @@ def _divergence(run: Run, points: Sequence[Point]) -> list[Seen]:
     doubt = math.sqrt(2) * uncertainty(points, size)
     rise, fell = last - least, max(0.0, first - least)
     enough = max(run.limits.divergence_rise * abs(least), run.limits.divergence_rise * fell)
-    if least <= 0 or rise <= enough or rise <= run.limits.sure * doubt:
+    if least <= 0 or rise <= enough or rise <= _sure(run, len(points)) * doubt:
         return []
     step = int(points[-1][0])
     return [
@@ -216,6 +218,11 @@ def _divergence(run: Run, points: Sequence[Point]) -> list[Seen]:
             _lower_rate(run, 3) | {"warmup_steps": 0.1},
         )
     ]
+
+
+def _sure(run: Run, count: int) -> float:
+    """Standard deviations that a change must exceed: more where few points tell what the noise is."""
+    return run.limits.sure * (1 + 6 / count)
 
 
 def _learned_little(run: Run, points: Sequence[Point]) -> list[Seen]:
@@ -242,16 +249,27 @@ def _learned_little(run: Run, points: Sequence[Point]) -> list[Seen]:
 
 
 def _flat_or_falling(run: Run, points: Sequence[Point]) -> list[Seen]:
-    quarter = last_quarter(points)
-    middle = level(quarter)
-    if middle <= 0:
-        return []
-    width = quarter[-1][0] - quarter[0][0]
-    rise, doubt = (part * width / middle for part in trend(quarter))
+    rise, doubt = _share(points)
     if run.over and -rise - 2 * doubt > 0 and -rise > run.limits.falling:
         return [_still_falling(points, -rise)]
-    flat = abs(rise) < run.limits.flat and abs(rise) + 2 * doubt < 2 * run.limits.flat
-    return [_plateau(points, quarter, rise)] if flat and _has_learned(run, points) else []
+    if not _has_learned(run, points):
+        return []
+    for part in (0.75, 0.5):  # Half of a noisy curve may tell what a quarter of it does not.
+        tail = [p for p in points if p[0] >= points[-1][0] * part]
+        rise, doubt = _share(points, tail)
+        if abs(rise) < run.limits.flat + doubt and abs(rise) + 2 * doubt < run.limits.falling:
+            return [_plateau(points, tail, rise)]
+    return []
+
+
+def _share(points: Sequence[Point], tail: Sequence[Point] = ()) -> tuple[float, float]:
+    """By what share of itself a further quarter of the steps would change the loss, and how sure that is."""
+    tail = tail if len(tail) >= 3 else last_quarter(points)
+    middle, width = level(tail), (points[-1][0] - points[0][0]) / 4
+    if middle <= 0:
+        return 0.0, math.inf
+    rise, doubt = trend(tail)
+    return rise * width / middle, doubt * width / middle
 
 
 def _has_learned(run: Run, points: Sequence[Point]) -> bool:
@@ -430,7 +448,8 @@ def _reward_drop(run: Run) -> list[Seen]:
     best = -best
     gain, lost = best - first, best - last
     doubt = math.sqrt(2) * uncertainty(points, size)
-    if gain <= run.limits.sure * doubt or lost <= max(run.limits.reward_lost * gain, run.limits.sure * doubt):
+    sure = _sure(run, len(points)) * doubt
+    if gain <= sure or lost <= max(run.limits.reward_lost * gain, sure):
         return []
     return [
         Seen(

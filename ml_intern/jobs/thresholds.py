@@ -1,7 +1,8 @@
 """From when on a curve is called ill, each figure with where it comes from. Standard library only.
 
 A setting ``alerts`` changes any of them by name: ``alerts = {kl_limit = 3}`` in ``ml-intern.toml``.
-"Measured" means: chosen so that the synthetic and the real curves of ``tests/jobs/test_rules.py`` are told apart.
+"Measured" means: chosen so that the synthetic and the real curves of ``tests/jobs/test_rules.py`` are told
+apart.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Thresholds:
     """Share of its lowest level by which a loss must have risen. PaLM (Chowdhery and others 2022, 5.1) and
     OPT (Zhang and others 2022, 2.5) restart from before spikes that do not come back; a tenth is
     measured."""
-    sure: float = 4.0
+    sure: float = 5.0
     """Standard deviations of a level that a change must exceed. Two would cry wolf: rules look at a run a
     hundred times. Measured."""
     overfit_rise: float = 0.02

@@ -141,7 +141,14 @@ def metrics_callback(path: Path) -> Any:
             append(path, state, {})
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """The last step is logged, whatever `logging_steps` says: it is the result."""
+            """The last step is logged, whatever `logging_steps` says: it is the result.
+
+            A file `stop` beside the checkpoints makes this step the last one, as if no more had been asked.
+            """
+            if state.global_step < state.max_steps and told_to_stop(args):
+                say(f"stopped early at step {state.global_step} of {state.max_steps}")
+                state.max_steps = state.global_step
+                control.should_training_stop = True
             if state.global_step >= state.max_steps:
                 control.should_log = True
                 control.should_evaluate = args.eval_strategy != "no"
@@ -161,6 +168,18 @@ def metrics_callback(path: Path) -> Any:
                 raise FloatingPointError(f"{bad[0]} is {numbers[bad[0]]} at step {state.global_step}")
 
     return Metrics()
+
+
+def told_to_stop(args: Any) -> bool:
+    """Whether somebody asks for an early end; several processes agree, or one would wait for the others."""
+    told = (Path(args.output_dir) / "stop").exists()
+    if args.world_size == 1:
+        return told
+    import torch
+
+    flag = torch.tensor(int(told), device=args.device)
+    torch.distributed.all_reduce(flag)
+    return bool(flag)
 
 
 def quiet(trainer: Any) -> None:
