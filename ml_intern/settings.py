@@ -6,6 +6,7 @@ Order, first wins: an argument (the command line's flags arrive as these), an en
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -122,6 +123,7 @@ class Settings(BaseSettings):
     alerts: dict[str, float] = Field(
         default_factory=dict, description="from when on a curve is called ill: {kl_limit = 3}, say"
     )
+    trackio: bool = Field(False, description="show jobs in a Trackio dashboard on this machine, too")
     eval: str | None = Field(None, description="file or name of the evaluation that decides")
     metric: str | None = Field(None, description="metric that decides")
     dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")
@@ -144,6 +146,13 @@ class Settings(BaseSettings):
     def _known_thresholds(cls, given: dict[str, float]) -> dict[str, float]:
         Thresholds.of(given)
         return given
+
+    @field_validator("trackio")
+    @classmethod
+    def _trackio_is_there(cls, wanted: bool) -> bool:
+        if wanted and importlib.util.find_spec("trackio") is None:
+            raise ValueError("Trackio is not installed: pip install 'ml-intern[trackio]'")
+        return wanted
 
     # Hub
     hub: Literal["auto", "embedded", "remote"] = Field(

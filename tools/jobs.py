@@ -20,6 +20,7 @@ from ml_intern.jobs.model import FINISHED, JobStatus, LogPage
 from ml_intern.jobs.record import record_end
 from ml_intern.jobs.recovery import TRAININGS
 from ml_intern.jobs.thresholds import Thresholds
+from ml_intern.jobs.tracking import track
 from ml_intern.tooling import Price, did_you_mean, repeatable, tool
 
 SAVING_S = 300.0
@@ -125,6 +126,7 @@ def wait_for_job(
 
     def show(status: JobStatus) -> None:
         newest[status.id] = status
+        track(ctx.settings, ctx.jobs.folder_of(status.id), status)
         ctx.progress(progress_line(status), share_done(list(newest.values())))
 
     found = ctx.jobs.wait(ids, seconds_of(timeout), until, ctx.cancelled, show)
@@ -289,6 +291,7 @@ def share_done(statuses: list[JobStatus]) -> float:
 
 
 def _noted(ctx: ToolContext, status: JobStatus) -> JobStatus:
-    """The ledger learns what a job cost when somebody sees that it has ended."""
+    """The ledger learns what a job cost when somebody sees that it has ended, the dashboard what it did."""
     record_end(ctx.ledger, ctx.jobs, status)
+    track(ctx.settings, ctx.jobs.folder_of(status.id), status)
     return status
