@@ -83,13 +83,14 @@ def _bend(values: Sequence[float]) -> float:
 def uncertainty(points: Sequence[Point], size: int) -> float:
     """The standard deviation of the median of `size` neighbours.
 
-    The larger of two: what white noise gives, and what medians of such blocks really differ by, which tells
+    The larger of two: what white noise gives, and what medians of shorter blocks really differ by, which tells
     of noise that lasts.
     """
     white = 1.2533 * noise(points) / math.sqrt(size)
     tail = points[len(points) // 4 :]  # The first fall is no noise.
-    blocks = [level(tail[n : n + size]) for n in range(0, len(tail) - size + 1, size)]
-    lasting = _bend(blocks) if len(blocks) >= 5 else 0.0
+    part = max(2, size // 3)  # Small enough that the curve's own bend is no noise.
+    blocks = [level(tail[n : n + part]) for n in range(0, len(tail) - part + 1, part)]
+    lasting = _bend(blocks) * math.sqrt(part / size) if len(blocks) >= 5 else 0.0
     return max(white, lasting)
 
 
