@@ -83,8 +83,8 @@ def _bend(values: Sequence[float]) -> float:
 def uncertainty(points: Sequence[Point], size: int) -> float:
     """The standard deviation of the median of `size` neighbours.
 
-    The larger of two: what white noise gives, and what medians of shorter blocks really differ by, which tells
-    of noise that lasts.
+    The larger of two: what white noise gives, and what medians of shorter blocks really differ by, which
+    tells of noise that lasts.
     """
     white = 1.2533 * noise(points) / math.sqrt(size)
     tail = points[len(points) // 4 :]  # The first fall is no noise.

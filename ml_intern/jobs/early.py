@@ -49,12 +49,13 @@ class StopRule:
 
     def told(self) -> str:
         """Why the training is to end, once; empty as long as it goes on, and after it was told."""
-        now = time.monotonic()
-        if self._told or now < self._next:
+        if self._told:
             return ""
-        self._next = now + PAUSE_S
-        if self._condition is not None and (why := self._met(self._condition)):
-            ask_to_stop(self._folder, why)
+        now = time.monotonic()
+        if self._condition is not None and now >= self._next:
+            self._next = now + PAUSE_S
+            if why := self._met(self._condition):
+                ask_to_stop(self._folder, why)
         if stop_file(self._folder).exists():
             self._told = stop_file(self._folder).read_text(errors="replace")[:500] or "It was asked to stop."
         return self._told

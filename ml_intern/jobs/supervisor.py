@@ -255,6 +255,8 @@ def _watch(
         if growth.over():
             return _tell(log, _TOO_MUCH.format(growth.told), "disk")
         time.sleep(_POLL_S)
+    if told := rule.told():  # It heeded the word before this look.
+        update_status(folder, stopped=told)
     return "ended"
 
 

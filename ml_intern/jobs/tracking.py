@@ -1,8 +1,8 @@
 """Shows jobs in Trackio's dashboard, where the person asks for it: ``metrics.jsonl`` stays the truth.
 
 The rows are written into a folder of Trackio's on this machine by a process of the host's own, with no
-credential, never by the job. Each row and each alert has a name that follows from the job and the step, so that
-telling it again adds nothing. ``TRACKIO_DIR=<state>/trackio trackio show`` opens the dashboard.
+credential, never by the job. Each row and each alert has a name that follows from the job and the step, so
+that telling it again adds nothing. ``TRACKIO_DIR=<state>/trackio trackio show`` opens the dashboard.
 
     python -m ml_intern.jobs.tracking JOB_FOLDER PROJECT
 """

@@ -225,12 +225,19 @@ def base_fields(config: dict[str, Any]) -> dict[str, Any]:
         "logging_first_step": True,
         "logging_nan_inf_filter": False,
         "include_num_input_tokens_seen": "non_padding",
-        "save_steps": 200,
-        "save_total_limit": 2,
+        **_kept_checkpoints(config),
         "seed": config.get("seed", 0),
         **config.get("trainer", {}),
         "output_dir": config["checkpoint_dir"],
     }
+
+
+def _kept_checkpoints(config: dict[str, Any]) -> dict[str, Any]:
+    """The last two checkpoints stay, and, where rows were set apart, the one that does best on them, too."""
+    if not config.get("validation"):
+        return {"save_steps": 200, "save_total_limit": 2}
+    best = {"metric_for_best_model": "eval_loss", "greater_is_better": False}
+    return {"save_steps": 0.1, "save_total_limit": 2, **best}
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
