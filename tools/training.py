@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ml_intern.context import ToolContext
 from ml_intern.durations import show_duration
@@ -12,6 +14,7 @@ from ml_intern.errors import Interrupted, ToolError
 from ml_intern.events import Notice
 from ml_intern.jobs import preflight
 from ml_intern.jobs.asking import Training, training_spec
+from ml_intern.jobs.conditions import condition
 from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
 from ml_intern.jobs.record import record_start
@@ -83,6 +86,8 @@ def launch_training(
     experiment: str | None = None,
     seed: int = 0,
     timeout: str | float | None = None,
+    stop_when: str | None = None,
+    priority: Annotated[int, Field(ge=-9, le=9)] = 0,
 ) -> JobStatus:
     """Start a training as a job and return at once; wait_for_job(result.id) waits for it.
 
@@ -107,11 +112,18 @@ def launch_training(
         experiment: The ledger's row that this belongs to.
         seed: Of the weights, the order of the data and all else that is drawn.
         timeout: Wall time after which the job is stopped, "30m"; nothing: the setting job_timeout.
+        stop_when: End early, with the model as it then is, when this holds; written as for wait_for_job:
+            "loss plateau", "overfitting or reward collapse". It is looked at while nobody waits, too.
+        priority: Of the jobs that wait for a slot the one with the highest goes first; -9 to 9.
     """
     _check_hardware(hardware)
     seconds = _told(ctx, timeout)
     asked = Training(method, model, dataset, config or {}, hardware, name, experiment, seed, seconds)
-    status = ctx.jobs.submit(training_spec(ctx, asked, _threads(ctx)))
+    if stop_when is not None:
+        condition(stop_when)
+    spec = training_spec(ctx, asked, _threads(ctx))
+    more = {"stop_when": stop_when, "priority": priority}
+    status = ctx.jobs.submit(spec.model_copy(update=more))
     # The job's own words, not this call's: the key may have found one that was asked for before.
     record_start(ctx.ledger, ctx.jobs.spec(status.id), status.id)
     return status
