@@ -14,7 +14,7 @@ from ml_intern.errors import InternError, ToolError
 from ml_intern.jobs import metrics as reading
 from ml_intern.jobs.conditions import Condition
 from ml_intern.jobs.diagnosis import Diagnosis, diagnose
-from ml_intern.jobs.early import ask_to_stop, stop_file
+from ml_intern.jobs.early import ask_to_stop, forget
 from ml_intern.jobs.hardware import gpu_name, gpus_of
 from ml_intern.jobs.model import FINISHED, JobStatus, LogPage
 from ml_intern.jobs.record import record_end
@@ -192,7 +192,7 @@ def resume_job(ctx: ToolContext, job: str) -> JobStatus:
     if status.state in ("queued", "running"):
         return status
     _resumable(ctx, job)
-    stop_file(ctx.jobs.folder_of(job)).unlink(missing_ok=True)
+    forget(ctx.jobs.folder_of(job))
     ctx.spent(Measured(gpu_hours=0.0, jobs=0))  # The job is counted by itself, each of its starts.
     return ctx.jobs.resume(job)
 

@@ -77,11 +77,13 @@ class Condition:
         text: As it was written.
         names: The metrics that it compares.
         limits: When its rules speak.
+        curves: Whether it asks for more than the newest values.
     """
 
     text: str
     names: list[str]
     limits: Thresholds
+    curves: bool
     _any_of: list[list[Look]] = field(repr=False)
     _seen: dict[str, tuple[int, Run]] = field(default_factory=dict, repr=False)
 
@@ -125,7 +127,8 @@ def condition(text: str, limits: Thresholds | None = None) -> Condition:
         re.split(r"\s+and\s+", part.strip(), flags=re.I) for part in re.split(r"\s+or\s+", text, flags=re.I)
     ]
     any_of = [[_one(one.strip(), text, names) for one in every] for every in parts]
-    return Condition(text, names, limits or Thresholds(), any_of)
+    curves = not all(_COMPARISON.fullmatch(one.strip()) for every in parts for one in every)
+    return Condition(text, names, limits or Thresholds(), curves, any_of)
 
 
 def _one(text: str, whole: str, names: list[str]) -> Look:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 Point = tuple[float, float]
 """A step and a value."""
 
+_TAIL_BYTES = 1 << 18
+_MOST_POINTS = 600
 _NORMAL = 1.4826
 """From a median of absolute deviations to a standard deviation, for normal noise."""
 
@@ -26,24 +28,40 @@ def rows(path: Path) -> list[dict[str, Any]]:
     After a resume steps repeat: what was written last for a step wins, value by value.
     """
     by_step: dict[int, dict[str, Any]] = {}
-    for line in path.read_bytes().split(b"\n")[:-1]:
+    for row in _parsed(path.read_bytes()):
+        by_step.setdefault(row["step"], {}).update(row)
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def _parsed(text: bytes) -> Iterator[dict[str, Any]]:
+    for line in text.split(b"\n")[:-1]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue  # Cut by a kill; the resumed run writes the step again. Or written to do harm.
         if isinstance(row, dict) and _is_count(row.get("step", "")) and _is_count(row.get("total_steps", 0)):
-            by_step.setdefault(row["step"], {}).update(row)
-    return [by_step[step] for step in sorted(by_step)]
+            yield row
 
 
 def newest_step(path: Path) -> int:
-    """The last step that a ``metrics.jsonl`` tells of."""
-    return max((row["step"] for row in rows(path)), default=0)
+    """The last step that a ``metrics.jsonl`` tells of, from its last part: a job may have written much."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return max((row["step"] for row in _parsed(file.read())), default=0)
 
 
 def curve(table: Sequence[dict[str, Any]], name: str) -> list[Point]:
     """The finite values of a metric by step."""
     return [(float(row["step"]), float(row[name])) for row in table if is_number(row.get(name))]
+
+
+def thinned(points: Sequence[Point]) -> Sequence[Point]:
+    """A long curve in fewer points, medians of neighbours: rules look at a run again and again."""
+    size = math.ceil(len(points) / _MOST_POINTS)
+    if size <= 1:
+        return points
+    blocks = (points[n : n + size] for n in range(0, len(points) - size + 1, size))
+    return [(block[-1][0], level(block)) for block in blocks]
 
 
 def median(values: Iterable[float]) -> float:

@@ -1,13 +1,17 @@
 """Ends a training early and keeps its model. Standard library only: a job's supervisor uses it.
 
-The word is a file beside the checkpoints. A recipe looks for it after each step, and then ends as if that
-step had been the last: it saves its model and writes down what it did.
+The word is a file in the job's folder, which the job cannot write. Its supervisor reads it, and lays an empty
+one beside the checkpoints. A recipe looks for that after each step, and then ends as if the step had been the
+last: it saves its model and writes down what it did. Nothing that a job writes is read here but its metrics, and of
+these no more than is good for a small process.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +23,23 @@ if TYPE_CHECKING:
 
 STOP_FILE = "stop"
 PAUSE_S = 1.0
-
-
-def stop_file(folder: Path) -> Path:
-    """Where a job looks for the word."""
-    return folder / "checkpoints" / STOP_FILE
+_MOST_BYTES = 64 << 20
+_LONGEST = 500
 
 
 def ask_to_stop(folder: Path, why: str) -> None:
     """Ask a training to end after its step; the first reason that is given stays."""
-    if not stop_file(folder).exists():
-        stop_file(folder).write_text(why)
+    if not (folder / STOP_FILE).exists():
+        fresh = folder / f"{STOP_FILE}.new"
+        fresh.write_text(why[:_LONGEST])
+        fresh.replace(folder / STOP_FILE)
+
+
+def forget(folder: Path) -> None:
+    """Take the word back, before a job goes on."""
+    for place in (folder, folder / "checkpoints"):
+        with suppress(OSError):  # The job may have put whatever it likes into its own folder.
+            (place / STOP_FILE).unlink(missing_ok=True)
 
 
 class StopRule:
@@ -56,16 +66,23 @@ class StopRule:
             self._next = now + PAUSE_S
             if why := self._met(self._condition):
                 ask_to_stop(self._folder, why)
-        if stop_file(self._folder).exists():
-            self._told = stop_file(self._folder).read_text(errors="replace")[:500] or "It was asked to stop."
+        if (self._folder / STOP_FILE).exists():
+            self._told = (self._folder / STOP_FILE).read_text() or "It was asked to stop."
+            self._pass_on()
         return self._told
+
+    def _pass_on(self) -> None:
+        """Tell the job. What is there already is the job's own doing, and no link of its is followed."""
+        how = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
+        with suppress(OSError):
+            os.close(os.open(self._folder / "checkpoints" / STOP_FILE, how, 0o644))
 
     def _met(self, asked: Condition) -> str:
         from ml_intern.jobs.rules import Run
 
         path = self._folder / "metrics.jsonl"
         size = path.stat().st_size
-        if size == self._size:
+        if size == self._size or size > _MOST_BYTES:
             return ""
         self._size = size
         table = rows(path)

@@ -21,6 +21,7 @@ from ml_intern.jobs.curves import (
     level,
     lowest,
     noise,
+    thinned,
     trend,
     uncertainty,
     window,
@@ -82,6 +83,10 @@ class Run:
     fields: dict[str, Any] = field(default_factory=dict)
     limits: Thresholds = field(default_factory=Thresholds)
 
+    def curve(self, name: str) -> Sequence[Point]:
+        """A metric by step; a long one thinned."""
+        return thinned(curve(self.table, name))
+
     @property
     def policy(self) -> bool:
         """Whether a reward is what it climbs; the loss of such a run says nothing."""
@@ -127,7 +132,7 @@ def _nan(run: Run, row: dict[str, Any], name: str) -> Seen:
 
 def _zero_loss(run: Run) -> list[Seen]:
     """A loss of exactly nothing is no success: a filter has put it in the place of NaN, or all is masked."""
-    points = curve(run.table, "loss")
+    points = run.curve("loss")
     if len(points) < 3 or any(value for _, value in points[-3:]):
         return []
     step = int(next((s for s, v in points if not v), points[-1][0]))
@@ -144,7 +149,7 @@ def _zero_loss(run: Run) -> list[Seen]:
 
 def _overfitting(run: Run) -> list[Seen]:
     """The loss of rows that were set apart has turned, and that of the training rows has not."""
-    loss, held = curve(run.table, "loss"), curve(run.table, "eval_loss")
+    loss, held = run.curve("loss"), run.curve("eval_loss")
     if len(held) < 4 or len(loss) < 4:
         return []
     turned, least = min(held, key=lambda point: point[1])
@@ -191,7 +196,7 @@ def _must_rise(run: Run, held: Sequence[Point], least: float) -> float:
 
 
 def _shape(run: Run) -> list[Seen]:
-    points = curve(run.table, "loss")
+    points = run.curve("loss")
     if len(points) < (4 if run.over else run.limits.least_rows):
         return []
     return _divergence(run, points) or _learned_little(run, points) or _flat_or_falling(run, points)
@@ -332,7 +337,7 @@ def _collapse(run: Run) -> list[Seen]:
 
 def _ends(run: Run, name: str) -> tuple[float, float, int] | None:
     """The first and the newest level of a metric, and the newest step; None where it is too short to say."""
-    points = curve(run.table, name)
+    points = run.curve(name)
     if len(points) < run.limits.least_rows:
         return None
     size = window(points, 0.2)
@@ -349,7 +354,7 @@ def _zero_variance(run: Run) -> list[Seen]:
     share = sum(value for _, value in points) / len(points)
     if share < run.limits.zero_variance or _at_least(share, count) <= 0.5:
         return []
-    reward = level(curve(run.table, "reward")[-5:])
+    reward = level(run.curve("reward")[-5:])
     step = int(points[-1][0])
     told = f" The reward is {reward:.3g}."
     return [
@@ -422,7 +427,7 @@ def _kl(run: Run) -> list[Seen]:
     if found is None:
         return []
     _, last, step = found
-    points = curve(run.table, "kl")
+    points = run.curve("kl")
     early = level(points[: max(3, len(points) // 3)])
     if last <= run.limits.kl_limit or last <= run.limits.kl_growth * max(early, 1e-6):
         return []
@@ -439,7 +444,7 @@ def _kl(run: Run) -> list[Seen]:
 
 
 def _reward_drop(run: Run) -> list[Seen]:
-    points = curve(run.table, "reward")
+    points = run.curve("reward")
     if len(points) < run.limits.least_rows:
         return []
     size = window(points, 0.2)

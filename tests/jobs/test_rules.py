@@ -105,6 +105,13 @@ def test_a_loss_of_exactly_nothing_is_no_success():
     assert alarms(rows) == ["zero_loss"]
 
 
+def test_a_very_long_curve_is_read_in_no_time_and_to_the_same_end():
+    rows = healthy(0, 30_000, 0.05)
+    for n, row in enumerate(rows):
+        row["loss"] *= 1 + 8 * max(0.0, n / 30_000 - 0.6)
+    assert "divergence" in alarms(rows) and not alarms(healthy(0, 30_000, 0.05))
+
+
 def test_thresholds_are_settings_with_help_on_bad_ones():
     rows = policy(1, 80, "kl_blow_up")
     assert "kl_blow_up" not in [
