@@ -2,8 +2,8 @@
 
 The word is a file in the job's folder, which the job cannot write. Its supervisor reads it, and lays an empty
 one beside the checkpoints. A recipe looks for that after each step, and then ends as if the step had been the
-last: it saves its model and writes down what it did. Nothing that a job writes is read here but its metrics, and of
-these no more than is good for a small process.
+last: it saves its model and writes down what it did. Nothing that a job writes is read here but its metrics,
+and of these no more than is good for a small process.
 """
 
 from __future__ import annotations

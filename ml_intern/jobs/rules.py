@@ -20,6 +20,7 @@ from ml_intern.jobs.curves import (
     last_quarter,
     level,
     lowest,
+    median,
     noise,
     thinned,
     trend,
@@ -310,14 +311,15 @@ def _spikes(run: Run) -> list[Seen]:
     norms = curve(run.table, "grad_norm")
     if len(norms) < run.limits.least_rows:
         return []
-    middle, (step, top) = level(norms), max(norms, key=lambda point: point[1])
+    at = max(range(len(norms)), key=lambda n: norms[n][1])
+    (step, top), middle = norms[at], level(norms[max(0, at - 8) : at + 9])  # Norms shrink: neighbours count.
     if middle <= 0 or top < run.limits.spike * middle:
         return []
     return [
         Seen(
             "spikes",
             int(step),
-            f"The gradient norm peaks at {top:.1f} at step {step:.0f}, {top / middle:.0f} times its median.",
+            f"The gradient norm peaks at {top:.1f} at step {step:.0f}, {top / middle:.0f} times the median around.",
             {"peak": top, "median": middle, "ratio": top / middle, "step": step},
             "Lower learning_rate, add warmup_steps, or look for broken rows in the data.",
             {"warmup_steps": 0.1, "max_grad_norm": 1.0},
@@ -335,13 +337,20 @@ def _collapse(run: Run) -> list[Seen]:
     return [seen for rule in rules for seen in rule(run)]
 
 
-def _ends(run: Run, name: str) -> tuple[float, float, int] | None:
-    """The first and the newest level of a metric, and the newest step; None where it is too short to say."""
+def _ends(run: Run, name: str, start: Callable[[list[float]], float]) -> tuple[float, float, int] | None:
+    """Where a metric began, its newest level and step; None where it is too short to say.
+
+    The start is one of the first three values: a collapse may take no more than ten steps, and a level of
+    more would be that of the ruin.
+    """
     points = run.curve(name)
     if len(points) < run.limits.least_rows:
         return None
-    size = window(points, 0.2)
-    return level(points[:size]), level(points[-size:]), int(points[-1][0])
+    return (
+        start([value for _, value in points[:3]]),
+        level(points[-window(points, 0.2) :]),
+        int(points[-1][0]),
+    )
 
 
 def _zero_variance(run: Run) -> list[Seen]:
@@ -380,7 +389,7 @@ def _at_least(share: float, count: float) -> float:
 
 def _length(run: Run) -> list[Seen]:
     name = "completions/mean_length"
-    found = _ends(run, name)
+    found = _ends(run, name, max)
     if found is None:
         return []
     first, last, step = found
@@ -402,7 +411,7 @@ def _length(run: Run) -> list[Seen]:
 
 
 def _entropy(run: Run) -> list[Seen]:
-    found = _ends(run, "entropy")
+    found = _ends(run, "entropy", max)
     if found is None or found[0] <= 0:
         return []
     first, last, step = found
@@ -423,12 +432,10 @@ def _entropy(run: Run) -> list[Seen]:
 
 
 def _kl(run: Run) -> list[Seen]:
-    found = _ends(run, "kl")
+    found = _ends(run, "kl", median)
     if found is None:
         return []
-    _, last, step = found
-    points = run.curve("kl")
-    early = level(points[: max(3, len(points) // 3)])
+    early, last, step = found
     if last <= run.limits.kl_limit or last <= run.limits.kl_growth * max(early, 1e-6):
         return []
     return [
@@ -469,7 +476,7 @@ def _reward_drop(run: Run) -> list[Seen]:
 
 
 def _cut_off(run: Run) -> list[Seen]:
-    found = _ends(run, "completions/clipped_ratio")
+    found = _ends(run, "completions/clipped_ratio", min)
     if found is None or found[0] >= _CUT or found[1] < 0.9:
         return []
     first, last, step = found
@@ -486,7 +493,7 @@ def _cut_off(run: Run) -> list[Seen]:
 
 
 def _rewards(run: Run) -> dict[str, float]:
-    found = _ends(run, "reward")
+    found = _ends(run, "reward", min)
     return {"reward_first": found[0], "reward": found[1]} if found else {}
 
 

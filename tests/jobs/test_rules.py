@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.curves import healthy, policy
 
+from ml_intern.jobs.curves import rows
 from ml_intern.jobs.diagnosis import diagnose
 from ml_intern.jobs.model import Failure, JobSpec, JobStatus
 from ml_intern.jobs.rules import NOTES, Run, look
@@ -105,11 +107,31 @@ def test_a_loss_of_exactly_nothing_is_no_success():
     assert alarms(rows) == ["zero_loss"]
 
 
+CURVES = Path(__file__).with_name("curves")
+"""Of real trainings on a CPU: a model of 0.3M parameters on short Python statements, and GRPO from it with the
+reward that what it writes parses; held by a KL term and a length, free, and with a rate a hundred times too high."""
+
+
+@pytest.mark.parametrize("name", ["pretrain_healthy", "grpo_healthy", "grpo_held"])
+def test_real_trainings_that_went_well_raise_no_alarm(name):
+    assert not list(looks(rows(CURVES / f"{name}.jsonl")))
+
+
+def test_a_real_collapse_is_seen_within_ten_steps_and_to_the_end():
+    """Within five steps it wrote one and the same text, cut off at the limit, that always parses."""
+    table = rows(CURVES / "grpo_collapsed.jsonl")
+    assert "entropy_collapse" in alarms(table[:10], over=False)
+    for count in range(30, len(table)):
+        assert {"entropy_collapse", "zero_variance"} <= set(alarms(table[:count], over=False)), count
+    found = diagnose(status(), table)
+    assert "without the task being done" in found.cause and "nats a token" in " ".join(found.evidence)
+
+
 def test_a_very_long_curve_is_read_in_no_time_and_to_the_same_end():
-    rows = healthy(0, 30_000, 0.05)
-    for n, row in enumerate(rows):
+    table = healthy(0, 30_000, 0.05)
+    for n, row in enumerate(table):
         row["loss"] *= 1 + 8 * max(0.0, n / 30_000 - 0.6)
-    assert "divergence" in alarms(rows) and not alarms(healthy(0, 30_000, 0.05))
+    assert "divergence" in alarms(table) and not alarms(healthy(0, 30_000, 0.05))
 
 
 def test_thresholds_are_settings_with_help_on_bad_ones():
