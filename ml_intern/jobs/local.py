@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -317,7 +317,8 @@ class Jobs:
                 hint="resume_job goes on from its last whole checkpoint.",
             )
             raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
-            self._write_status(job, raw)
+            with suppress(OSError):  # On a full disk it is said, and written down when there is room.
+                self._write_status(job, raw)
             return raw
 
     def _reap(self, job: str) -> None:

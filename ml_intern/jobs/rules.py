@@ -319,7 +319,8 @@ def _spikes(run: Run) -> list[Seen]:
         Seen(
             "spikes",
             int(step),
-            f"The gradient norm peaks at {top:.1f} at step {step:.0f}, {top / middle:.0f} times the median around.",
+            f"The gradient norm peaks at {top:.1f} at step {step:.0f}, {top / middle:.0f} times the median "
+            "around it.",
             {"peak": top, "median": middle, "ratio": top / middle, "step": step},
             "Lower learning_rate, add warmup_steps, or look for broken rows in the data.",
             {"warmup_steps": 0.1, "max_grad_norm": 1.0},

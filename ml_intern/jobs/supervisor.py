@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ _TOO_MUCH = (
 )
 _END_S = 60.0
 _LEAST_S = 1.0
+RESERVE, RESERVE_BYTES = "reserve", 1 << 17
+"""A file that gives its place to the last words about a job that has filled the disk."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -53,6 +56,7 @@ def main(folder: Path) -> None:
     # Orphans of the job become ours, so that none escapes when the job is ended.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     update_status(folder, supervisor=os.getpid())
+    _quietly((folder / RESERVE).write_bytes, bytes(RESERVE_BYTES))
     gpus = plan.get("gpus", [])
     kind = "gpu" if gpus else "cpu"
     queue = Queue(Path(plan["slots_folder"]), plan["slots"], plan.get("priority", 0), kind)
@@ -68,6 +72,7 @@ def main(folder: Path) -> None:
             _run(folder, with_gpu(plan, gpus, queue.slot), told_to_stop)
     finally:
         queue.leave()
+        (folder / RESERVE).unlink(missing_ok=True)
 
 
 def update_status(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -75,7 +80,11 @@ def update_status(folder: Path, **changes: Any) -> dict[str, Any]:
     path = folder / "status.json"
     status: dict[str, Any] = json.loads(path.read_text()) | changes
     fresh = path.with_suffix(f".{os.getpid()}.new")
-    fresh.write_text(json.dumps(status, indent=1))
+    try:
+        fresh.write_text(json.dumps(status, indent=1))
+    except OSError:
+        (folder / RESERVE).unlink(missing_ok=True)  # The disk is full: this was kept for these words.
+        fresh.write_text(json.dumps(status, indent=1))
     fresh.replace(path)
     return status
 
@@ -261,7 +270,7 @@ def _watch(
 
 
 def _tell(log: Path, text: str, end: str) -> str:
-    with log.open("a") as file:
+    with suppress(OSError), log.open("a") as file:  # On a full disk the status is what counts.
         file.write(f"\n{text}\n")
     return end
 

@@ -34,7 +34,7 @@ class Thresholds:
     little: float = 0.05
     """Share of its first level that a loss must lose for the training to have learned much. Measured."""
     spike: float = 20.0
-    """Times the median around it that a gradient norm must reach. Measured; clipping absorbs what is below."""
+    """Times the median around it that a gradient norm must reach. Measured; clipping absorbs less."""
     zero_variance: float = 0.8
     """Share of GRPO's groups whose rewards are all the same, which teach nothing: DAPO (Yu and others 2025,
     dynamic sampling) draws others in their place. The figure is measured."""

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,24 +112,37 @@ def test_out_of_memory_it_takes_smaller_batches_and_the_same_rows_a_step(jobs, t
     assert "Try 2, after out_of_memory" in jobs.logs(job).text
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, which is soon full."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], check=False)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
 @pytest.mark.slow
-def test_a_full_disk_and_a_lost_supervisor_are_named_and_the_training_goes_on(tmp_path, texts):
-    def jobs_with(disk_mb: int) -> Jobs:
-        settings = Settings(state=tmp_path / "state", job_slots=1, job_disk_mb=disk_mb)
-        return Jobs(tmp_path / "state" / "session" / "jobs", None, settings, lambda event: None)
+def test_a_full_disk_and_a_lost_supervisor_are_named_and_the_training_goes_on(tmp_path, texts, small_disk):
+    def open_jobs() -> Jobs:
+        settings = Settings(state=tmp_path / "state", job_slots=1)
+        return Jobs(small_disk / "jobs", None, settings, lambda event: None)
 
     larger = {"config": {**TINY, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3}}
     trainer = {"max_steps": 160, "save_steps": 10, "save_total_limit": 99}
-    job = jobs_with(32).submit(training(texts, "large", larger, trainer=trainer, restarts=3)).id
-    [status] = jobs_with(32).wait([job], WAIT_S)
+    job = open_jobs().submit(training(texts, "large", larger, trainer=trainer, restarts=3)).id
+    [status] = open_jobs().wait([job], WAIT_S)
     assert status.state == "failed" and status.failure.kind == "disk_full" and not status.recoveries
     assert "resume_job" in status.failure.hint
 
-    jobs = jobs_with(4000)
+    subprocess.run(["mount", "-o", "remount,size=2g", str(small_disk)], check=True)
+    jobs = open_jobs()
     jobs.resume(job)
     jobs.wait([job], WAIT_S, f"step > {status.step + 2}")
     os.kill(pid_of(jobs.folder_of(job), "supervisor"), signal.SIGKILL)
-    again = jobs_with(4000)  # as another process would see it
+    again = open_jobs()  # as another process would see it
     [status] = again.wait([job], WAIT_S)
     assert status.failure.kind == "lost" and "resume_job" in status.failure.hint
     again.resume(job)
