@@ -15,6 +15,7 @@ from ml_intern.evals.store import Evals
 from ml_intern.events import Event
 from ml_intern.files import Files
 from ml_intern.hub.client import Hub
+from ml_intern.jobs.hardware import slots_here
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Ledger
 from ml_intern.notes import Notes
@@ -67,7 +68,7 @@ def facts(services: Services) -> str:
     known = ", ".join(e.name for e in evals) or "none yet"
     lines = [
         f"- It started at {_started(services.folder):%H:%M:%S}, local time.",
-        f"- CPU cores: {os.cpu_count()}; jobs at one time: {services.settings.slots}.",
+        f"- CPU cores: {os.cpu_count()}; jobs at one time: {slots_here(services.settings)}.",
         f"- Budget left: {services.left()}.",
         f"- Project folder: {services.files.project}. Tools such as read_file and inspect_dataset read it;"
         " open() in a cell does not see it.",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ml_intern.context import ToolContext
 from ml_intern.durations import show_duration
@@ -12,10 +14,11 @@ from ml_intern.errors import InternError, Interrupted, ToolError
 from ml_intern.events import Notice
 from ml_intern.jobs import preflight
 from ml_intern.jobs.asking import Training, training_spec
+from ml_intern.jobs.conditions import condition
 from ml_intern.jobs.estimate import Workload, workload
-from ml_intern.jobs.hardware import gpu_name
+from ml_intern.jobs.hardware import gpu_count, gpu_name, slots_here
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, Place
-from ml_intern.jobs.places import HERE, choose, read_place, sized_timeout, smaller_plan
+from ml_intern.jobs.places import HERE, ON_CPU, choose, read_place, sized_timeout, smaller_plan
 from ml_intern.jobs.record import record_start
 from ml_intern.jobs.smoke import SmokeTest, smoke_result, smoke_spec
 from ml_intern.masking import holds_secret
@@ -30,24 +33,32 @@ _SHORTEST_S = 1.0
 
 def _price(ctx: ToolContext, arguments: Any) -> Price:
     """At the most it is held for the whole timeout; a rented machine has a price, and GPUs are counted."""
-    place = read_place(ctx.settings, ctx.services.hub, arguments.hardware)
-    return _held(_timeout(ctx, arguments.timeout), arguments.hardware, place)
+    return _held(_timeout(ctx, arguments.timeout), *_asked_of(ctx, arguments))
 
 
 def _smoke_price(ctx: ToolContext, arguments: Any) -> Price:
     """The same for a smoke test, which has a shorter timeout of its own."""
+    return _held(_timeout(ctx, arguments.timeout, SMOKE_TIMEOUT_S), *_asked_of(ctx, arguments))
+
+
+def _asked_of(ctx: ToolContext, arguments: Any) -> tuple[str, Place, int]:
+    """The hardware in words, the place that it is, and how many processes will train there together."""
     place = read_place(ctx.settings, ctx.services.hub, arguments.hardware)
-    return _held(_timeout(ctx, arguments.timeout, SMOKE_TIMEOUT_S), arguments.hardware, place)
+    return arguments.hardware, place, processes_in(getattr(arguments, "config", None))
 
 
-def _held(seconds: float, hardware: str, place: Place | None = None) -> Price:
+def processes_in(config: Any) -> int:
+    """How many processes a config asks for; what is wrong with it is told by the check that follows."""
+    asked = config.get("processes") if isinstance(config, dict) else None
+    return asked if isinstance(asked, int) and asked > 0 else 1
+
+
+def _held(seconds: float, hardware: str, place: Place, processes: int = 1) -> Price:
     hours = seconds / 3600
-    if hardware not in HERE and hardware != "docker":
-        if place is None:  # Nobody has asked what it costs: that is not nothing.
-            return Price(usd=None, gpu_hours=None, jobs=1)
+    if place.away:
         return Price((place.usd_per_hour or 0.0) * hours, place.gpus * hours, 1)
-    hours = seconds / 3600 if hardware != "cpu" and gpu_name() else 0.0
-    return Price(usd=0.0, gpu_hours=hours, jobs=1)
+    gpus = 0 if hardware == "cpu" else min(processes, gpu_count())
+    return Price(usd=0.0, gpu_hours=gpus * hours, jobs=1)
 
 
 def _placed(ctx: ToolContext, arguments: Any) -> Any:
@@ -63,12 +74,18 @@ def _placed(ctx: ToolContext, arguments: Any) -> Any:
     work = _work(ctx, arguments)
     place = choose(ctx.settings, ctx.services.hub, work, ctx.services.left().get("usd"))
     if place.compute == "local":
-        limit = _timeout(ctx, arguments.timeout)
-        if not gpu_name() and (smaller := smaller_plan(work, limit)):
-            ctx.emit(Notice("warning", f"{place.why[:1].upper()}{place.why[1:]}; {smaller}."))
-        return arguments
+        return _here(ctx, arguments, work, place)
     ctx.emit(Notice("info", f"The job goes to {place.words}: {place.why}."))
     return _timed(ctx, arguments.model_copy(update={"hardware": place.words}), work)
+
+
+def _here(ctx: ToolContext, arguments: Any, work: Workload, place: Place) -> Any:
+    """This machine, with a warning where its CPU will take long; a GPU that is too small is left alone."""
+    if not place.why.endswith(ON_CPU):
+        return arguments
+    if smaller := smaller_plan(work, _timeout(ctx, arguments.timeout)):
+        ctx.emit(Notice("warning", f"{place.why[:1].upper()}{place.why[1:]}; {smaller}."))
+    return arguments.model_copy(update={"hardware": "cpu"}) if gpu_name() else arguments
 
 
 def _timed(ctx: ToolContext, arguments: Any, work: Workload) -> Any:
@@ -141,6 +158,8 @@ def launch_training(
     experiment: str | None = None,
     seed: int = 0,
     timeout: str | float | None = None,
+    stop_when: str | None = None,
+    priority: Annotated[int, Field(ge=-9, le=9)] = 0,
 ) -> JobStatus:
     """Start a training as a job and return at once; wait_for_job(result.id) waits for it.
 
@@ -178,12 +197,19 @@ def launch_training(
         experiment: The ledger's row that this belongs to.
         seed: Of the weights, the order of the data and all else that is drawn.
         timeout: Wall time after which the job is stopped, "30m"; nothing: the setting job_timeout.
+        stop_when: End early, with the model as it then is, when this holds; written as for wait_for_job:
+            "loss plateau", "overfitting or reward collapse". It is looked at while nobody waits, too.
+        priority: Of the jobs that wait for a slot the one with the highest goes first; -9 to 9.
     """
     _check_hardware(hardware)
     seconds = _told(ctx, timeout)
+    if stop_when is not None:
+        condition(stop_when)
     place = read_place(ctx.settings, ctx.services.hub, hardware)
     asked = Training(method, model, dataset, config or {}, hardware, name, experiment, seed, seconds, place)
-    status = ctx.jobs.submit(training_spec(ctx, asked, _threads(ctx)))
+    spec = training_spec(ctx, asked, _threads(ctx))
+    more = {"stop_when": stop_when, "priority": priority}
+    status = ctx.jobs.submit(spec.model_copy(update=more))
     # The job's own words, not this call's: the key may have found one that was asked for before.
     record_start(ctx.ledger, ctx.jobs.spec(status.id), status.id)
     return status
@@ -352,4 +378,4 @@ def _left(ctx: ToolContext) -> float | None:
 
 
 def _threads(ctx: ToolContext) -> int:
-    return max(1, (os.cpu_count() or 1) // ctx.settings.slots)
+    return max(1, (os.cpu_count() or 1) // slots_here(ctx.settings))

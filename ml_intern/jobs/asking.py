@@ -10,6 +10,7 @@ from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.jobs import fitting, preflight
 from ml_intern.jobs.hardware import gpus_at
+from ml_intern.jobs.memory import estimate_mb
 from ml_intern.jobs.model import JobSpec, Place
 from ml_intern.jobs.places import memory_mb
 from ml_intern.models import resolve_model, resolve_tokenizer
@@ -83,15 +84,17 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
             "rows": data.rows,
             "seed": asked.seed,
             "asked": asked.config,
+            "estimated_memory_mb": estimate_mb(asked.method, place, plan.trainer, plan.recipe, data.path),
             **plan.recipe,
             "trainer": {**plan.trainer, "use_cpu": True} if asked.on_cpu else plan.trainer,
         },
         inputs=inputs,
         place=asked.place,
         timeout_s=asked.timeout_s,
-        threads=threads,
+        threads=threads * plan.recipe.get("processes", 1),
         experiment=asked.experiment,
         key=ctx.key,
+        restarts=ctx.settings.job_restarts,
     )
 
 

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,8 +24,9 @@ from ml_intern.jobs import metrics as reading
 from ml_intern.jobs.backends.base import Backend, Site
 from ml_intern.jobs.backends.places import Backends
 from ml_intern.jobs.folder import read_spec, read_status, write_status
-from ml_intern.jobs.launch import first_status, make_folder, recipes
+from ml_intern.jobs.launch import first_status, make_folder, recipes, room_of
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, LogPage, Place
+from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.masking import mask
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
@@ -114,7 +115,10 @@ class Jobs:
         with self._locked():
             if self.status(job).state in {"failed", "cancelled"}:
                 (folder / "cancel").unlink(missing_ok=True)
-                write_status(folder, first_status(job, self.spec(job)))
+                with suppress(OSError):  # On a disk that is still full it goes on without.
+                    room_of(folder).take()
+                past = {"recoveries": read_status(folder).get("recoveries", [])}
+                write_status(folder, first_status(job, self.spec(job)) | past)
                 self._start(job)
         return self.status(job)
 
@@ -188,11 +192,12 @@ class Jobs:
         Args:
             ids: The jobs.
             timeout_s: How long to wait; None waits without end. The jobs run on when the time is over.
-            until: A condition such as ``loss < 3.5`` or ``step >= 100``.
+            until: A condition such as ``loss < 3.5``, ``step >= 100`` or ``loss plateau``.
             cancelled: Looked at in each round; True ends the waiting.
             on_progress: Told a job's status when it has changed, twice a second at most.
         """
-        holds = reading.condition(until) if until else lambda status: False
+        limits = Thresholds.of(self.settings.alerts)
+        holds = reading.condition(until, limits) if until else lambda status: False
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         told: dict[str, JobStatus] = {}
         next_events = 0.0

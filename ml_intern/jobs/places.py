@@ -25,6 +25,7 @@ REMOTE = ("docker", "slurm", "hf-jobs")
 _FITS = 0.9
 """Of a GPU's memory: the rest is the driver's, and the activations'."""
 
+ON_CPU = "so it runs on the CPU"
 _INSTALL_S, _LEAST_S, _MARGIN = 600.0, 900.0, 2.0
 
 
@@ -72,7 +73,7 @@ def choose(settings: Settings, hub: Hub | None, work: Workload, usd_left: float 
             no.append(f"not {name}: {error.message.rstrip('.')}")
             continue
         return place.model_copy(update={"why": "; ".join(no)})
-    return Place(why="; ".join([*no, "so it runs on the CPU"]))
+    return Place(why="; ".join([*no, ON_CPU]))
 
 
 def smaller_plan(work: Workload, timeout_s: float) -> str:

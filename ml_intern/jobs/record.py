@@ -47,8 +47,20 @@ def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:
         seconds=round(seconds, 3),
         usd=round(rate * seconds / 3600, 6),
         facts={name: float(result[name]) for name in _FACTS if result.get(name) is not None},
-        config={"base_model_sha256": base} if base else None,
+        config=_differing(status, base),
     )
+
+
+def _differing(status: JobStatus, base: str | None) -> dict[str, Any] | None:
+    """What was not as it was asked: a recovery changes fields, an early end the steps. The ledger says so."""
+    found: dict[str, Any] = {"base_model_sha256": base} if base else {}
+    for recovery in status.recoveries:
+        found |= recovery.changes
+    if status.recoveries:
+        found["recoveries"] = [f"{r.kind} at step {r.step}: {r.action}" for r in status.recoveries]
+    if status.stopped:
+        found["stopped_early"] = status.stopped
+    return found or None
 
 
 def read_result(output: Path) -> dict[str, Any]:

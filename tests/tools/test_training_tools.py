@@ -89,6 +89,7 @@ def test_what_is_offered():
         "read_metrics": "read",
         "wait_for_job": "read",
         "cancel_job": "write",
+        "resume_job": "compute",
         "diagnose_job": "read",
         "list_hardware": "read",
     }

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ml_intern.sandbox.base import Sandbox
 
 
+_GO_ON = "resume_job goes on from its last whole checkpoint."
+
+
 class Here:
     """Jobs on this machine."""
 
@@ -109,7 +112,7 @@ class Here:
             except InternError:
                 end_left_over(folder, None)  # The engine is gone, too, and its containers with it.
             told = "The job's supervisor is gone: the machine restarted, or something killed it."
-            raw |= ended("failed", failure=failure(folder, "lost", told, "Launch it again."))
+            raw |= ended("failed", failure=failure(folder, "lost", told, _GO_ON))
             # Nobody has measured it, and the clock may have been set: no longer than it was allowed to.
             ran_s = time.time() - (raw.get("started") or time.time())
             raw["seconds"] = min(max(0.0, ran_s), read_spec(folder).timeout_s)

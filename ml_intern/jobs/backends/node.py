@@ -93,12 +93,13 @@ class NodeJob:
         walls, problem = _walls()
         if problem:
             self._without_walls(spec, problem)
-        plan, told = launch_plan(self.folder, spec, walls, self.settings)
         # Slurm is the queue here, and has chosen the GPUs.
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        plan, told = launch_plan(self.folder, spec, walls, self.settings, gpus)
         given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        plan["env"] |= given
-        plan |= {"timeout_s": left, "slots": 1, "slots_folder": tempfile.mkdtemp(prefix="ml-intern-slot-")}
-        return plan, told
+        plan["env"] = given | plan["env"]
+        alone = {"slots": 1, "takes": 1, "slots_folder": tempfile.mkdtemp(prefix="ml-intern-slot-")}
+        return plan | alone | {"timeout_s": left}, told
 
     def _without_walls(self, spec: JobSpec, problem: str) -> None:
         """A recipe of ours may run without walls; code that a model wrote only where a person said so."""
