@@ -102,7 +102,7 @@ class Jobs:
             self._start_all(jobs)
         statuses = [self.status(job) for job in jobs]
         for status in statuses:
-            self._tell(status)
+            self.tell(status)
         return statuses
 
     def find(self, key: str) -> str | None:
@@ -132,7 +132,7 @@ class Jobs:
         while self.status(job).state not in FINISHED and time.monotonic() < deadline:
             time.sleep(0.02)
         status = self.status(job)
-        self._tell(status)
+        self.tell(status)
         return status
 
     # How it stands
@@ -210,7 +210,7 @@ class Jobs:
                 for status in statuses:
                     if told.get(status.id) != status:
                         told[status.id] = status
-                        self._tell(status)
+                        self.tell(status)
                         on_progress(status)
             if over:
                 return statuses
@@ -333,7 +333,8 @@ class Jobs:
         except ToolError:
             return None
 
-    def _tell(self, status: JobStatus) -> None:
+    def tell(self, status: JobStatus) -> None:
+        """Tell whoever watches the session how a job stands."""
         self.emit(
             JobChanged(status.id, status.name, status.state, status.step, status.total_steps, status.metrics)
         )

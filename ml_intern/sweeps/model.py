@@ -15,6 +15,7 @@ class Trial(BaseModel):
         params: What was chosen.
         state: ``pruned`` is one that was ended early as one of the poor; ``failed`` says in `note` why.
         value: Of the metric; None where it was not measured to the end.
+        low: End of its 95 % interval, where it was measured on a sealed evaluation; `high` is the other.
         step: The last step that was looked at.
         experiment: Its row of the ledger.
         job: Its job.
@@ -25,6 +26,8 @@ class Trial(BaseModel):
     params: dict[str, Any]
     state: Literal["running", "complete", "pruned", "failed"]
     value: float | None = None
+    low: float | None = None
+    high: float | None = None
     step: int = 0
     experiment: str = ""
     job: str = ""

@@ -213,7 +213,9 @@ class Running:
             if self._stopped():
                 return None
             time.sleep(POLL_S)
-            status = self.ctx.jobs.status(status.id)
+            before, status = status, self.ctx.jobs.status(status.id)
+            if (before.state, before.step) != (status.state, status.step):
+                self.ctx.jobs.tell(status)
             if status.step > told and (value := self._now(status)) is not None:
                 told = status.step
                 if self.study.report(trial, value, told):
@@ -243,7 +245,7 @@ class Running:
         if status.state != "succeeded":
             told = status.failure.message if status.failure else f"The job was {status.state}."
             return self._fail(trial, experiment, told)
-        value = self._value(experiment, status)
+        value = self._value(trial, experiment, status)
         if value is None:
             known = ", ".join(sorted(status.metrics))
             return self._fail(
@@ -251,7 +253,7 @@ class Running:
             )
         return self.study.tell(trial, "complete", value)
 
-    def _value(self, experiment: str, status: JobStatus) -> float | None:
+    def _value(self, trial: optuna.trial.Trial, experiment: str, status: JobStatus) -> float | None:
         """The metric of a finished trial: of the dev split, or of the end of its curve."""
         if self.plan.eval is None:
             return _newest(self.ctx.jobs.metrics(status.id), self.plan.metric)
@@ -262,7 +264,9 @@ class Running:
             cancelled=self._stopped,
             on_progress=lambda _: self._progress(),
         )
-        return scores.metrics[self.plan.metric].value
+        metric = scores.metrics[self.plan.metric]
+        self.study.note(trial, low=metric.low, high=metric.high)
+        return metric.value
 
     def _fail(self, trial: optuna.trial.Trial, experiment: str, told: str) -> None:
         self.ctx.ledger.finish(experiment, "crashed", told)
@@ -311,7 +315,7 @@ class Running:
             best=best,
             trials=trials,
             next=NEXT.format(count=len(trials), who=who) if best else "",
-            notes=_notes(self.plan),
+            notes=[*_notes(self.plan), *_not_apart(best, trials)],
         )
 
 
@@ -324,8 +328,22 @@ def _notes(plan: SweepPlan) -> list[str]:
     return []
 
 
+def _not_apart(best: Trial | None, trials: list[Trial]) -> list[str]:
+    """Overlapping intervals do not prove that two are alike; they do say that the order may be chance."""
+    if best is None or best.low is None or best.high is None:
+        return []
+    others = [t for t in trials if t is not best and t.low is not None and t.high is not None]
+    alike = [t for t in others if t.low <= best.high and best.low <= t.high]  # type: ignore[operator]
+    if not alike:
+        return []
+    return [
+        f"The 95 % intervals of {len(alike)} of {len(others)} others overlap with the best one's: their order "
+        "may be chance. compare_experiments looks at the same problems in pairs and sees more."
+    ]
+
+
 def _trial(row: dict[str, Any]) -> Trial:
-    names = ("number", "state", "value", "step", "experiment", "job", "note")
+    names = ("number", "state", "value", "low", "high", "step", "experiment", "job", "note")
     return Trial(params=row.get("chosen", row["params"]), **{k: row[k] for k in names if k in row})
 
 

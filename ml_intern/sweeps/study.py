@@ -7,6 +7,8 @@ random search draws the same values however many run at once and however often i
 from __future__ import annotations
 
 import fcntl
+import math
+import random
 import threading
 import warnings
 from pathlib import Path
@@ -57,10 +59,25 @@ class Study:
             number = len(self._study.get_trials(deepcopy=False))
             if number >= self._trials:
                 return None
-            self._study.sampler = _sampler(self._sampler, self._seed, number, self._trials)
+            self._study.sampler = self._sampler_of(number)
             trial = self._study.ask()
             self.params(trial)
             return trial
+
+    def _sampler_of(self, number: int) -> Any:
+        first = _first(self._sampler, self._trials)
+        sampler = _sampler(self._sampler, self._seed, number, first)
+        if number >= first:
+            return sampler
+        import optuna
+
+        spread = {
+            name: _at(dimension, place(self._seed, name, number, first))
+            for name, dimension in self._space.items()
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return optuna.samplers.PartialFixedSampler(spread, sampler)
 
     def params(self, trial: optuna.trial.Trial) -> dict[str, Any]:
         """The values of a trial; what was not drawn when a crash came is drawn now."""
@@ -165,7 +182,40 @@ def _cut_half_a_line(file: Path) -> None:
                 opened.truncate(end)
 
 
-def _sampler(kind: Sampler, seed: int, number: int, trials: int) -> Any:
+def _first(kind: Sampler, trials: int) -> int:
+    """So many trials know nothing of each other: all of a random search, else a third at the most."""
+    return trials if kind == "random" else min(trials, max(4, min(10, trials // 3)))
+
+
+def place(seed: int, name: str, number: int, count: int) -> float:
+    """Where in a dimension, between 0 and 1, a trial stands: each of `count` trials in a stratum of its own.
+
+    A Latin hypercube (McKay, Beckman and Conover, 1979): a few draws that are independent leave large parts
+    of a range unseen, and fall on the same spot.
+    """
+    strata = list(range(count))
+    random.Random(f"{seed}/{name}").shuffle(strata)
+    return (strata[number] + random.Random(f"{seed}/{name}/{number}").random()) / count
+
+
+def _at(dimension: Choice | Between, where: float) -> Any:
+    """The value at a place of a dimension, as Optuna keeps it."""
+    if isinstance(dimension, Choice):
+        return int(where * len(dimension.values))
+    low, high, step = dimension.low, dimension.high, dimension.step
+    if dimension.whole:
+        each = int(step or 1)
+        if dimension.log:
+            return round(low * (high / low) ** where)
+        return int(low) + each * int(where * ((int(high) - int(low)) // each + 1))
+    if dimension.log:
+        return low * (high / low) ** where
+    if step:
+        return low + step * int(where * (math.floor((high - low) / step + 1e-9) + 1))
+    return low + where * (high - low)
+
+
+def _sampler(kind: Sampler, seed: int, number: int, first: int) -> Any:
     import optuna
 
     own = (seed * 1_000_003 + number) % 2**32
@@ -173,9 +223,9 @@ def _sampler(kind: Sampler, seed: int, number: int, trials: int) -> Any:
         return optuna.samplers.RandomSampler(seed=own)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # A third at random first; constant_liar keeps trials that run side by side apart.
+        # constant_liar keeps trials that run side by side apart.
         return optuna.samplers.TPESampler(
-            seed=own, n_startup_trials=max(3, min(10, trials // 3)), multivariate=True, constant_liar=True
+            seed=own, n_startup_trials=first, multivariate=True, constant_liar=True
         )
 
 

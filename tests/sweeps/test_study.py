@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,25 @@ def test_a_random_search_draws_the_same_in_whatever_order_trials_end(tmp_path):
     other = study(tmp_path / "b")  # as after a crash
     second += [other.params(other.ask()) for _ in range(2)]
     assert first == second
+
+
+@pytest.mark.parametrize(("sampler", "trials"), [("random", 4), ("random", 9), ("tpe", 4)])
+def test_a_few_trials_lie_all_over_each_range(tmp_path, sampler, trials):
+    space = read_space(
+        {
+            "rate": {"low": 1e-4, "high": 1e-1, "log": True},
+            "n": {"low": 1, "high": trials},
+            "kind": ["a", "b"],
+        }
+    )
+    found = Study(tmp_path / "study.jsonl", space, False, sampler, 5, None, trials)
+    drawn = []
+    while (trial := found.ask()) is not None:
+        drawn.append(found.params(trial))
+    strata = sorted(int(math.log(p["rate"] / 1e-4) / math.log(1e3) * trials) for p in drawn)
+    assert strata == list(range(trials)), "one in each"
+    assert sorted(p["n"] for p in drawn) == list(range(1, trials + 1))
+    assert abs(sum(p["kind"] == "a" for p in drawn) - trials / 2) <= 0.5
 
 
 @pytest.mark.parametrize("up", [True, False])
