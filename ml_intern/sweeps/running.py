@@ -337,8 +337,8 @@ def _not_apart(best: Trial | None, trials: list[Trial]) -> list[str]:
     if not alike:
         return []
     return [
-        f"The 95 % intervals of {len(alike)} of {len(others)} others overlap with the best one's: their order "
-        "may be chance. compare_experiments looks at the same problems in pairs and sees more."
+        f"The 95 % intervals of {len(alike)} of {len(others)} others overlap with that of the best: their "
+        "order may be chance. compare_experiments looks at the same problems in pairs and sees more."
     ]
 
 
