@@ -209,7 +209,8 @@ def _stage(ctx: ToolContext, experiment: str, model: Path, staged: Path) -> None
     measured = ctx.ledger.get(experiment).model
     if measured and fingerprint(staged) != measured:
         raise ToolError(f"The weights of {experiment} changed while they were copied.", "Publish again.")
-    publishing.check_words(ctx.ledger, publishing.known_numbers(staged))
+    curves = publishing.curve_numbers(ctx.jobs, ctx.ledger)
+    publishing.check_words(ctx.ledger, publishing.known_numbers(staged, curves))
 
 
 def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str) -> Intent:

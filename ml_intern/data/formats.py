@@ -262,7 +262,9 @@ def _text_maker(rows: pl.DataFrame) -> Maker:
     pair = [next((c for c in _ALIASES[side] if c in rows.columns), None) for side in ("prompt", "completion")]
     if None in pair:
         raise _which(rows, "text")
-    return _value(rows, f"{{{pair[0]}}}\n{{{pair[1]}}}")
+    # As `prompt_completion` joins them, so that a model pretrained on the one can be tuned on the other.
+    joint = "" if pair == ["prompt", "completion"] else "\n"
+    return _value(rows, f"{{{pair[0]}}}{joint}{{{pair[1]}}}")
 
 
 def _pair(rows: pl.DataFrame, notes: list[str]) -> dict[str, Maker]:

@@ -47,6 +47,8 @@ class CardFacts:
     load: str = ""
     samples: Sequence[str] = ()
     evals: Mapping[str, str] = field(default_factory=dict)
+    curves: Sequence[float] = ()
+    """What the trainings wrote: steps and the values of their metrics."""
 
     def numbers(self) -> list[float]:
         """The values that come from here, with the level of the intervals."""
@@ -54,7 +56,7 @@ class CardFacts:
         fields = [
             float(v) for v in self.config.values() if isinstance(v, int | float) and not isinstance(v, bool)
         ]
-        return [95.0, 0.95, float(self.parameters), float(len(self.lineage)), *rows, *fields]
+        return [95.0, 0.95, float(self.parameters), float(len(self.lineage)), *rows, *fields, *self.curves]
 
 
 def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shlex
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +107,18 @@ def card_facts(
         load=load_command(hub, repo),
         evals={s.split: s.eval for s in seen},
         samples=next((s.samples[:SAMPLES] for s in reversed(seen) if s.samples), []),
+        curves=curve_numbers(jobs, ledger),
     )
+
+
+def curve_numbers(jobs: Jobs, ledger: Ledger) -> list[float]:
+    """What the trainings of all experiments wrote: that a loss was 537 at step 5 is measured, too."""
+    found: set[float] = set()
+    for job in {job for experiment in ledger.list() for job in experiment.jobs}:
+        with suppress(ToolError):
+            for row in jobs.metrics(job):
+                found.update(float(value) for value in row.values() if isinstance(value, int | float))
+    return sorted(value for value in found if math.isfinite(value))
 
 
 def write_card(folder: Path, experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
@@ -152,9 +165,12 @@ def check_words(ledger: Ledger, known: Sequence[float]) -> None:
         )
 
 
-def known_numbers(staged: Path) -> list[float]:
-    """What a staged model itself says: its parameters and the fields of its configuration."""
-    return CardFacts(repo="", session="", parameters=parameters(staged), config=_config(staged)).numbers()
+def known_numbers(staged: Path, curves: Sequence[float] = ()) -> list[float]:
+    """What a staged model itself says: its parameters and the fields of its configuration; and the curves."""
+    facts = CardFacts(
+        repo="", session="", parameters=parameters(staged), config=_config(staged), curves=curves
+    )
+    return facts.numbers()
 
 
 def trail(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> dict[str, Any]:

@@ -124,7 +124,10 @@ def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) 
 def _base_model(ctx: ToolContext, method: str, model: str | dict[str, Any]) -> Path:
     if not isinstance(model, str) or model.startswith("scratch:"):
         raise ToolError(
-            f"{method} starts from a model that is there.", "Name a job, an experiment, a path or a Hub id."
+            f"{method} starts from a model that is there.",
+            "Name a job, an experiment, a path or a Hub id. To begin with nothing, make one first: "
+            'reformat_dataset(data, "language_modeling"), then launch_training("pretrain", "scratch:1M", …), '
+            f"then {method} with that job as its model.",
         )
     folder = resolve_model(ctx, model)
     fitting.check_base(method, folder, model)

@@ -23,7 +23,8 @@ from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
 from ml_intern.jobs.places import read_place
 from ml_intern.jobs.record import record_end, record_start
 from ml_intern.jobs.tracking import track
-from ml_intern.sweeps.model import Sweep, SweepPlan, Trial
+from ml_intern.sweeps.model import Sweep, SweepPlan
+from ml_intern.sweeps.outcome import not_apart, notes, trial_of, verdict
 from ml_intern.sweeps.space import read_space
 from ml_intern.sweeps.study import Study
 
@@ -297,15 +298,13 @@ class Running:
         return pick(done, key=lambda t: t["value"]) if done else None
 
     def _result(self) -> Sweep:
-        trials = [_trial(row) for row in self.study.table()]
+        trials = [trial_of(row) for row in self.study.table()]
         sign = -1 if self.plan.higher_is_better else 1
         trials.sort(key=lambda t: (t.value is None, sign * (t.value or 0.0), t.number))
         best = trials[0] if trials and trials[0].value is not None else None
         for trial in trials:
-            if trial.state == "complete" and trial is not best:
-                self.ctx.ledger.finish(
-                    trial.experiment, "discarded", f"{best and best.experiment} was better."
-                )
+            if best and trial.state == "complete" and trial is not best:
+                self.ctx.ledger.finish(trial.experiment, *verdict(self.plan.metric, trial, best))
         who = best.experiment if best else "it"
         return Sweep(
             id=self.plan.id,
@@ -315,36 +314,8 @@ class Running:
             best=best,
             trials=trials,
             next=NEXT.format(count=len(trials), who=who) if best else "",
-            notes=[*_notes(self.plan), *_not_apart(best, trials)],
+            notes=[*notes(self.plan), *not_apart(best, trials)],
         )
-
-
-def _notes(plan: SweepPlan) -> list[str]:
-    if plan.eval is None and not plan.metric.startswith("eval"):
-        return [
-            f"{plan.metric} is measured on the training rows: it rewards learning them by heart. A sweep on "
-            "a sealed evaluation's metric, or on eval_loss with validation, is worth more."
-        ]
-    return []
-
-
-def _not_apart(best: Trial | None, trials: list[Trial]) -> list[str]:
-    """Overlapping intervals do not prove that two are alike; they do say that the order may be chance."""
-    if best is None or best.low is None or best.high is None:
-        return []
-    others = [t for t in trials if t is not best and t.low is not None and t.high is not None]
-    alike = [t for t in others if t.low <= best.high and best.low <= t.high]  # type: ignore[operator]
-    if not alike:
-        return []
-    return [
-        f"The 95 % intervals of {len(alike)} of {len(others)} others overlap with that of the best: their "
-        "order may be chance. compare_experiments looks at the same problems in pairs and sees more."
-    ]
-
-
-def _trial(row: dict[str, Any]) -> Trial:
-    names = ("number", "state", "value", "low", "high", "step", "experiment", "job", "note")
-    return Trial(params=row.get("chosen", row["params"]), **{k: row[k] for k in names if k in row})
 
 
 def _newest(rows: list[dict[str, Any]], name: str) -> float | None:

@@ -68,6 +68,9 @@ def test_a_mapping_of_columns_and_templates() -> None:
 
 
 def test_a_template_fills_in_values_once() -> None:
+    pair = {"prompt": "1+1=", "completion": " 2"}
+    assert _made([pair], "language_modeling") == [{"text": "1+1= 2"}], "as the pair itself is joined"
+    assert _made([{"question": "1+1?", "answer": "2"}], "language_modeling") == [{"text": "1+1?\n2"}]
     assert _made([{"a": "{b}", "b": "x"}], "language_modeling", {"text": "{a}"}) == [{"text": "{b}"}]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -157,6 +158,13 @@ def test_notes_with_invented_numbers_are_found(ledger: Ledger, facts: CardFacts)
     assert loose_words(ledger, facts.numbers()) == {}
     ledger.finish("exp-1", "kept", "reaches 93.7% and 3.791")
     assert loose_words(ledger, facts.numbers()) == {"the notes of exp-1": ["93.7%"]}
+
+
+def test_what_a_training_wrote_on_its_way_may_be_told_rounded(ledger: Ledger, facts: CardFacts) -> None:
+    ledger.finish("exp-1", "kept", "diverged: the loss was 537 at step 5, then 689.2")
+    assert loose_words(ledger, facts.numbers()) == {"the notes of exp-1": ["537", "689.2"]}
+    known = replace(facts, curves=[5.0, 537.471802, 689.178662])
+    assert loose_words(ledger, known.numbers()) == {}
 
 
 def test_places_on_the_machine_are_shortened() -> None:
