@@ -16,6 +16,13 @@ def gpu_name() -> str:
     return _ask(shutil.which("nvidia-smi"))
 
 
+def gpu_capability() -> float | None:
+    """The lowest compute capability of this machine's GPUs; None where there are none or nobody knows."""
+    told = _ask(shutil.which("nvidia-smi"), "compute_cap")
+    found = [float(word) for word in told.split("; ") if word.replace(".", "", 1).isdigit()]
+    return min(found, default=None)
+
+
 def gpus_of(spec: JobSpec) -> int:
     """How many GPUs a job holds while it runs."""
     told = (spec.config, spec.config.get("trainer") or {})
@@ -23,10 +30,10 @@ def gpus_of(spec: JobSpec) -> int:
 
 
 @lru_cache(maxsize=4)
-def _ask(program: str | None) -> str:
+def _ask(program: str | None, fields: str = "name,memory.total") -> str:
     if program is None:
         return ""
-    asked = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    asked = [program, f"--query-gpu={fields}", "--format=csv,noheader"]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=_ASK_S)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,0 +1,154 @@
+"""Do the rows fit into the model and below `max_length`? Read with the model's own tokenizer, without torch.
+
+TRL leaves out what cannot be learned from: an example whose prompt alone fills `max_length` (sft, dpo), a
+pair with an answer above it (reward). Where that is all of them, a training would find no rows minutes later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_intern.jobs.recipes._conflicts import COMPLETION, LENGTH
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SAMPLE = 1000
+"""Rows that are read; they stand evenly over the data."""
+_WINDOWS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of a row's columns, a row each; of a conversation at the least, as its template adds some.
+
+    Attributes:
+        rows: Of the data.
+        read: Column to count of tokens, for each row that was read.
+    """
+
+    rows: int
+    read: list[dict[str, int]]
+
+    def share(self, of: list[bool]) -> str:
+        """``all 3 rows``, or ``12 of 1000 rows``."""
+        return f"all {self.rows} rows" if all(of) else f"{sum(of)} of {len(self.read)} rows"
+
+
+def window_of(folder: Path) -> int | None:
+    """The tokens that a model looks at; None where its configuration does not tell."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    for fields in (config, config.get("text_config") or {}) if isinstance(config, dict) else ():
+        for name in _WINDOWS:
+            if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
+                return int(fields[name])
+    return None
+
+
+def measure(folder: Path, rows: pl.DataFrame, columns: tuple[str, ...]) -> Lengths | None:
+    """How long the rows are; None without a ``tokenizer.json`` that can be read."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception:  # noqa: BLE001  (the library raises nothing narrower; the job tells what is wrong with it)
+        return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    every = max(1, -(-rows.height // SAMPLE))
+    part = rows.gather_every(every).select(columns)
+    counted = {
+        name: [len(e.ids) for e in tokenizer.encode_batch([_text(v) for v in part[name].to_list()])]
+        for name in columns
+    }
+    return Lengths(
+        rows.height, [dict(zip(counted, row, strict=True)) for row in zip(*counted.values(), strict=True)]
+    )
+
+
+def length_problems(
+    method: str, trainer: Mapping[str, Any], window: int | None, lengths: Lengths | None
+) -> list[str]:
+    """What does not fit, each in a line.
+
+    Args:
+        method: The recipe, other than pretrain, whose rows are cut to fit.
+        trainer: Its fields.
+        window: What `window_of` found.
+        lengths: What `measure` found.
+    """
+    if method == "grpo":
+        return list(_of_completions(trainer, window, lengths))
+    return [*_of_window(trainer, window, lengths), *_nothing_left(method, trainer, lengths, all)]
+
+
+def length_notes(method: str, trainer: Mapping[str, Any], lengths: Lengths | None) -> list[str]:
+    """What will be left out, where it is a part of the rows."""
+    return [] if method == "grpo" else list(_nothing_left(method, trainer, lengths, _some))
+
+
+def _some(of: list[bool]) -> bool:
+    return any(of) and not all(of)
+
+
+def _of_window(fields: Mapping[str, Any], window: int | None, lengths: Lengths | None) -> Iterator[str]:
+    if window is None:
+        return
+    asked = fields.get("max_length", LENGTH)
+    if asked is not None and asked > window and "max_length" in fields:
+        yield f"max_length = {asked} is more than the model's {window} positions: at most {window}"
+    elif lengths and (asked is None or asked > window):
+        longest = max(sum(row.values()) for row in lengths.read)
+        if longest > window:
+            told = f"rows have up to {longest} tokens and the model {window} positions"
+            yield f"{told}: max_length={window} cuts them, or start from a model with more"
+
+
+def _nothing_left(
+    method: str, fields: Mapping[str, Any], lengths: Lengths | None, when: Any
+) -> Iterator[str]:
+    limit = fields.get("max_length", LENGTH)
+    if lengths is None or limit is None or not lengths.read:
+        return
+    row = lengths.read[0]
+    if method == "reward":
+        lost = [r.get("prompt", 0) + max(r["chosen"], r["rejected"]) > limit for r in lengths.read]
+        told, need = (
+            "have an answer that is longer",
+            max(r.get("prompt", 0) + max(r["chosen"], r["rejected"]) for r in lengths.read),
+        )
+    elif "prompt" in row and fields.get("completion_only_loss") is not False:
+        lost = [r["prompt"] >= limit for r in lengths.read]
+        told, need = "have a prompt that fills it", max(sum(r.values()) for r in lengths.read)
+    else:
+        return
+    if when(lost) and fields.get("truncation_mode") != "keep_end":
+        left = "nothing is left to train on" if all(lost) else "they are left out"
+        told = f"max_length = {limit}: {lengths.share(lost)} {told}, {left}"
+        yield f"{told}; the longest need {need} tokens"
+
+
+def _of_completions(fields: Mapping[str, Any], window: int | None, lengths: Lengths | None) -> Iterator[str]:
+    length = fields.get("max_completion_length", COMPLETION) or 0
+    if window is None:
+        return
+    longest = max((row["prompt"] for row in lengths.read), default=0) if lengths else 0
+    if length >= window:
+        told = f"max_completion_length = {length} leaves no room for a prompt in the model's {window} tokens"
+        yield f"{told}: at most {max(1, window - max(1, longest))}"
+    elif longest + length > window:
+        told = f"a prompt of {longest} tokens and max_completion_length = {length} are more than the model's"
+        yield f"{told} {window} tokens: max_completion_length={max(1, window - longest)}, or shorter prompts"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(str(m.get("content") or "") for m in value if isinstance(m, dict))
+    return "" if value is None else str(value)
