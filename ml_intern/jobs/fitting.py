@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ml_intern.errors import ToolError
 from ml_intern.jobs.fields import scored_types
 from ml_intern.jobs.findings import Unfit
-from ml_intern.jobs.lengths import length_notes, length_problems, measure, window_of
+from ml_intern.jobs.lengths import length_notes, length_problems, measure
 from ml_intern.jobs.preflight import Plan, shape_of
-from ml_intern.jobs.recipes._conflicts import BATCH, GROUP, device_problems
+from ml_intern.jobs.recipes._conflicts import BATCH, GROUP, device_problems, window_of
 from ml_intern.jobs.recipes._rewards import KINDS, RewardError, read_rewards
 from ml_intern.tooling import did_you_mean
 

@@ -6,20 +6,18 @@ pair with an answer above it (reward). Where that is all of them, a training wou
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.jobs.recipes._conflicts import COMPLETION, LENGTH
+from ml_intern.jobs.recipes._conflicts import COMPLETION, LENGTH, window_problems
 
 if TYPE_CHECKING:
     import polars as pl
 
 SAMPLE = 1000
 """Rows that are read; they stand evenly over the data."""
-_WINDOWS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 
 
 @dataclass(frozen=True)
@@ -37,19 +35,6 @@ class Lengths:
     def share(self, of: list[bool]) -> str:
         """``all 3 rows``, or ``12 of 1000 rows``."""
         return f"all {self.rows} rows" if all(of) else f"{sum(of)} of {len(self.read)} rows"
-
-
-def window_of(folder: Path) -> int | None:
-    """The tokens that a model looks at; None where its configuration does not tell."""
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        return None
-    for fields in (config, config.get("text_config") or {}) if isinstance(config, dict) else ():
-        for name in _WINDOWS:
-            if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
-                return int(fields[name])
-    return None
 
 
 def measure(folder: Path, rows: pl.DataFrame, columns: tuple[str, ...]) -> Lengths | None:
@@ -86,7 +71,8 @@ def length_problems(
     """
     if method == "grpo":
         return list(_of_completions(trainer, window, lengths))
-    return [*_of_window(trainer, window, lengths), *_nothing_left(method, trainer, lengths, all)]
+    wrong = window_problems(method, trainer, window) or list(_beyond(trainer, window, lengths))
+    return [*wrong, *_nothing_left(method, trainer, lengths, all)]
 
 
 def length_notes(method: str, trainer: Mapping[str, Any], lengths: Lengths | None) -> list[str]:
@@ -98,17 +84,14 @@ def _some(of: list[bool]) -> bool:
     return any(of) and not all(of)
 
 
-def _of_window(fields: Mapping[str, Any], window: int | None, lengths: Lengths | None) -> Iterator[str]:
-    if window is None:
+def _beyond(fields: Mapping[str, Any], window: int | None, lengths: Lengths | None) -> Iterator[str]:
+    limit = fields.get("max_length", LENGTH)
+    if window is None or lengths is None or (limit is not None and limit <= window):
         return
-    asked = fields.get("max_length", LENGTH)
-    if asked is not None and asked > window and "max_length" in fields:
-        yield f"max_length = {asked} is more than the model's {window} positions: at most {window}"
-    elif lengths and (asked is None or asked > window):
-        longest = max(sum(row.values()) for row in lengths.read)
-        if longest > window:
-            told = f"rows have up to {longest} tokens and the model {window} positions"
-            yield f"{told}: max_length={window} cuts them, or start from a model with more"
+    longest = max(sum(row.values()) for row in lengths.read)
+    if longest > window:
+        told = f"rows have up to {longest} tokens and the model {window} positions"
+        yield f"{told}: max_length={window} cuts them, or start from a model with more"
 
 
 def _nothing_left(
@@ -136,16 +119,17 @@ def _nothing_left(
 
 
 def _of_completions(fields: Mapping[str, Any], window: int | None, lengths: Lengths | None) -> Iterator[str]:
-    length = fields.get("max_completion_length", COMPLETION) or 0
-    if window is None:
-        return
-    longest = max((row["prompt"] for row in lengths.read), default=0) if lengths else 0
-    if length >= window:
-        told = f"max_completion_length = {length} leaves no room for a prompt in the model's {window} tokens"
-        yield f"{told}: at most {max(1, window - max(1, longest))}"
-    elif longest + length > window:
-        told = f"a prompt of {longest} tokens and max_completion_length = {length} are more than the model's"
-        yield f"{told} {window} tokens: max_completion_length={max(1, window - longest)}, or shorter prompts"
+    if wrong := window_problems("grpo", fields, window):
+        yield from wrong
+    elif window is not None and lengths:
+        length = fields.get("max_completion_length", COMPLETION) or 0
+        longest = max(row["prompt"] for row in lengths.read)
+        if longest + length > window:
+            told = (
+                f"a prompt of {longest} tokens and max_completion_length = {length} are more than the model's"
+            )
+            right = f"max_completion_length={window - longest}" if longest < window else "shorter prompts"
+            yield f"{told} {window} tokens: {right}"
 
 
 def _text(value: Any) -> str:

@@ -6,7 +6,6 @@ A wrong field found here costs a sentence; found by the trainer it costs a queue
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,25 +19,19 @@ from ml_intern.jobs.recipes._config import (
     MANAGED,
     METHODS,
     RECIPE_FIELDS,
+    SHAPES,
     SUCCESSORS,
     Known,
     sort_fields,
 )
 from ml_intern.jobs.recipes._conflicts import conflicts
+from ml_intern.jobs.recipes._scratch import scratch_problems, size_of
 from ml_intern.jobs.recipes._tokenizer import CHOICES, OrderError, read_order
 from ml_intern.tooling import did_you_mean
 
-__all__ = ["ALIASES", "MANAGED", "METHODS", "RECIPE_FIELDS", "SUCCESSORS", "Plan"]
+__all__ = ["ALIASES", "MANAGED", "METHODS", "RECIPE_FIELDS", "SHAPES", "SUCCESSORS", "Plan"]
 
 TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model"})
-_PAIRS = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
-SHAPES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "sft": (("messages",), ("prompt", "completion"), ("text",)),
-    "dpo": _PAIRS,
-    "reward": _PAIRS,
-    "grpo": (("prompt",),),
-}
-"""The columns that a method takes: one of these shapes, the first that the dataset has."""
 _NEEDS = {
     "sft": ("text, prompt and completion, or messages", "prompt_completion"),
     "dpo": ("chosen and rejected, with a prompt or without", "preference"),
@@ -149,26 +142,15 @@ def shape_of(method: str, columns: Iterable[str]) -> tuple[str, ...] | None:
 
 
 def check_scratch(model: str | Mapping[str, Any]) -> float:
-    """Does the model of a pretraining exist? About how many parameters it has.
+    """Does the model of a pretraining exist? About how many parameters it has; 0 where only it itself tells.
 
     Raises:
-        ToolError: The size is not understood, or the configuration has unknown fields.
+        ToolError: The size is not understood, or the configuration has unknown or impossible fields.
     """
-    if isinstance(model, str):
-        found = re.fullmatch(r"scratch:\s*(\d+(?:\.\d+)?)\s*([KMB])", model.strip(), re.I)
-        if not found or float(found[1]) == 0:
-            raise ToolError(
-                f"pretrain starts from nothing; the model {model!r} is not understood.",
-                'Say a size as "scratch:0.3M", or give {"config": {"model_type": "llama", ...}}.',
-            )
-        return float(found[1]) * {"K": 1e3, "M": 1e6, "B": 1e9}[found[2].upper()]
-    extra = set(model) - {"config", "tokenizer"}
-    if "config" not in model or extra:
-        raise ToolError(
-            f"A model from scratch has the keys config and tokenizer, not {', '.join(sorted(model))}.",
-            '{"config": {"model_type": "llama", "hidden_size": 96, ...}, "tokenizer": {"vocab_size": 512}}',
-        )
-    return _check_model_config(model["config"])
+    wrong = scratch_problems(model, sources.causal_types(), sources.model_types(), sources.model_fields)
+    if wrong:
+        raise Unfit("The model does not fit pretrain", wrong)
+    return size_of(model) if isinstance(model, str) else 0.0
 
 
 def check_tokenizer(model: str | Mapping[str, Any], asked: Any) -> dict[str, Any] | str:
@@ -180,7 +162,8 @@ def check_tokenizer(model: str | Mapping[str, Any], asked: Any) -> dict[str, Any
     inside = model.get("tokenizer") if isinstance(model, Mapping) else None
     if inside is not None and asked is not None and inside != asked:
         raise ToolError("tokenizer is given twice: in the model and in the config.", "Give it once.")
-    fields = model["config"] if isinstance(model, Mapping) else {}
+    fields = model.get("config") if isinstance(model, Mapping) else None
+    fields = fields if isinstance(fields, Mapping) else {}
     try:
         return read_order(asked if asked is not None else inside, fields.get("vocab_size"))
     except OrderError as error:
@@ -229,38 +212,6 @@ def check_memory(parameters: float, memory_mb: int) -> None:
             f"a job has {memory_mb / 1024:.1f} GB.",
             "Use a smaller model, peft with sft, or raise the setting job_memory_mb.",
         )
-
-
-def _check_model_config(config: Any) -> float:
-    if not isinstance(config, Mapping):
-        raise ToolError(
-            f"The model's config must be a dict of Transformers' fields, not {config!r}.",
-            'With a size, write model="scratch:0.3M" and config={"tokenizer": "byte"}.',
-        )
-    kind = str(config.get("model_type", "llama"))
-    if kind not in sources.causal_types():
-        known = sources.causal_types() if kind not in sources.model_types() else {}
-        why = (
-            f"{kind!r} has no causal language model"
-            if kind in sources.model_types()
-            else f"unknown model_type {kind!r}"
-        )
-        raise ToolError(f"The model cannot be made: {why}{did_you_mean(kind, known)}.")
-    fields = sources.model_fields(kind)
-    wrong = [
-        f"unknown field {n!r}{did_you_mean(n, fields)}"
-        for n in config
-        if n != "model_type" and n not in fields
-    ]
-    if fields and wrong:
-        raise ToolError(f"The config of {kind} does not fit: {'; '.join(wrong)}.")
-    heads, width = config.get("num_attention_heads"), config.get("hidden_size")
-    if isinstance(heads, int) and isinstance(width, int) and "head_dim" not in config and width % heads:
-        raise ToolError(f"hidden_size {width} is not a multiple of num_attention_heads {heads}.")
-    groups = config.get("num_key_value_heads")
-    if isinstance(heads, int) and isinstance(groups, int) and (groups < 1 or heads % groups):
-        raise ToolError(f"num_attention_heads {heads} is not a multiple of num_key_value_heads {groups}.")
-    return 0.0
 
 
 def _json(path: Path) -> dict[str, Any]:

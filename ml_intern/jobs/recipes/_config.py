@@ -80,6 +80,14 @@ MANAGED = {
 }
 """Fields that a job sets itself, and why."""
 
+_PAIRS = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
+SHAPES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "sft": (("messages",), ("prompt", "completion"), ("text",)),
+    "dpo": _PAIRS,
+    "reward": _PAIRS,
+    "grpo": (("prompt",),),
+}
+"""The columns that a method takes: one of these shapes, the first that the dataset has."""
 _ABOVE_ZERO = "above zero", lambda x: x > 0
 _NOT_BELOW_ZERO = "zero or above", lambda x: x >= 0
 _SHARE = "between 0 and 1", lambda x: 0 <= x <= 1
@@ -202,7 +210,7 @@ def value_problem(name: str, value: Any, annotation: str, choices: tuple[str, ..
     asked = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     odd = [word for word in asked if choices and word not in choices]
     if choices and odd:
-        return f"{name} = {shown(odd[0])} is not one of {', '.join(choices)}{near(odd[0], choices)}"
+        return f"{name} = {shown(odd[0])} is not one of {_some_of(choices)}{_begun(odd[0], choices)}"
     return ""
 
 
@@ -233,12 +241,23 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def _some_of(words: tuple[str, ...]) -> str:
+    return ", ".join(words) if len(words) <= 12 else f"{', '.join(words[:11])} and {len(words) - 11} others"
+
+
+def _begun(word: Any, words: tuple[str, ...]) -> str:
+    """The word that begins so, else one that is close: who writes adam means adamw_torch."""
+    begun = next((w for w in words if isinstance(word, str) and word and w.startswith(word.lower())), None)
+    return f" (did you mean {begun!r}?)" if begun else near(word, words)
+
+
 def _unknown(name: str, known: Known) -> str:
     short = name.removeprefix("lora_")
     inside = next((n for n in (name, f"lora_{name}", short) if n in known.lora), None)
     if inside and "peft" in known.recipe:
         return f'unknown field {name!r}: it is one of the adapter, peft={{"r": 16, "{inside}": ...}}'
-    others = [m for m in METHODS if m != known.method and name in RECIPE_FIELDS[m]] or known.elsewhere(name)
+    elsewhere = known.elsewhere(name)
+    others = [m for m in METHODS if m != known.method and (name in RECIPE_FIELDS[m] or m in elsewhere)]
     if others:
         return (
             f"unknown field {name!r}: it belongs to {', '.join(others)}, not to {known.method}; leave it out"

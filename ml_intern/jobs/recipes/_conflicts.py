@@ -6,8 +6,10 @@ It stands beside the recipes and needs nothing of ML Intern.
 from __future__ import annotations
 
 import ctypes
+import json
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 GROUP, BATCH, LENGTH, COMPLETION = 8, 8, 1024, 256
@@ -37,6 +39,7 @@ _SCHEDULE_ARGUMENTS = {
     "cosine_warmup_with_min_lr": ("min_lr", "min_lr_rate"),
     "warmup_stable_decay": ("num_decay_steps",),
 }
+_WINDOWS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 _ATTENTION_PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
 
 
@@ -107,6 +110,32 @@ def found_gpus() -> tuple[int, float | None]:
         driver.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
         lowest.append(major.value + minor.value / 10)
     return count.value, min(lowest, default=None)
+
+
+def window_of(folder: Path) -> int | None:
+    """The tokens that a model looks at; None where its configuration does not tell."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    for fields in (config, config.get("text_config") or {}) if isinstance(config, dict) else ():
+        for name in _WINDOWS:
+            if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
+                return int(fields[name])
+    return None
+
+
+def window_problems(method: str, trainer: Mapping[str, Any], window: int | None) -> list[str]:
+    """Lengths that the model has no positions for, of those that the config names."""
+    if window is None:
+        return []
+    if method == "grpo":
+        length = trainer.get("max_completion_length", COMPLETION) or 0
+        told = f"max_completion_length = {length} leaves no room for a prompt in the model's {window} tokens"
+        return [f"{told}: at most {max(1, window - 1)}"] if length >= window else []
+    asked = trainer.get("max_length") or 0
+    told = f"max_length = {asked} is more than the model's {window} positions: at most {window}"
+    return [told] if asked > window else []
 
 
 def _of_precision(fields: Mapping[str, Any]) -> Iterator[str]:
