@@ -168,7 +168,7 @@ def last_lines(log: str, count: int = _LAST_LINES) -> list[str]:
 
 
 def error_message(log: str) -> str:
-    """The last error as Python printed it, ``ValueError: …``; or our own without its ``bad_…:``, all its lines."""
+    """The last error as Python printed it, ``ValueError: …``; or all lines of our own."""
     own = re.findall(r"^bad_(?:data|config): (.+(?:\n  - .+)*)$", log, re.M)
     if own:
         return str(own[-1]).strip()

@@ -10,6 +10,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 METHODS = ("pretrain", "sft", "dpo", "reward", "grpo")
@@ -246,9 +247,14 @@ def _some_of(words: tuple[str, ...]) -> str:
 
 
 def _begun(word: Any, words: tuple[str, ...]) -> str:
-    """The word that begins so, else one that is close: who writes adam means adamw_torch."""
-    begun = next((w for w in words if isinstance(word, str) and word and w.startswith(word.lower())), None)
-    return f" (did you mean {begun!r}?)" if begun else near(word, words)
+    """The word that begins alike, else one that is close: who writes adam means adamw_torch."""
+
+    def alike(known: str) -> int:
+        pairs = zip(str(word).lower(), known, strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+    best = max(words, key=alike)
+    return f" (did you mean {best!r}?)" if alike(best) >= 3 else near(word, words)
 
 
 def _unknown(name: str, known: Known) -> str:

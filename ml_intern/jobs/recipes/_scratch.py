@@ -26,7 +26,7 @@ _ENCODERS = (
 )
 NOT_CAUSAL = {**dict.fromkeys(_ENCODERS.split(), "is_decoder"), "xlm": "causal"}
 """Types that have a causal language model and look at later tokens all the same, until a field is true. Found
-by making one of each type (Transformers 5.23) and changing the end of a text; the recipe itself finds others."""
+by making one of each type (Transformers 5.23) and changing the end of a text; the recipe finds others."""
 
 
 def size_of(model: str) -> float:
