@@ -265,18 +265,25 @@ def check_words(plan: Plan, folder: Path) -> None:
     """
     wrong = []
     for name in ("eos_token", "pad_token"):
-        word, words = plan.trainer.get(name), _vocabulary(folder)
-        if isinstance(word, str) and words and word not in words:
+        word = plan.trainer.get(name)
+        words = _vocabulary(folder) if isinstance(word, str) else set()
+        if words and word not in words:
             wrong.append(f"{name} = {word!r} is no token of the model{did_you_mean(word, words)}")
     layers = (plan.recipe.get("peft") or {}).get("target_modules")
     if isinstance(layers, list) and (known := _layers(folder)):
         for layer in layers:
-            if not any(name == layer or name.endswith(f".{layer}") for name in known):
+            if layer not in _HEADS and not any(name == layer or name.endswith(f".{layer}") for name in known):
                 short = sorted({name.rpartition(".")[2] for name in known})
                 guess = did_you_mean(layer, short) or f": it has {', '.join(short[:12])}"
                 wrong.append(f"peft.target_modules: the model has no layer {layer!r}{guess}")
     if wrong:
         raise Unfit("The config does not fit the model", wrong)
+
+
+_HEADER_BYTES = 100_000_000
+"""The most that the format allows."""
+_HEADS = ("lm_head", "score")
+"""Tied or fresh, they are in no file."""
 
 
 def _vocabulary(folder: Path) -> set[str]:
@@ -296,8 +303,9 @@ def _layers(folder: Path) -> set[str]:
     for file in folder.glob("*.safetensors"):
         try:
             with file.open("rb") as opened:
-                header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        except (OSError, ValueError, OverflowError):
+                size = int.from_bytes(opened.read(8), "little")
+                header = json.loads(opened.read(min(size, _HEADER_BYTES)))
+        except (OSError, ValueError):
             return set()
         found |= {name.rpartition(".")[0] for name in header if name.endswith(".weight")}
     return found

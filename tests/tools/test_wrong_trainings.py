@@ -16,6 +16,7 @@ from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
 from ml_intern.events import Event, Notice
 from ml_intern.files import Files
+from ml_intern.jobs import preflight
 from ml_intern.jobs.fields import choices_of
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.recipes._tokenizer import make_tokenizer, read_order
@@ -264,6 +265,27 @@ def test_words_are_those_of_the_installed_libraries():
         assert set(found["lr_scheduler_type"]) == {e.value for e in SchedulerType}
         assert set(found["eval_strategy"]) == {e.value for e in IntervalStrategy}
     assert "sigmoid" in choices_of("dpo")["loss_type"] and "dapo" in choices_of("grpo")["loss_type"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_libraries_own_defaults_are_never_refused(method):
+    """Each by itself, and all together."""
+    from dataclasses import MISSING, fields
+    from importlib import import_module
+
+    from ml_intern.jobs.fields import trainer_class
+    from ml_intern.jobs.recipes._config import SUCCESSORS
+    from ml_intern.jobs.recipes._conflicts import conflicts
+
+    owner, name = trainer_class(method).split()
+    kind = getattr(import_module("trl" if "TRL" in owner else "transformers"), name)
+    own = {f.name: f.default for f in fields(kind) if f.init and f.default is not MISSING}
+    allowed = {n: v for n, v in own.items() if n not in {*preflight.MANAGED, *SUCCESSORS} and n[:4] != "hub_"}
+    assert len(allowed) > 80
+    plan, wrong = preflight.read_config(method, {n: v for n, v in allowed.items() if v is not None})
+    assert wrong == []
+    strategies = {"eval_strategy", "eval_delay", "packing_strategy"}  # said aloud, they would mean something
+    assert conflicts(method, {n: v for n, v in plan.trainer.items() if n not in strategies}, {}) == []
 
 
 @pytest.mark.parametrize(

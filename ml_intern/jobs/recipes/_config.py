@@ -193,8 +193,9 @@ def field_problems(name: str, value: Any, known: Known) -> list[str]:
     annotation = known.recipe.get(name) or known.trainer[name]
     if name == "peft" and isinstance(value, Mapping):
         return _peft_problems(value, known)
-    if name == "model_init_kwargs" and isinstance(value, Mapping):
-        return _init_problems(value, known)
+    if name == "model_init_kwargs" and value is not None:
+        odd = [f"model_init_kwargs = {shown(value)} must be dict"]
+        return _init_problems(value, known) if isinstance(value, Mapping) else odd
     problem = value_problem(name, value, annotation, known.choices.get(name))
     return [problem] if problem else []
 

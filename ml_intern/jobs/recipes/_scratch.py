@@ -59,7 +59,7 @@ def scratch_problems(
         example = (
             '{"config": {"model_type": "llama", "hidden_size": 96, ...}, "tokenizer": {"vocab_size": 512}}'
         )
-        told = f"a model from scratch has the keys config and tokenizer, not {', '.join(sorted(model))}"
+        told = f"a model from scratch has the keys config and tokenizer, not {', '.join(sorted(map(str, model)))}"
         return [f"{told}: {example}"]
     config = model["config"]
     if not isinstance(config, Mapping):
