@@ -251,10 +251,11 @@ def check_lengths(method: str, plan: Plan, rows: pl.DataFrame, folder: Path) -> 
     """
     shape = shape_of(method, rows.columns) or ()
     lengths = measure(folder, rows, shape) if shape else None
-    wrong = length_problems(method, plan.trainer, window_of(folder), lengths)
+    window, rotary = window_of(folder), any(name.startswith("rope") for name in _config(folder))
+    wrong = length_problems(method, plan.trainer, window, lengths, rotary)
     if wrong:
         raise Unfit(f"The lengths do not fit {method}", wrong)
-    plan.notes += length_notes(method, plan.trainer, lengths)
+    plan.notes += length_notes(method, plan.trainer, window, lengths)
 
 
 def check_words(plan: Plan, folder: Path) -> None:
@@ -266,8 +267,7 @@ def check_words(plan: Plan, folder: Path) -> None:
     wrong = []
     for name in ("eos_token", "pad_token"):
         word = plan.trainer.get(name)
-        words = _vocabulary(folder) if isinstance(word, str) else set()
-        if words and word not in words:
+        if isinstance(word, str) and (words := _vocabulary(folder)) and word not in words:
             wrong.append(f"{name} = {word!r} is no token of the model{did_you_mean(word, words)}")
     layers = (plan.recipe.get("peft") or {}).get("target_modules")
     if isinstance(layers, list) and (known := _layers(folder)):

@@ -61,7 +61,11 @@ def measure(folder: Path, rows: pl.DataFrame, columns: tuple[str, ...]) -> Lengt
 
 
 def length_problems(
-    method: str, trainer: Mapping[str, Any], window: int | None, lengths: Lengths | None
+    method: str,
+    trainer: Mapping[str, Any],
+    window: int | None,
+    lengths: Lengths | None,
+    rotary: bool = False,
 ) -> list[str]:
     """What does not fit, each in a line.
 
@@ -70,16 +74,24 @@ def length_problems(
         trainer: Its fields.
         window: What `window_of` found.
         lengths: What `measure` found.
+        rotary: Whether positions are turned, not looked up: then a row beyond the last one does not break the
+            training, and is only noted.
     """
     if method == "grpo":
         return list(_of_completions(trainer, window, lengths))
-    wrong = window_problems(method, trainer, window) or list(_beyond(trainer, window, lengths))
+    wrong = window_problems(method, trainer, window)
+    if not wrong and not rotary:
+        wrong = list(_beyond(trainer, window, lengths))
     return [*wrong, *_nothing_left(method, trainer, lengths, all)]
 
 
-def length_notes(method: str, trainer: Mapping[str, Any], lengths: Lengths | None) -> list[str]:
-    """What will be left out, where it is a part of the rows."""
-    return [] if method == "grpo" else list(_nothing_left(method, trainer, lengths, _some))
+def length_notes(
+    method: str, trainer: Mapping[str, Any], window: int | None, lengths: Lengths | None
+) -> list[str]:
+    """What is not learned from, or learned at positions that are new to the model; nothing breaks of it."""
+    if method == "grpo":
+        return []
+    return [*_beyond(trainer, window, lengths), *_nothing_left(method, trainer, lengths, _some)]
 
 
 def _some(of: list[bool]) -> bool:

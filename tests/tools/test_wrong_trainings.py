@@ -358,6 +358,17 @@ def test_rows_that_will_be_left_out_are_told(services, events):
     assert len(told) == 1 and "4 of 8 rows have a prompt that fills it, they are left out" in told[0]
 
 
+def test_rows_beyond_turned_positions_are_told_and_beyond_looked_up_ones_refused(refused, services, events):
+    from ml_intern.jobs.asking import Training, training_spec
+
+    assert "the model 128 positions" in str(refused("sft", "long-texts", {}))
+    config = services.files.workspace / "base" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "rope_theta": 10000.0}))
+    training_spec(ToolContext(services, "c", "k"), Training("sft", "base", "long-texts", {}), 1)
+    [told] = [event.text for event in events if isinstance(event, Notice)]
+    assert "rows have up to 401 tokens and the model 128 positions: max_length=128 cuts them" in told
+
+
 def test_nothing_is_downloaded_for_a_config_that_is_wrong(refused):
     told = str(refused("sft", "someone/data", {"learning_rat": 1}, "someone/model"))
     assert "dataset 'someone/data' was not downloaded" in told

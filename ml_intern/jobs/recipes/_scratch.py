@@ -59,8 +59,8 @@ def scratch_problems(
         example = (
             '{"config": {"model_type": "llama", "hidden_size": 96, ...}, "tokenizer": {"vocab_size": 512}}'
         )
-        told = f"a model from scratch has the keys config and tokenizer, not {', '.join(sorted(map(str, model)))}"
-        return [f"{told}: {example}"]
+        keys = ", ".join(sorted(map(str, model)))
+        return [f"a model from scratch has the keys config and tokenizer, not {keys}: {example}"]
     config = model["config"]
     if not isinstance(config, Mapping):
         right = 'with a size, write model="scratch:0.3M" and config={"tokenizer": "byte"}'
