@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.events import Notice
 from ml_intern.jobs import fitting, preflight
 from ml_intern.jobs.findings import Findings
-from ml_intern.jobs.hardware import gpu_capability, gpu_name
-from ml_intern.jobs.model import JobSpec
+from ml_intern.jobs.hardware import gpu_capability, gpus_at
+from ml_intern.jobs.memory import estimate_mb, tuning_mb
+from ml_intern.jobs.model import JobSpec, Place
+from ml_intern.jobs.places import memory_mb
 from ml_intern.jobs.preflight import Plan
 from ml_intern.jobs.recipes._conflicts import conflicts
 from ml_intern.models import resolve_model, resolve_tokenizer
@@ -38,6 +40,12 @@ class Training:
     experiment: str | None = None
     seed: int = 0
     timeout_s: float = 3 * 3600
+    place: Place = field(default_factory=Place)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it was asked to leave GPUs alone, or goes where there are none."""
+        return self.hardware == "cpu" or (self.place.away and not self.place.gpus)
 
 
 def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
@@ -49,12 +57,13 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     Raises:
         ToolError: Config, model, tokenizer or data do not fit.
     """
-    found = Findings()
+    found, here = Findings(), not asked.place.away
     plan, wrong = preflight.read_config(asked.method, asked.config)
     with found.gather():
-        preflight.refuse(asked.method, [*wrong, *conflicts(asked.method, plan.trainer, plan.recipe)])
+        preflight.refuse(asked.method, [*wrong, *conflicts(asked.method, plan.trainer, plan.recipe, here)])
     with found.gather():
-        fitting.check_machine(plan, gpu_name(), asked.hardware, gpu_capability())
+        gpus = 0 if asked.on_cpu else gpus_at(asked.place)
+        fitting.check_machine(plan, gpus, gpu_capability() if here else None, here)
     with found.gather():
         if asked.experiment is not None:
             ctx.ledger.get(asked.experiment)
@@ -77,14 +86,17 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
             "rows": data.rows,
             "seed": asked.seed,
             "asked": asked.config,
+            "estimated_memory_mb": estimate_mb(asked.method, place, plan.trainer, plan.recipe, data.path),
             **plan.recipe,
-            "trainer": plan.trainer if asked.hardware != "cpu" else {**plan.trainer, "use_cpu": True},
+            "trainer": {**plan.trainer, "use_cpu": True} if asked.on_cpu else plan.trainer,
         },
         inputs=[data.path, *inputs],
+        place=asked.place,
         timeout_s=asked.timeout_s,
-        threads=threads,
+        threads=threads * plan.recipe.get("processes", 1),
         experiment=asked.experiment,
         key=ctx.key,
+        restarts=ctx.settings.job_restarts,
     )
 
 
@@ -114,7 +126,7 @@ def _checked_model(
     inputs: list[Path] = []
     place = asked.model
     if asked.method == "pretrain":
-        _check_scratch(ctx, asked.model, plan, found)
+        _check_scratch(ctx, asked, plan, found)
     else:
         with found.gather():
             folder = _base_model(ctx, asked, bool(found.errors))
@@ -129,6 +141,11 @@ def _checked_model(
                     fitting.check_lengths(asked.method, plan, rows, folder)
             with found.gather():
                 fitting.check_words(plan, folder)
+            with found.gather():
+                device: Literal["cpu", "gpu"] = "cpu" if asked.on_cpu or not gpus_at(asked.place) else "gpu"
+                parameters = fitting.parameters_of(folder)
+                needed = tuning_mb(asked.method, parameters, plan.trainer, plan.recipe, device)
+                preflight.check_memory(parameters, memory_mb(asked.place, ctx.settings), needed)
         if asked.method == "grpo" and rows is not None:
             with found.gather():
                 fitting.check_groups(plan, rows.height)
@@ -150,11 +167,12 @@ def _checked_model(
     return place, inputs
 
 
-def _check_scratch(ctx: ToolContext, model: str | dict[str, Any], plan: Plan, found: Findings) -> None:
+def _check_scratch(ctx: ToolContext, asked: Training, plan: Plan, found: Findings) -> None:
     with found.gather():
-        preflight.check_memory(preflight.check_scratch(model), ctx.settings.job_memory_mb)
+        parameters = preflight.check_scratch(asked.model)
+        preflight.check_memory(parameters, memory_mb(asked.place, ctx.settings))
     with found.gather():
-        plan.recipe["tokenizer"] = preflight.check_tokenizer(model, plan.recipe.get("tokenizer"))
+        plan.recipe["tokenizer"] = preflight.check_tokenizer(asked.model, plan.recipe.get("tokenizer"))
 
 
 def _far_dataset(ctx: ToolContext, dataset: str) -> bool:

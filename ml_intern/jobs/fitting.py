@@ -6,6 +6,7 @@ Each check names all that it finds, in one line.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -297,30 +298,46 @@ def _vocabulary(folder: Path) -> set[str]:
         return set()
 
 
+def parameters_of(folder: Path) -> float:
+    """How many numbers the files of a model hold; 0 where they are no safetensors."""
+    shapes = (entry.get("shape") for entry in _tensors(folder).values() if isinstance(entry, dict))
+    return float(sum(math.prod(shape) for shape in shapes if isinstance(shape, list)))
+
+
 def _layers(folder: Path) -> set[str]:
     """The modules that hold the weights, by the headers of the files."""
-    found: set[str] = set()
+    return {name.rpartition(".")[0] for name in _tensors(folder) if name.endswith(".weight")}
+
+
+def _tensors(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for file in folder.glob("*.safetensors"):
         try:
             with file.open("rb") as opened:
                 size = int.from_bytes(opened.read(8), "little")
                 header = json.loads(opened.read(min(size, _HEADER_BYTES)))
         except (OSError, ValueError):
-            return set()
-        found |= {name.rpartition(".")[0] for name in header if name.endswith(".weight")}
+            return {}
+        found |= header
     return found
 
 
-def check_machine(plan: Plan, gpu: str, hardware: str, capability: float | None = None) -> None:
-    """Can this machine do it: four bits, a precision, several processes?
+def check_machine(plan: Plan, gpus: int, capability: float | None = None, here: bool = True) -> None:
+    """Can the place of the job do it: four bits, a precision, several processes?
+
+    Args:
+        plan: What the recipe will read.
+        gpus: That the job would hold there; 0 for one that leaves them alone.
+        capability: NVIDIA's compute capability of these, where it is known.
+        here: Whether the packages there are those of this machine.
 
     Raises:
         ToolError: Names what is missing.
     """
-    gpus = 0 if hardware == "cpu" else len([g for g in gpu.split(";") if g.strip()])
-    wrong = device_problems(plan.trainer, plan.recipe, gpus, capability)
+    wrong = device_problems(plan.trainer, plan.recipe, gpus, capability, here)
     if wrong:
-        raise Unfit("It cannot run here", wrong, "Leave it out, or use another machine.")
+        hint = "Leave it out, or use another place; slurm_gpus says how many GPUs a job gets on a cluster."
+        raise Unfit("It cannot run there", wrong, hint)
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from typing import Any
 from ml_intern.errors import ToolError
 from ml_intern.jobs import fields as sources
 from ml_intern.jobs.findings import Unfit
+from ml_intern.jobs.memory import shape_of as model_shape
+from ml_intern.jobs.memory import state_mb
 from ml_intern.jobs.recipes._config import (
     ALIASES,
     MANAGED,
@@ -150,7 +152,10 @@ def check_scratch(model: str | Mapping[str, Any]) -> float:
     wrong = scratch_problems(model, sources.causal_types(), sources.model_types(), sources.model_fields)
     if wrong:
         raise Unfit("The model does not fit pretrain", wrong)
-    return size_of(model) if isinstance(model, str) else 0.0
+    if isinstance(model, str):
+        return size_of(model)
+    shape = model_shape(model)
+    return shape.parameters if shape else 0.0
 
 
 def check_tokenizer(model: str | Mapping[str, Any], asked: Any) -> dict[str, Any] | str:
@@ -199,18 +204,23 @@ def check_model_folder(
     return [] if described.get("pad_token") else ["The model has no pad token; its end token pads."]
 
 
-def check_memory(parameters: float, memory_mb: int) -> None:
-    """Do weights, gradients and Adam's two moments fit? 16 bytes a parameter; activations are not counted.
+def check_memory(parameters: float, memory_mb: float, needed_mb: float | None = None) -> None:
+    """Do weights, gradients and Adam's two moments fit? Activations are not counted.
+
+    Args:
+        parameters: Of the model.
+        memory_mb: What the job may have.
+        needed_mb: Where it is not a training of all of them: what that one needs.
 
     Raises:
         ToolError: They alone are more than a job may have.
     """
-    needed = parameters * 16 / 2**20
+    needed = state_mb(parameters) if needed_mb is None else needed_mb
     if needed > memory_mb:
         raise ToolError(
             f"{parameters / 1e6:.0f}M parameters need {needed / 1024:.1f} GB to train; "
             f"a job has {memory_mb / 1024:.1f} GB.",
-            "Use a smaller model, peft with sft, or raise the setting job_memory_mb.",
+            "Use a smaller model, an adapter on one that is there, or raise the setting job_memory_mb.",
         )
 
 

@@ -154,7 +154,7 @@ def services(tmp_path: Path, events: list[Event], tokenizer: Any) -> Services:
 @pytest.fixture
 def refused(services: Services, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ToolError]:
     """What launch_training says; nothing has started, and no data was kept."""
-    monkeypatch.setattr("ml_intern.jobs.asking.gpu_name", lambda: "")
+    monkeypatch.setattr("ml_intern.jobs.hardware.gpu_name", lambda: "")
 
     def launch(method: str, dataset: str, config: dict[str, Any], model: Any = None) -> ToolError:
         model = model or ("scratch:0.1M" if method == "pretrain" else "base")
@@ -249,7 +249,7 @@ def test_fields_that_contradict_each_other_or_the_machine(refused, method, confi
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_precision_that_the_gpu_has_not(refused, method, monkeypatch):
-    monkeypatch.setattr("ml_intern.jobs.asking.gpu_name", lambda: "Tesla T4, 15360 MiB")
+    monkeypatch.setattr("ml_intern.jobs.hardware.gpu_name", lambda: "Tesla T4, 15360 MiB")
     monkeypatch.setattr("ml_intern.jobs.asking.gpu_capability", lambda: 7.5)
     told = str(refused(method, GOOD[method], {"bf16": True, "nonsense": 1}))
     assert "bf16 needs a GPU of compute capability 8.0, and this one has 7.5" in told and "use fp16" in told
@@ -367,6 +367,51 @@ def test_rows_beyond_turned_positions_are_told_and_beyond_looked_up_ones_refused
     training_spec(ToolContext(services, "c", "k"), Training("sft", "base", "long-texts", {}), 1)
     [told] = [event.text for event in events if isinstance(event, Notice)]
     assert "rows have up to 401 tokens and the model 128 positions: max_length=128 cuts them" in told
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "bytes_each"),
+    [
+        ("sft", {}, 16),
+        ("reward", {}, 16),
+        ("dpo", {}, 20),
+        ("grpo", {}, 16),
+        ("grpo", {"beta": 0.1}, 20),
+        *(
+            (m, {"peft": {"r": 8}, "beta": 0.1} if m in ("dpo", "grpo") else {"peft": {"r": 8}}, 4)
+            for m in OTHERS
+        ),
+    ],
+)
+def test_a_model_that_is_too_large_to_tune_is_refused_with_the_figures(
+    refused, services, method, config, bytes_each
+):
+    """State alone: weights, gradients, Adam; a reference; of an adapter the frozen weights."""
+    billions = round(1.2 * services.settings.job_memory_mb / 1024 * 2**30 / bytes_each / 1e9, 2)
+    header = {"w.weight": {"dtype": "F32", "shape": [1000, int(billions * 1e6)], "data_offsets": [0, 0]}}
+    text = json.dumps(header).encode()
+    (services.files.workspace / "base" / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    more = {"rewards": ["exact"], "max_completion_length": 8} if method == "grpo" else {}
+    needed = int(billions * 1e6) * 1000 * bytes_each / 2**30
+    assert f"need {needed:.1f} GB to train; a job has" in str(
+        refused(method, GOOD[method], {**more, **config})
+    )
+
+
+def test_four_bits_take_a_quarter_of_the_memory():
+    from ml_intern.jobs.memory import tuning_mb
+
+    recipe = {"peft": {"r": 8}, "qlora": True}
+    assert 30 < tuning_mb("sft", 70e9, {}, recipe, "gpu") / 1024 < 45
+
+
+def test_a_place_elsewhere_is_judged_by_what_is_there(services):
+    from ml_intern.jobs.asking import Training, training_spec
+    from ml_intern.jobs.model import Place
+
+    config = {"fp16": True, "optim": "adamw_8bit"}
+    asked = Training("sft", "base", "examples", config, place=Place(compute="slurm", gpus=1))
+    assert training_spec(ToolContext(services, "c", "k"), asked, 1).config["trainer"]["fp16"] is True
 
 
 def test_nothing_is_downloaded_for_a_config_that_is_wrong(refused):

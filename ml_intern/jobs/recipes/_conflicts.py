@@ -43,13 +43,16 @@ _WINDOWS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 _ATTENTION_PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
 
 
-def conflicts(method: str, trainer: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
+def conflicts(
+    method: str, trainer: Mapping[str, Any], recipe: Mapping[str, Any], here: bool = True
+) -> list[str]:
     """Everything that contradicts itself, each in a line that says what would be right.
 
     Args:
         method: The recipe.
         trainer: Fields of the trainer that are right each by itself.
         recipe: The same of the recipe.
+        here: Whether it runs where this is asked, with the packages of this machine.
     """
     return [
         *_of_precision(trainer),
@@ -59,12 +62,16 @@ def conflicts(method: str, trainer: Mapping[str, Any], recipe: Mapping[str, Any]
         *(_of_packing(trainer) if method == "sft" else ()),
         *(_of_preference(trainer) if method == "dpo" else ()),
         *(_of_groups(trainer, recipe) if method == "grpo" else ()),
-        *_of_packages(trainer),
+        *(_of_packages(trainer) if here else ()),
     ]
 
 
 def device_problems(
-    trainer: Mapping[str, Any], recipe: Mapping[str, Any], gpus: int, capability: float | None = None
+    trainer: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    gpus: int,
+    capability: float | None = None,
+    here: bool = True,
 ) -> list[str]:
     """What the devices cannot do.
 
@@ -73,6 +80,7 @@ def device_problems(
         recipe: Fields of the recipe.
         gpus: That the run may use; 0 is a run on the CPU.
         capability: NVIDIA's compute capability; bf16 and tf32 need 8.0. None where it is not known.
+        here: As for `conflicts`.
     """
     gpus = 0 if trainer.get("use_cpu") else gpus
     processes = recipe.get("processes", 1)
@@ -81,7 +89,7 @@ def device_problems(
         wrong.append(f"processes = {processes}, and there {'is' if gpus == 1 else 'are'} {gpus} GPU")
     if recipe.get("qlora") and not gpus:
         wrong.append("qlora needs a GPU, and there is none: leave it out, peft alone runs on a CPU")
-    if recipe.get("qlora") and not find_spec("bitsandbytes"):
+    if recipe.get("qlora") and here and not find_spec("bitsandbytes"):
         wrong.append("qlora needs the package bitsandbytes, which is not installed")
     if recipe.get("qlora") and not recipe.get("peft"):
         wrong.append('qlora trains an adapter: peft={"r": 16}')
