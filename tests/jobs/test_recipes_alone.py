@@ -154,7 +154,7 @@ def test_columns_of_another_method(tmp_path, recipe, row, words):
     assert any(words in line for line in lines), lines
 
 
-def test_a_job_may_carry_notes_of_its_host(tmp_path):
+def test_a_job_may_carry_notes_of_its_host(tmp_path, monkeypatch):
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text('{"max_position_embeddings": 64}')
@@ -164,3 +164,5 @@ def test_a_job_may_carry_notes_of_its_host(tmp_path):
     told = " ".join(refusal(run("sft", config, tmp_path), tmp_path))
     assert "note_of_the_host" in told and "no tokenizer beside it" in told and "at most 64" in told
     assert "note_of_the_host" not in run("sft", {**config, "asked": {}}, tmp_path).stderr
+    monkeypatch.setenv("ML_INTERN_JOB", "mark")
+    assert "note_of_the_host" not in run("sft", config, tmp_path).stderr

@@ -35,9 +35,9 @@ _LEAST = {"batch_size": 0, "max_new_tokens": 1, "samples": 1, "temperature": 0, 
 _COLUMNS = {"likelihood": (("text",),), "generate": (("prompt",), ("messages",))}
 
 
-def generate_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Each in a line: fields, tasks, their options and files."""
-    if "asked" not in config:
+def generate_problems(config: Mapping[str, Any], notes: bool = False) -> Iterator[str]:
+    """Each in a line: fields, tasks, their options and files; `notes` of a host may stand beside them."""
+    if not notes:
         yield from (f"unknown field {n!r}{_near(n, [*_TOP, 'checkpoint_dir'])}" for n in _others(config))
     yield from (f"{name} is missing" for name in _NEEDED if config.get(name) is None)
     yield from _values("", config, _TOP)

@@ -6,6 +6,7 @@ It stands beside the recipes and needs nothing of ML Intern.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,13 @@ OPTIONAL = {
     "max_rows": "int",
     "rows_needed": "int",
 }
-OF_A_JOB = "asked"
-"""A job's config has this key, and others that are notes of the host's."""
+
+
+def has_notes(config: Mapping[str, Any]) -> bool:
+    """Whether it is a job's config, which holds notes of its host, of which a recipe need not know."""
+    return "asked" in config or "ML_INTERN_JOB" in os.environ
+
+
 _NOT_ALONE = {
     "output_dir": "give output_dir beside trainer",
     "resume_from_checkpoint": "a run resumes from the last whole checkpoint in checkpoint_dir",
@@ -81,7 +87,7 @@ def checked(method: str, config: Any) -> dict[str, Any]:
     return made
 
 
-def known_of(method: str, alone: bool) -> Known:
+def known_of(method: str) -> Known:
     """What the installed libraries know of a method's fields."""
     return Known(
         method=method,
@@ -97,9 +103,9 @@ def known_of(method: str, alone: bool) -> Known:
 
 def _problems(method: str, config: dict[str, Any]) -> Iterator[str]:
     if method == "generate":
-        yield from generate_problems(config)
+        yield from generate_problems(config, has_notes(config))
         return
-    known = known_of(method, OF_A_JOB not in config)
+    known = known_of(method)
     yield from _of_places(method, config, known)
     recipe: dict[str, Any] = {}
     for name in known.recipe:
@@ -133,7 +139,7 @@ def _of_places(method: str, config: Mapping[str, Any], known: Known) -> Iterator
         if config.get(name) is not None and (problem := value_problem(name, config[name], kind)):
             yield problem
     others = [name for name in config if name not in kinds and name not in known.recipe]
-    for name in others if OF_A_JOB not in config else ():
+    for name in () if has_notes(config) else others:
         if name in known.trainer or name in ALIASES:
             yield f"unknown field {name!r}: it goes into trainer, {{{name!r}: {shown(config[name])}}}"
         elif guess := near(name, [*kinds, *known.recipe]):
