@@ -228,11 +228,12 @@ def smoke_test(
     seed: int = 0,
     timeout: str | float | None = None,
 ) -> SmokeTest:
-    """Run two steps of a training and wait: does it run, and how long will it take? Do it before a sweep.
+    """Run a few steps of a training and wait: does it run, and how long will it take? Do it before a sweep.
 
     Takes what launch_training takes. The result has job, state, parameters, vocab_size, tokens_per_step,
-    seconds_per_step, startup_seconds, and estimated_seconds for the max_steps that the config asks for (None
-    where it asks for none), as long as no other job runs beside it. A failure raises an error that says what
+    seconds_per_step with its error (the first step warms up and is not counted), startup_seconds, and
+    estimated_seconds with estimated_range for the max_steps that the config asks for (None where it asks for
+    none), as long as no other job runs beside it. A failure raises an error that says what
     failed and which field of the config it is about.
 
     Args:

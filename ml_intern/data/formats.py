@@ -98,6 +98,11 @@ def is_messages(rows: pl.DataFrame, name: str) -> bool:
     return isinstance(inner, pl.Struct) and {"role", "content"} <= {f.name for f in inner.fields}
 
 
+def columns_of(target: Target) -> tuple[str, ...]:
+    """The columns that a format has."""
+    return _TARGET_COLUMNS[target]
+
+
 def suiting(rows: pl.DataFrame) -> Target:
     """What ``auto`` stands for: messages stay messages, texts texts, questions get their answers."""
     if detect(rows).name == "conversational" or any(c in rows.columns for c in _ALIASES[MESSAGES]):

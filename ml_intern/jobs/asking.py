@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
+from ml_intern.events import Notice
 from ml_intern.jobs import fitting, preflight
-from ml_intern.jobs.hardware import gpus_at
-from ml_intern.jobs.memory import estimate_mb
+from ml_intern.jobs.findings import Findings
+from ml_intern.jobs.hardware import gpu_capability, gpus_at
+from ml_intern.jobs.memory import estimate_mb, tuning_mb
 from ml_intern.jobs.model import JobSpec, Place
 from ml_intern.jobs.places import memory_mb
+from ml_intern.jobs.preflight import Plan
+from ml_intern.jobs.recipes._conflicts import conflicts
 from ml_intern.models import resolve_model, resolve_tokenizer
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ml_intern.data.store import DatasetInfo
+    from ml_intern.data.table import Table
 
 
 @dataclass(frozen=True)
@@ -43,35 +51,29 @@ class Training:
 def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     """Check everything that can be checked, cheapest first, and say what the job is to do.
 
+    One wrong thing does not hide the next: all are told in one error. Only what would first have to be
+    downloaded is not looked at where something is wrong already.
+
     Raises:
         ToolError: Config, model, tokenizer or data do not fit.
     """
-    plan = preflight.check_config(asked.method, asked.config)
-    fitting.check_machine(plan, 0 if asked.on_cpu else gpus_at(asked.place))
-    if asked.experiment is not None:
-        ctx.ledger.get(asked.experiment)
-    if asked.method == "pretrain":
-        parameters = preflight.check_scratch(asked.model)
-        preflight.check_memory(parameters, memory_mb(asked.place, ctx.settings))
-        plan.recipe["tokenizer"] = preflight.check_tokenizer(asked.model, plan.recipe.get("tokenizer"))
-    data, chat = checked_data(ctx, asked.method, asked.dataset, plan.recipe.get("text_column", "text"))
-    inputs = [data.path]
-    place: str | dict[str, Any] = asked.model
-    if asked.method != "pretrain":
-        folder = _base_model(ctx, asked.method, asked.model)
-        preflight.check_model_folder(folder, data.columns, chat)
-        inputs.append(folder)
-        place = str(folder)
-        if asked.method == "grpo":
-            fitting.check_groups(plan, data.rows, folder)
-            plan.recipe["rewards"], judges = fitting.check_rewards(
-                plan, data.columns, lambda ref: resolve_model(ctx, ref)
-            )
-            inputs += judges
-    if isinstance(plan.recipe.get("tokenizer"), str):
-        tokenizer = resolve_tokenizer(ctx, plan.recipe["tokenizer"])
-        inputs.append(tokenizer)
-        plan.recipe["tokenizer"] = str(tokenizer)
+    found, here = Findings(), not asked.place.away
+    plan, wrong = preflight.read_config(asked.method, asked.config)
+    with found.gather():
+        preflight.refuse(asked.method, [*wrong, *conflicts(asked.method, plan.trainer, plan.recipe, here)])
+    with found.gather():
+        gpus = 0 if asked.on_cpu else gpus_at(asked.place)
+        fitting.check_machine(plan, gpus, gpu_capability() if here else None, here)
+    with found.gather():
+        if asked.experiment is not None:
+            ctx.ledger.get(asked.experiment)
+    table, chat = _checked_rows(ctx, asked, plan.recipe.get("text_column", "text"), found)
+    place, inputs = _checked_model(ctx, asked, plan, table.rows if table else None, chat, found)
+    found.demand_none(f"The training does not fit {asked.method}")
+    assert table is not None  # its absence is a finding
+    data = _kept(ctx, asked.dataset, table)
+    for note in plan.notes:
+        ctx.emit(Notice("warning", f"{note}."))
     return JobSpec(
         name=asked.name or asked.experiment or asked.method,
         method=asked.method,
@@ -88,7 +90,7 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
             **plan.recipe,
             "trainer": {**plan.trainer, "use_cpu": True} if asked.on_cpu else plan.trainer,
         },
-        inputs=inputs,
+        inputs=[data.path, *inputs],
         place=asked.place,
         timeout_s=asked.timeout_s,
         threads=threads * plan.recipe.get("processes", 1),
@@ -98,30 +100,112 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     )
 
 
-def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) -> tuple[DatasetInfo, bool]:
-    """The dataset, kept as a version of its own, after its columns and the guard against contamination.
+def _checked_rows(
+    ctx: ToolContext, asked: Training, text_column: str, found: Findings
+) -> tuple[Table | None, bool]:
+    """The dataset after its columns, its values and the guard, and whether it holds conversations."""
+    table, chat = None, False
+    with found.gather():
+        if found.errors and _far_dataset(ctx, asked.dataset):
+            raise ToolError(f"dataset {asked.dataset!r} was not downloaded: the rest comes first.")
+        table = ctx.datasets.open(asked.dataset)
+        rows = table.rows
+        mend = fitting.mending(asked.method, rows, asked.dataset) if rows.height else ""
+        preflight.check_columns(asked.method, rows.columns, rows.height, text_column, mend)
+        chat = fitting.check_rows(asked.method, rows, text_column)
+    with found.gather():
+        if table is not None:
+            ctx.evals.guard(table.rows.to_dicts()).demand_clean()
+    return table, chat
 
-    Returns:
-        The dataset, and whether it holds conversations.
 
-    Raises:
-        ToolError: It is missing, does not fit, or holds items of a sealed evaluation.
-    """
+def _checked_model(
+    ctx: ToolContext, asked: Training, plan: Plan, rows: pl.DataFrame | None, chat: bool, found: Findings
+) -> tuple[str | dict[str, Any], list[Path]]:
+    """What the recipe reads as its model, and what else the job must see."""
+    inputs: list[Path] = []
+    place = asked.model
+    if asked.method == "pretrain":
+        _check_scratch(ctx, asked, plan, found)
+    else:
+        with found.gather():
+            folder = _base_model(ctx, asked, bool(found.errors))
+            place, inputs = str(folder), [folder]
+            with found.gather():
+                templated = bool(plan.trainer.get("chat_template_path"))
+                preflight.check_model_folder(
+                    folder, rows.columns if rows is not None else [], chat, templated
+                )
+            with found.gather():
+                if rows is not None and rows.height:
+                    fitting.check_lengths(asked.method, plan, rows, folder)
+            with found.gather():
+                fitting.check_words(plan, folder)
+            with found.gather():
+                device: Literal["cpu", "gpu"] = "cpu" if asked.on_cpu or not gpus_at(asked.place) else "gpu"
+                parameters = fitting.parameters_of(folder)
+                needed = tuning_mb(asked.method, parameters, plan.trainer, plan.recipe, device)
+                preflight.check_memory(parameters, memory_mb(asked.place, ctx.settings), needed)
+        if asked.method == "grpo" and rows is not None:
+            with found.gather():
+                fitting.check_groups(plan, rows.height)
+            with found.gather():
+                plan.recipe["rewards"], judges = fitting.check_rewards(
+                    plan, rows, lambda ref: resolve_model(ctx, ref)
+                )
+                inputs += judges
+    with found.gather():
+        if isinstance(plan.recipe.get("tokenizer"), str):
+            tokenizer = resolve_tokenizer(ctx, plan.recipe["tokenizer"])
+            inputs.append(tokenizer)
+            plan.recipe["tokenizer"] = str(tokenizer)
+    with found.gather():
+        if plan.trainer.get("chat_template_path"):
+            template = ctx.files.readable(plan.trainer["chat_template_path"])
+            inputs.append(template)
+            plan.trainer["chat_template_path"] = str(template)
+    return place, inputs
+
+
+def _check_scratch(ctx: ToolContext, asked: Training, plan: Plan, found: Findings) -> None:
+    with found.gather():
+        parameters = preflight.check_scratch(asked.model)
+        preflight.check_memory(parameters, memory_mb(asked.place, ctx.settings))
+    with found.gather():
+        plan.recipe["tokenizer"] = preflight.check_tokenizer(asked.model, plan.recipe.get("tokenizer"))
+
+
+def _far_dataset(ctx: ToolContext, dataset: str) -> bool:
+    """Whether a dataset is neither in the store nor a file here."""
+    stored = {name for info in ctx.datasets.list() for name in (info.id, info.id.partition("@")[0])}
+    return dataset not in stored and _is_far(ctx, dataset.partition(":")[0])
+
+
+def _is_far(ctx: ToolContext, ref: str) -> bool:
+    """Whether a reference is the Hub's: ``owner/name``, and no file."""
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+(@[\w./-]+)?", ref):
+        return False
+    try:
+        ctx.files.readable(ref)
+    except ToolError:
+        return True
+    return False
+
+
+def _kept(ctx: ToolContext, dataset: str, table: Table) -> DatasetInfo:
+    """The dataset as a version of the store, which does not change while the job runs."""
     from ml_intern.data.store import Lineage
 
-    table = ctx.datasets.open(dataset)
-    preflight.check_columns(method, table.rows.columns, table.rows.height, text_column)
-    chat = fitting.check_rows(method, table.rows)
-    ctx.evals.guard(table.rows.to_dicts()).demand_clean()
     known = {info.id: info for info in ctx.datasets.list()}
     if dataset in known or any(id.startswith(f"{dataset}@") for id in known):
-        return ctx.datasets.info(dataset), chat
+        return ctx.datasets.info(dataset)
     lineage = Lineage(source=dataset, operation="launch_training", rows_before=table.rows.height)
     name = "".join(c if c.isalnum() else "-" for c in Path(dataset).stem).strip("-") or "data"
-    return ctx.datasets.save(name, table, lineage), chat
+    return ctx.datasets.save(name, table, lineage)
 
 
-def _base_model(ctx: ToolContext, method: str, model: str | dict[str, Any]) -> Path:
+def _base_model(ctx: ToolContext, asked: Training, troubled: bool) -> Path:
+    method, model = asked.method, asked.model
     if not isinstance(model, str) or model.startswith("scratch:"):
         raise ToolError(
             f"{method} starts from a model that is there.",
@@ -129,6 +213,9 @@ def _base_model(ctx: ToolContext, method: str, model: str | dict[str, Any]) -> P
             'reformat_dataset(data, "language_modeling"), then launch_training("pretrain", "scratch:1M", …), '
             f"then {method} with that job as its model.",
         )
+    known = {job.id for job in ctx.jobs.list()} | {e.id for e in ctx.ledger.list()}
+    if troubled and model not in known and _is_far(ctx, model):
+        raise ToolError(f"model {model!r} was not downloaded: the rest comes first.")
     folder = resolve_model(ctx, model)
     fitting.check_base(method, folder, model)
     return folder

@@ -169,8 +169,8 @@ def last_lines(log: str, count: int = _LAST_LINES) -> list[str]:
 
 
 def error_message(log: str) -> str:
-    """The last error as Python printed it, ``ValueError: …``; or our own line without its ``bad_…:``."""
-    own = re.findall(r"^bad_(?:data|config): (.+)$", log, re.M)
+    """The last error as Python printed it, ``ValueError: …``; or all lines of our own."""
+    own = re.findall(r"^bad_(?:data|config): (.+(?:\n  - .+)*)$", log, re.M)
     if own:
         return str(own[-1]).strip()
     found = re.findall(

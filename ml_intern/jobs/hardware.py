@@ -20,6 +20,13 @@ def gpu_name() -> str:
     return _ask(shutil.which("nvidia-smi"))
 
 
+def gpu_capability() -> float | None:
+    """The lowest compute capability of this machine's GPUs; None where there are none or nobody knows."""
+    told = _ask(shutil.which("nvidia-smi"), "compute_cap")
+    found = [float(word) for word in told.split("; ") if word.replace(".", "", 1).isdigit()]
+    return min(found, default=None)
+
+
 def gpu_count() -> int:
     """How many GPUs this machine has."""
     return len([name for name in gpu_name().split(";") if name.strip()])
@@ -51,10 +58,10 @@ def processes_of(spec: JobSpec) -> int:
 
 
 @lru_cache(maxsize=4)
-def _ask(program: str | None) -> str:
+def _ask(program: str | None, fields: str = "name,memory.total") -> str:
     if program is None:
         return ""
-    asked = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    asked = [program, f"--query-gpu={fields}", "--format=csv,noheader"]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=_ASK_S)
     except (OSError, subprocess.TimeoutExpired):

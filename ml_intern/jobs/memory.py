@@ -20,6 +20,8 @@ STATE_BYTES = 16
 """A parameter's weight, gradient and Adam's two moments in float32."""
 FROZEN_BYTES = {"cpu": 4, "gpu": 2}
 """A parameter that an adapter leaves as it is: in float32 on a CPU, in bf16 on a GPU."""
+QUARTER_BYTES, REFERENCE_BYTES = 0.6, 4
+"""A frozen parameter in four bits with its scales, and one of a reference model in float32."""
 LOGIT_COPIES = 3
 """The logits, their logarithms and their gradient, in float32."""
 LAYER_VALUES = 34
@@ -94,6 +96,27 @@ def estimate_mb(
 def state_mb(parameters: float, adapter: bool = False, device: Literal["cpu", "gpu"] = "cpu") -> float:
     """What weights, gradients and the optimizer take, in MB; activations are not counted."""
     return parameters * (FROZEN_BYTES[device] if adapter else STATE_BYTES) / 2**20
+
+
+def tuning_mb(
+    method: str,
+    parameters: float,
+    trainer: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    device: Literal["cpu", "gpu"],
+) -> float:
+    """The same of a training that starts from a model: its state, and the reference that it is held against.
+
+    The sum of 16 bytes a parameter that is trained, 2 or 4 that is frozen below an adapter (half a byte in
+    four bits, QLoRA, Dettmers and others 2023, and a tenth of one for the scales), and 4 of a copy as it was
+    at the start, which dpo keeps, and grpo with a `beta`; below an adapter it is the frozen weights.
+    """
+    if recipe.get("qlora"):
+        return parameters * QUARTER_BYTES / 2**20
+    adapter = bool(recipe.get("peft"))
+    held = method == "dpo" or (method == "grpo" and trainer.get("beta"))
+    reference = parameters * REFERENCE_BYTES / 2**20 if held and not adapter else 0.0
+    return state_mb(parameters, adapter, device) + reference
 
 
 def shape_of(model: str | Mapping[str, Any], tokenizer: Any = None) -> Shape | None:

@@ -176,7 +176,7 @@ def test_a_training_from_launch_to_model(ctx, services, events):
     rows = [{"prompt": f"{n}+{n}=", "completion": str(2 * n)} for n in range(16)]
     services.datasets.save("pairs", rows, Lineage(source="t", operation="t"))
     tried = training.smoke_test(ctx("k3"), "sft", row.id, "pairs", {"max_steps": 500, "max_length": 32})
-    assert (tried.state, tried.steps, tried.max_steps) == ("succeeded", 2, 500)
+    assert (tried.state, tried.steps, tried.max_steps) == ("succeeded", 5, 500)
     assert tried.vocab_size == 300 and tried.tokens_per_step > 8
     chat = [{"messages": [{"role": "user", "content": "a"}]}]
     services.datasets.save("chat", chat, Lineage(source="t", operation="t"))
@@ -187,13 +187,16 @@ def test_a_training_from_launch_to_model(ctx, services, events):
 def test_a_smoke_test_tells_size_and_time_of_the_whole(ctx, services):
     config = {**FEW, "max_steps": 1000, "warmup_steps": 100, "validation": 0.1, "tokenizer": "byte"}
     tried = training.smoke_test(ctx(), "pretrain", {"config": TINY["config"]}, "train", config)
-    assert (tried.steps, tried.max_steps, tried.vocab_size) == (2, 1000, 259)
+    assert (tried.steps, tried.max_steps, tried.vocab_size) == (5, 1000, 259)
     weights = 300 * 32 * 2 + 32 * 4 * 32 + 32 * 3 * 64 + 32 * 3
     assert tried.parameters == weights, "embedding and head, attention, the inner layer, three norms"
     assert 100 < tried.tokens_per_step <= 8 * 64
     assert tried.estimated_seconds == pytest.approx(
         tried.startup_seconds + 1000 * tried.seconds_per_step, abs=0.2
     )
+    least, most = tried.estimated_range
+    assert most - tried.estimated_seconds == pytest.approx(1000 * tried.seconds_per_step_error, abs=0.2)
+    assert tried.startup_seconds - 0.1 <= least < tried.estimated_seconds < most
     rows = services.jobs.metrics(tried.job, ["learning_rate", "loss"])
     assert rows[0]["learning_rate"] == 1e-2, "no warmup: the first step moves the weights"
     assert to_json(training.smoke_test(ctx(), "pretrain", TINY, "train", config)) == to_json(tried)
@@ -204,7 +207,7 @@ def test_a_smoke_test_tells_size_and_time_of_the_whole(ctx, services):
     ("change", "kind", "about"),
     [
         ({"learning_rate": 1e30}, "nan", 'It is about config["learning_rate"] = 1e+30.'),
-        ({"optim": "adamm"}, "code_error", "It is about config[\"optim\"] = 'adamm'."),
+        ({"debug": "underflow"}, "bad_config", "It is about config[\"debug\"] = 'underflow'."),
     ],
 )
 def test_a_smoke_test_that_fails_raises_one_line_with_the_field(ctx, change, kind, about):

@@ -41,17 +41,48 @@ def stop(kind: str, message: str) -> NoReturn:
     raise wrong(kind, message)
 
 
-def start(main: Callable[[dict[str, Any]], None]) -> None:
+def start(main: Callable[[dict[str, Any]], None], method: str) -> None:
     """Run a recipe on the config.json that the command line names, in as many processes as it asks for.
 
-    Several processes are torchrun's, and Accelerate, below every Trainer, finds them by their environment.
+    The config is checked first, before torch is imported: all that is wrong with it comes at once. Several
+    processes are torchrun's, and Accelerate, below every Trainer, finds them by their environment.
     ``accelerate launch --cpu`` is no way to them: it starts one process and says nothing.
     """
-    config = json.loads(Path(sys.argv[1]).read_text())
+    from _checking import checked
+
+    config = checked(method, read_config(sys.argv[1:], method))
     wanted = config.get("processes") or 1
     if wanted > 1 and "LOCAL_RANK" not in os.environ:
         _in_processes(wanted)
     main(config)
+
+
+def read_config(arguments: list[str], method: str) -> Any:
+    """What the command line names."""
+    if len(arguments) != 1:
+        stop("bad_config", f"Name one config file: python {method}.py config.json")
+    try:
+        return json.loads(Path(arguments[0]).read_text())
+    except OSError as error:
+        stop("bad_config", f"{arguments[0]} cannot be read: {error.strerror}.")
+    except ValueError as error:
+        stop("bad_config", f"{arguments[0]} is not JSON: {error}.")
+
+
+@contextmanager
+def told(kind: str, what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Errors by which a library refuses what it was given, as one line in place of a traceback."""
+    try:
+        yield
+    except errors as error:
+        text = " ".join(str(error).split())
+        raise wrong(kind, f"{what}: {type(error).__name__}: {text[:400]}") from None
+
+
+def configured(kind: Any, fields: dict[str, Any]) -> Any:
+    """A library's configuration; what it alone can tell to be wrong, it tells in one line."""
+    with told("bad_config", kind.__name__, TypeError, ValueError, ImportError, NotImplementedError):
+        return kind(**fields)
 
 
 def _in_processes(count: int) -> NoReturn:

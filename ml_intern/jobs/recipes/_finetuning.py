@@ -20,10 +20,14 @@ from _common import (
     save_model,
     say,
     sha256_of,
+    told,
     write_result,
     wrong,
 )
 from _validation import set_apart
+
+_REFUSALS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError)
+LOST = "Within max_length nothing is left to learn from"
 
 
 def load_rows(
@@ -61,7 +65,8 @@ def load_tokenizer(folder: str) -> Any:
     """The model's tokenizer; one without a pad token pads with its end of text, and says so."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with told("bad_config", f"The tokenizer in {folder} cannot be read", *_REFUSALS):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise wrong("bad_config", "The tokenizer has neither a pad token nor an end token.")
@@ -82,12 +87,26 @@ def load_model(config: dict[str, Any], kind: Any, **more: Any) -> Any:
         more["quantization_config"] = four_bits()
     more["dtype"] = "auto" if config.get("peft") and on_gpu(config) else torch.float32
     more |= config.get("trainer", {}).get("model_init_kwargs") or {}
-    model = kind.from_pretrained(config["model"], **more)
+    with told("bad_config", f"The model in {config['model']} cannot be read", *_REFUSALS):
+        model = kind.from_pretrained(config["model"], **more)
     text = model.config.get_text_config()
     if hasattr(text, "n_routed_experts") and not hasattr(text, "num_experts"):
         text.num_experts = text.n_routed_experts  # TRL's trainers ask for it by this name.
     say(f"{model.num_parameters()} parameters, {model.dtype}")
     return model
+
+
+def made_of(kind: Any, **parts: Any) -> Any:
+    """A trainer, which looks at the data as it is made; a refusal and an empty rest are told in one line."""
+    given = len(parts["train_dataset"])
+    with told("bad_config", kind.__name__, ValueError, NotImplementedError):
+        trainer = kind(**parts)
+    left = len(trainer.train_dataset)
+    if left == 0:
+        raise wrong("bad_data", f"{LOST} in all of {given} rows: raise max_length, or shorten the prompts.")
+    if left < given and not getattr(trainer.args, "packing", False):
+        say(f"{LOST} in {given - left} of {given} rows: they are left out.")
+    return trainer
 
 
 def four_bits() -> Any:

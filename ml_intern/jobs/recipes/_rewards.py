@@ -51,7 +51,15 @@ Spec = dict[str, Any]
 
 
 class RewardError(ValueError):
-    """Rewards that cannot be given: all that is wrong with them, in one line."""
+    """Rewards that cannot be given: all that is wrong with them, in one line.
+
+    Args:
+        problems: The same, one by one.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems).removesuffix(".") + ".")
+        self.problems = problems
 
 
 def read_rewards(given: Any, columns: Iterable[str] | None = None) -> list[Spec]:
@@ -66,7 +74,8 @@ def read_rewards(given: Any, columns: Iterable[str] | None = None) -> list[Spec]
     """
     asked = given if isinstance(given, list) else [given]
     if given is None or not asked:
-        raise RewardError(f'rewards are missing: a list such as ["exact"]; there are {", ".join(KINDS)}.')
+        told = f'rewards are missing: a list such as ["exact"]; there are {", ".join(KINDS)}'
+        raise RewardError([told])
     read, problems = [], []
     known = None if columns is None else set(columns)
     for number, one in enumerate(asked, 1):
@@ -80,7 +89,7 @@ def read_rewards(given: Any, columns: Iterable[str] | None = None) -> list[Spec]
     for twice in sorted({name for name in names if names.count(name) > 1}):
         problems.append(f"two rewards are called {twice!r}: give each a name")
     if problems:
-        raise RewardError("; ".join(problems) + ".")
+        raise RewardError(problems)
     return read
 
 

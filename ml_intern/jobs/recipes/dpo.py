@@ -24,8 +24,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from _common import base_fields, on_gpu, quick_imports, say, start
-from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora
+from _common import base_fields, configured, on_gpu, quick_imports, say, start
+from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora, made_of
 from _validation import validation_fields
 
 STARTED = time.monotonic()
@@ -44,11 +44,12 @@ def main(config: dict[str, Any]) -> None:
         from transformers import AutoModelForCausalLM
         from trl import DPOConfig, DPOTrainer
 
-    arguments = DPOConfig(**trainer_fields(config))
+    arguments = configured(DPOConfig, trainer_fields(config))
     data, held_out = load_rows(config, arguments.seed, SHAPES)
     say(f"{len(data)} pairs, columns {data.column_names}")
     model = load_model(config, AutoModelForCausalLM)
-    trainer = DPOTrainer(
+    trainer = made_of(
+        DPOTrainer,
         model=model,  # The reference is read from the same folder, or is the model below its adapter.
         args=arguments,
         train_dataset=data,
@@ -60,4 +61,4 @@ def main(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, "dpo")

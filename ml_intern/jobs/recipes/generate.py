@@ -31,7 +31,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _common import now, quick_imports, read_rows, stop
+from _causal import LENGTH, looks_ahead
+from _common import now, quick_imports, read_rows, start, stop
 
 UNUSED = ("tensorflow", "jax", "torchvision", "PIL")
 LONGEST_WINDOW = 2048
@@ -169,16 +170,7 @@ def nats_of(model: Any, group: list[tuple[int, list[int], int]]) -> list[float]:
 
 def check_causal(model: Any, start: int) -> None:
     """A model that sees the next token predicts it; its likelihoods would mean nothing."""
-    import torch
-
-    vocabulary, length = model.config.get_text_config().vocab_size, min(16, window_of(model))
-    ids = torch.arange(length, device=model.device) % vocabulary
-    ids[0] = start
-    other, half = ids.clone(), length // 2
-    other[half:] = (ids[half:] + vocabulary // 2) % vocabulary
-    before, after = model(input_ids=torch.stack([ids, other]), use_cache=False).logits[:, :half].float()
-    slack = 1e-4 if model.dtype == torch.float32 else 1e-2
-    if (before - after).abs().max() > slack * before.std():
+    if looks_ahead(model, start, min(LENGTH, window_of(model))):
         stop("bad_config", "The model looks at later tokens; it is not a causal language model.")
 
 
@@ -316,4 +308,4 @@ def main(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    start(main, "generate")

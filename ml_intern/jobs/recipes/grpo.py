@@ -28,8 +28,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _common import base_fields, on_gpu, quick_imports, read_rows, say, start, wrong
-from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora
+from _common import base_fields, configured, on_gpu, quick_imports, read_rows, say, start, wrong
+from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora, made_of
 from _rewarding import RewardFailed, make_rewards
 from _rewards import RewardError, read_rewards
 from _validation import validation_fields
@@ -88,12 +88,13 @@ def main(config: dict[str, Any]) -> None:
 
     data, held_out, rewards = prepare(config)
     weights = [reward["weight"] for reward in rewards]
-    arguments = GRPOConfig(**trainer_fields(config), reward_weights=weights)
+    arguments = configured(GRPOConfig, {**trainer_fields(config), "reward_weights": weights})
     save_between_generations(arguments, len(data))
     set_seed(arguments.seed)  # An adapter is drawn.
     model = load_model(config, AutoModelForCausalLM)
     try:
-        trainer = GRPOTrainer(
+        trainer = made_of(
+            GRPOTrainer,
             model=model,
             reward_funcs=make_rewards(rewards, str(arguments.device)),
             args=arguments,
@@ -122,4 +123,4 @@ def prepare(config: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]]]:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, "grpo")

@@ -30,9 +30,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _causal import LENGTH, looks_ahead
 from _common import (
     base_fields,
     check_finished,
+    configured,
     last_whole_checkpoint,
     metrics_callback,
     quick_imports,
@@ -106,6 +108,22 @@ def make_model(fields: dict[str, Any], tokenizer: Any, max_length: int) -> Any:
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**rest, **own}))
 
 
+def built(fields: dict[str, Any], tokenizer: Any, max_length: int) -> Any:
+    """The model, after it has read a few tokens: what Transformers cannot make or run is told in one line."""
+    kind = fields.get("model_type", "llama")
+    try:
+        model = make_model(fields, tokenizer, max_length)
+        ahead = looks_ahead(model, length=min(LENGTH, max_length))
+    except Exception as error:  # two hundred types of models, each with errors of its own
+        said = str(error).strip().splitlines() or [""]
+        text = f"{type(error).__name__}: {' '.join(said[-1].split())[:300]}"
+        raise wrong("bad_config", f"Transformers cannot make a {kind} of this config: {text}") from error
+    if ahead:
+        told = f"A {kind} of this config looks at later tokens: it would learn to copy"
+        raise wrong("bad_config", f'{told}. Add "is_decoder": true, or take another model_type.')
+    return model
+
+
 def tokenise(texts: list[str], tokenizer: Any, max_length: int, packed: bool) -> Rows:
     """Documents as token ids with BOS and EOS, in rows of at most `max_length`.
 
@@ -152,7 +170,7 @@ def prepare(config: dict[str, Any]) -> tuple[Any, Any, Rows, Rows]:
     fields, tokenizer = fields_and_tokenizer(config, texts)
     # A context as wide as the model, unless told: short rows are fast, and a small model sees little further.
     max_length = config.get("max_length") or min(1024, max(64, fields.get("hidden_size", 256)))
-    model = make_model(fields, tokenizer, max_length)
+    model = built(fields, tokenizer, max_length)
     if done := prepare_experts(model, fields, config.get("seed", 0)):
         say(f"mixture of experts: {done}")
     random.Random(config.get("seed", 0)).shuffle(texts)
@@ -208,7 +226,7 @@ def main(config: dict[str, Any]) -> None:
         from transformers.trainer_utils import set_seed
         from transformers.training_args import TrainingArguments
 
-    arguments = TrainingArguments(**validation_fields(config), **base_fields(config))
+    arguments = configured(TrainingArguments, {**validation_fields(config), **base_fields(config)})
     set_seed(arguments.seed)
     model, tokenizer, rows, held_out = prepare(config)
     trainer = Trainer(
@@ -236,4 +254,4 @@ def main(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, "pretrain")

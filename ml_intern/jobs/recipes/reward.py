@@ -23,8 +23,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from _common import base_fields, on_gpu, quick_imports, say, start
-from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora
+from _common import base_fields, configured, on_gpu, quick_imports, say, start
+from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora, made_of
 from _validation import validation_fields
 
 STARTED = time.monotonic()
@@ -43,12 +43,13 @@ def main(config: dict[str, Any]) -> None:
         from transformers import AutoModelForSequenceClassification, set_seed
         from trl import RewardConfig, RewardTrainer
 
-    arguments = RewardConfig(**trainer_fields(config))
+    arguments = configured(RewardConfig, trainer_fields(config))
     data, held_out = load_rows(config, arguments.seed, SHAPES, more=("margin",))
     say(f"{len(data)} pairs, columns {data.column_names}")
     set_seed(arguments.seed)  # The fresh head is drawn.
     model = load_model(config, AutoModelForSequenceClassification, num_labels=1)
-    trainer = RewardTrainer(
+    trainer = made_of(
+        RewardTrainer,
         model=model,
         args=arguments,
         train_dataset=data,
@@ -60,4 +61,4 @@ def main(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, "reward")

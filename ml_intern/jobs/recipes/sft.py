@@ -21,8 +21,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from _common import base_fields, on_gpu, quick_imports, say, start
-from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora
+from _common import base_fields, configured, on_gpu, quick_imports, say, start
+from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora, made_of
 from _validation import validation_fields
 
 STARTED = time.monotonic()
@@ -41,12 +41,13 @@ def main(config: dict[str, Any]) -> None:
         from transformers import AutoModelForCausalLM, set_seed
         from trl import SFTConfig, SFTTrainer
 
-    arguments = SFTConfig(**trainer_fields(config))
+    arguments = configured(SFTConfig, trainer_fields(config))
     set_seed(arguments.seed)
     data, held_out = load_rows(config, arguments.seed, SHAPES)
     say(f"{len(data)} examples, columns {data.column_names}")
     model = load_model(config, AutoModelForCausalLM)
-    trainer = SFTTrainer(
+    trainer = made_of(
+        SFTTrainer,
         model=model,
         args=arguments,
         train_dataset=data,
@@ -58,4 +59,4 @@ def main(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, "sft")
