@@ -24,6 +24,7 @@ from _common import (
     wrong,
 )
 from _validation import set_apart
+from _watching import texts_callback
 
 
 def load_rows(
@@ -127,6 +128,8 @@ def _linear(model: Any) -> list[str]:
 def fine_tune(trainer: Any, config: dict[str, Any], started: float, **more: Any) -> None:
     """Train, save the model with its adapter merged, and write down what was done."""
     trainer.add_callback(metrics_callback(Path(config["metrics_file"])))
+    if config.get("held_out_texts"):
+        trainer.add_callback(texts_callback(config, trainer.processing_class))
     quiet(trainer)
     arguments = trainer.args
     resume = last_whole_checkpoint(Path(config["checkpoint_dir"]))
