@@ -68,6 +68,9 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
                 plan, data.columns, lambda ref: resolve_model(ctx, ref)
             )
             inputs += judges
+    if "held_out_texts" in plan.recipe:
+        inputs.append(_held_out_texts(ctx, plan.recipe["held_out_texts"], data.path))
+        plan.recipe["held_out_texts"] = str(inputs[-1])
     if isinstance(plan.recipe.get("tokenizer"), str):
         tokenizer = resolve_tokenizer(ctx, plan.recipe["tokenizer"])
         inputs.append(tokenizer)
@@ -119,6 +122,18 @@ def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) 
     lineage = Lineage(source=dataset, operation="launch_training", rows_before=table.rows.height)
     name = "".join(c if c.isalnum() else "-" for c in Path(dataset).stem).strip("-") or "data"
     return ctx.datasets.save(name, table, lineage), chat
+
+
+def _held_out_texts(ctx: ToolContext, dataset: str, trained: Path) -> Path:
+    """The file of texts that a training is watched by: a column text, and no item of a sealed evaluation.
+
+    Raises:
+        ToolError: They do not fit, or are the training data themselves.
+    """
+    info, _ = checked_data(ctx, "pretrain", dataset, "text")
+    if info.path == trained:
+        raise ToolError("held_out_texts are the training data.", "Set some apart with split_dataset.")
+    return info.path
 
 
 def _base_model(ctx: ToolContext, method: str, model: str | dict[str, Any]) -> Path:

@@ -53,6 +53,15 @@ class Thresholds:
     for text that parses, where completions shrink to nothing."""
     reward_lost: float = 0.5
     """Share of the best gain in reward that must be lost again. Measured."""
+    held_out_rise: float = 0.05
+    """Share by which the bits of held-out texts must have risen, for two values in a row. Measured."""
+    held_out_lost: float = 0.2
+    """Share that a measure which is not rewarded must have lost. Measured."""
+    kl_term: float = 0.16
+    """The KL term (beta) to try first where held-out texts suffer. The usual 0.04 (DeepSeekMath, Shao and
+    others 2024) slowed the loss on these and did not stop it in ``benchmarks/reward_collapse.py``."""
+    kl_term_times: float = 4.0
+    """By what a KL term is raised that was not enough. Measured there: 0.16 was not, 0.64 was."""
     least_rows: int = 8
     """Logged values below which nothing is said of a curve that still grows. Measured."""
 

@@ -23,8 +23,7 @@ from _common import (
     write_result,
     wrong,
 )
-from _validation import set_apart
-from _watching import texts_callback
+from _validation import set_apart, texts_callback
 
 
 def load_rows(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from _rewards import OF_TRL, TIMEOUT_S
-from _watching import Watch
+from _validation import Watch
 
 Spec = dict[str, Any]
 Rewarding = Callable[..., "list[float | None]"]

@@ -36,8 +36,7 @@ from _common import base_fields, on_gpu, quick_imports, read_rows, say, start, w
 from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora
 from _rewarding import RewardFailed, make_rewards
 from _rewards import RewardError, read_rewards
-from _validation import validation_fields
-from _watching import Watch
+from _validation import Watch, validation_fields
 
 STARTED = time.monotonic()
 GROUP = 8
