@@ -284,7 +284,9 @@ def reach_of(spec: ToolSpec, arguments: Mapping[str, Any], services: Services) -
 
 def _rented_reach(arguments: Mapping[str, Any], services: Services) -> str:
     """Of a job that leaves this machine: where to, who pays, and what goes along."""
-    kind, _, machine = str(arguments.get("hardware", "")).partition(":")
+    base = arguments.get("base")
+    asked = arguments.get("hardware") or (base.get("hardware") if isinstance(base, Mapping) else "")
+    kind, _, machine = str(asked).partition(":")
     if kind == "slurm":
         return f"the cluster's partition {machine}, in the session's folder on the shared disk"
     if kind != "hf-jobs":

@@ -180,6 +180,8 @@ def cancel_job(ctx: ToolContext, job: str, keep_model: bool = False) -> JobStatu
         raise ToolError(f"{job} is no training of a recipe: it has no model to keep.", "Cancel it without.")
     if status.state == "queued":
         raise ToolError(f"{job} has not started: there is no model to keep.", "Cancel it without, or wait.")
+    if ctx.jobs.spec(job).place.compute == "hf-jobs":
+        raise ToolError(f"{job} runs on HF Jobs, where no word reaches it.", "Cancel it without, or wait.")
     ask_to_stop(ctx.jobs.folder_of(job), "It was asked to end early.")
     [status] = ctx.jobs.wait([job], SAVING_S, None, ctx.cancelled)
     return _noted(ctx, status)
@@ -224,7 +226,7 @@ def resume_job(ctx: ToolContext, job: str) -> JobStatus:
         return status
     _resumable(ctx, job)
     forget(ctx.jobs.folder_of(job))
-    ctx.spent(Measured(gpu_hours=0.0, jobs=0))  # The job is counted by itself, each of its starts.
+    ctx.spent(Measured(usd=0.0, gpu_hours=0.0, jobs=0))  # The job is counted by itself, each of its starts.
     return ctx.jobs.resume(job)
 
 

@@ -59,7 +59,7 @@ def _price(ctx: ToolContext, arguments: Any) -> Price:
     hardware = base.get("hardware", "auto")
     place = read_place(ctx.settings, ctx.services.hub, hardware)
     seconds = _timeout(ctx, base.get("timeout"))
-    one = _held(seconds, hardware, place, processes_in(base["config"]))
+    one = _held(seconds, hardware, place, processes_in(base.get("config")))
     usd, hours = one.usd, one.gpu_hours
     return Price((usd or 0.0) * arguments.trials, (hours or 0.0) * arguments.trials, arguments.trials)
 
@@ -71,7 +71,7 @@ def _gone_on(ctx: ToolContext, key: str) -> Sweep | None:
 
 
 def _run(ctx: ToolContext, plan: SweepPlan) -> Sweep:
-    ctx.spent(Measured(gpu_hours=0.0, jobs=0))  # Each trial's job is counted by itself.
+    ctx.spent(Measured(usd=0.0, gpu_hours=0.0, jobs=0))  # Each trial's job is counted by itself.
     return Running(ctx, plan).run()
 
 

@@ -83,8 +83,10 @@ def _here(ctx: ToolContext, arguments: Any, work: Workload, place: Place) -> Any
     """This machine, with a warning where its CPU will take long; a GPU that is too small is left alone."""
     if not place.why.endswith(ON_CPU):
         return arguments
-    if smaller := smaller_plan(work, _timeout(ctx, arguments.timeout)):
-        ctx.emit(Notice("warning", f"{place.why[:1].upper()}{place.why[1:]}; {smaller}."))
+    smaller = smaller_plan(work, _timeout(ctx, arguments.timeout))
+    if smaller or gpu_name():
+        told = "; ".join(filter(None, [place.why, smaller]))
+        ctx.emit(Notice("warning", f"{told[:1].upper()}{told[1:]}."))
     return arguments.model_copy(update={"hardware": "cpu"}) if gpu_name() else arguments
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ml_intern.jobs.memory import shape_of, state_mb
 from ml_intern.jobs.preflight import ALIASES
 
 OPERATIONS = 6
@@ -20,11 +21,6 @@ UTILISATION = 0.3
 
 CPU_TFLOPS = 0.05
 """Of one core."""
-
-BYTES = 16
-"""A parameter: weight, gradient and Adam's two moments in 32 bits. Activations are not counted."""
-FROZEN_BYTES = 2
-"""A parameter that an adapter leaves as it is."""
 
 _BATCH, _LENGTH, _EPOCHS = 8, 1024, 3.0
 """What TRL and Transformers take where nothing is said."""
@@ -48,9 +44,8 @@ class Workload:
 
     @property
     def gigabytes(self) -> float | None:
-        """Memory for weights and optimizer."""
-        each = FROZEN_BYTES if self.adapter else BYTES
-        return None if self.parameters is None else self.parameters * each / 2**30
+        """Memory of a GPU for weights and optimizer."""
+        return None if self.parameters is None else state_mb(self.parameters, self.adapter, "gpu") / 1024
 
     def seconds_on(self, tflops: float) -> float | None:
         """Time on a machine with this peak, without starting up."""
@@ -81,26 +76,10 @@ def workload(
 
 
 def _parameters(model: str | Mapping[str, Any], folder: Path | None) -> float | None:
-    if isinstance(model, Mapping):
-        return _of_config(model.get("config") or {})
-    if model.startswith("scratch:"):
-        digits, unit = model[8:].strip()[:-1], model.strip()[-1:].upper()
-        try:
-            return float(digits) * {"K": 1e3, "M": 1e6, "B": 1e9}[unit]
-        except (ValueError, KeyError):
-            return None
-    return _of_folder(folder) if folder else None
-
-
-def _of_config(config: Mapping[str, Any]) -> float | None:
-    """Attention and three matrices of the MLP a layer, and the vocabulary once; experts multiply the MLP."""
-    width, layers = _number(config.get("hidden_size"), 0), _number(config.get("num_hidden_layers"), 0)
-    if not width or not layers:
-        return None
-    inner = _number(config.get("intermediate_size"), 4 * width)
-    experts = max(_number(config.get(n), 1) for n in ("num_experts", "num_local_experts", "n_routed_experts"))
-    each = 4 * width**2 + 3 * width * inner * experts
-    return layers * each + _number(config.get("vocab_size"), 32_000) * width
+    if folder is not None:
+        return _of_folder(folder)
+    shape = shape_of(model)
+    return shape.parameters if shape else None
 
 
 def _of_folder(folder: Path) -> float | None:

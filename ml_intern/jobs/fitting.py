@@ -192,7 +192,10 @@ def check_machine(plan: Plan, gpus: int) -> None:
         wrong += [] if find_spec("bitsandbytes") else ["qlora needs the package bitsandbytes"]
         wrong += [] if plan.recipe.get("peft") else ['qlora trains an adapter: peft={"r": 16}']
     if wrong:
-        raise ToolError(f"It cannot run there: {'; '.join(wrong)}.", "Leave it out, or use another machine.")
+        raise ToolError(
+            f"It cannot run there: {'; '.join(wrong)}.",
+            "Leave it out, or use another place; slurm_gpus says how many GPUs a job gets on a cluster.",
+        )
 
 
 def _config(folder: Path) -> dict[str, Any]:

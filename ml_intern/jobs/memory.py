@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -18,6 +18,8 @@ MORE_LIBRARIES_MB = 600.0
 Datasets; measured with CPU builds."""
 STATE_BYTES = 16
 """A parameter's weight, gradient and Adam's two moments in float32."""
+FROZEN_BYTES = {"cpu": 4, "gpu": 2}
+"""A parameter that an adapter leaves as it is: in float32 on a CPU, in bf16 on a GPU."""
 LOGIT_COPIES = 3
 """The logits, their logarithms and their gradient, in float32."""
 LAYER_VALUES = 34
@@ -91,8 +93,13 @@ def estimate_mb(
     layers = 1 if trainer.get("gradient_checkpointing") else shape.layers
     kept = tokens * shape.width * 4 * (LAYER_VALUES * layers + shape.layers)
     logits = tokens * shape.vocabulary * 4 * LOGIT_COPIES
-    state = shape.parameters * (4 if recipe.get("peft") else STATE_BYTES)
-    return float(f"{LIBRARIES_MB.get(method, MORE_LIBRARIES_MB) + (kept + logits + state) / 2**20:.4g}")
+    state = state_mb(shape.parameters, bool(recipe.get("peft")))
+    return float(f"{LIBRARIES_MB.get(method, MORE_LIBRARIES_MB) + (kept + logits) / 2**20 + state:.4g}")
+
+
+def state_mb(parameters: float, adapter: bool = False, device: Literal["cpu", "gpu"] = "cpu") -> float:
+    """What weights, gradients and the optimizer take, in MB; activations are not counted."""
+    return parameters * (FROZEN_BYTES[device] if adapter else STATE_BYTES) / 2**20
 
 
 def shape_of(model: str | Mapping[str, Any], tokenizer: Any = None) -> Shape | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_intern.jobs.curves import is_number
 from ml_intern.jobs.launch import recipe_files
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
 
@@ -46,9 +48,22 @@ def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:
         job=status.id,
         seconds=round(seconds, 3),
         usd=round(rate * seconds / 3600, 6),
-        facts={name: float(result[name]) for name in _FACTS if result.get(name) is not None},
+        facts={name: float(result[name]) for name in _FACTS if result.get(name) is not None}
+        | _held_out(result),
         config=_differing(status, base),
     )
+
+
+def _held_out(result: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured on the rows that were set apart: ``held_out_loss``, and the same at the start."""
+    measured = result.get("held_out")
+    found: dict[str, float] = {}
+    for name, value in measured.items() if isinstance(measured, dict) else ():
+        known = value if isinstance(value, dict) else {}
+        for when, suffix in (("end", ""), ("start", "_at_start")):
+            if is_number(known.get(when)):
+                found[f"held_out_{name}{suffix}"] = float(known[when])
+    return found
 
 
 def _differing(status: JobStatus, base: str | None) -> dict[str, Any] | None:

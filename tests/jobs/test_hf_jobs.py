@@ -260,3 +260,17 @@ def test_a_result_that_is_gone_is_told_as_lost(jobs, rented, hub):
     [status] = jobs.wait([job], WAIT_S)
     assert (status.state, status.failure.kind) == ("failed", "lost")
     assert "could not be brought back" in status.failure.message
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"stop_when": "loss plateau"}, "nobody looks at stop_when"),
+        ({"method": "grpo", "config": {"processes": 2}}, "closed on HF Jobs to code that a model wrote"),
+    ],
+    ids=["stop_when", "processes"],
+)
+def test_what_cannot_be_had_on_a_rented_machine_is_told_before_it_is_ordered(jobs, rented, change, told):
+    with pytest.raises(ToolError, match=told):
+        jobs.submit(rented("").model_copy(update=change))
+    assert jobs.list() == []

@@ -27,7 +27,7 @@ from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tooling import Price, ToolSpec, specs_in
 from ml_intern.tools import jobs as job_tools
-from ml_intern.tools import training
+from ml_intern.tools import sweeping, training
 
 LARGE = Workload(parameters=7e9, tokens=1e8, steps=1000)
 SMALL = Workload(parameters=1e6, tokens=1e6, steps=100)
@@ -118,6 +118,35 @@ def test_a_training_too_large_for_the_cpu_gets_a_warning_with_a_smaller_plan(mak
     assert told.startswith("There is no GPU here; so it runs on the CPU; on this CPU the training would take")
     assert "max_steps=" in told and "nothing was changed" in told
     assert smaller_plan(SMALL, 3600) == ""
+
+
+def test_a_gpu_that_is_too_small_is_left_alone_where_there_is_no_other_place(make, monkeypatch, events):
+    a_gpu(monkeypatch, "NVIDIA T4, 15360 MiB")
+    huge = {**TRAIN, "model": "scratch:2B"}
+    arguments, price = prepared(make(), **huge, config={"max_steps": 10})
+    assert arguments.hardware == "cpu" and price == Price(0.0, 0.0, 1)
+    assert "Its GPU is too small, 30 GB are needed" in events[-1].text
+
+
+def test_processes_hold_a_gpu_each(make, monkeypatch):
+    a_gpu(monkeypatch, "H100, 80 GiB; H100, 80 GiB; H100, 80 GiB")
+    several = {"config": {"processes": 2}, "timeout": "1h"}
+    assert prepared(make(), **TRAIN, **several)[1].gpu_hours == 2.0
+    assert prepared(make(), **TRAIN, **several, hardware="cpu")[1].gpu_hours == 0.0
+
+
+def test_a_sweep_goes_where_auto_says_and_costs_all_its_trials(make, monkeypatch, events):
+    a_gpu(monkeypatch, "")
+    ctx = make(hf_flavor="a10g-small")
+    [found] = specs_in(sweeping)
+    asked = {"base": TRAIN, "space": {"lr": [1e-3, 1e-2]}, "metric": "loss", "trials": 7}
+    arguments = found.prepare(ctx, found.validate(asked))
+    assert arguments.base["hardware"] == "hf-jobs:a10g-small" and arguments.base["timeout"] < 3 * 3600
+    price = found.price(ctx, arguments)
+    assert price.jobs == 7 and price.usd == pytest.approx(7 * arguments.base["timeout"] / 3600)
+    assert reach_of(found, arguments.model_dump(), ctx.services).startswith("HF Jobs, a a10g-small, paid by")
+    with pytest.raises(ToolError, match="did you mean 'gpu'"):
+        found.prepare(ctx, found.validate({**asked, "base": {**TRAIN, "hardware": "gppu"}}))
 
 
 def test_a_rented_machine_is_priced_by_a_time_limit_that_fits_the_work(make, monkeypatch, events):

@@ -209,6 +209,20 @@ def test_a_partition_with_a_short_limit_starts_the_job_again_from_its_checkpoint
     assert "went on" in jobs.logs(job).text
 
 
+def test_a_job_that_was_out_of_time_has_its_whole_time_again_when_it_is_resumed(jobs, on_cluster):
+    code = """
+    import pathlib, time
+    known = pathlib.Path("known").exists()
+    pathlib.Path("known").touch()
+    time.sleep(2 if known else 600)
+    """
+    job = jobs.submit(on_cluster(code, timeout_s=6)).id
+    assert jobs.wait([job], WAIT_S)[0].failure.kind == "timeout"
+    jobs.resume(job)
+    [status] = jobs.wait([job], WAIT_S)
+    assert status.state == "succeeded" and status.seconds < 6
+
+
 @pytest.mark.parametrize(
     ("place", "told"),
     [

@@ -68,6 +68,7 @@ def killed(state: Path, chance: random.Random, took: float) -> dict[str, Any] | 
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(120 + 20 * KILLS)
 def test_kills_at_any_moment(
     long_whole: dict[str, Any], tmp_path: Path, record_phases: Callable[[list[str]], None]
@@ -86,6 +87,7 @@ def test_kills_at_any_moment(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(120 + 20 * len(AIMED))
 def test_kills_at_chosen_places(long_whole: dict[str, Any], tmp_path: Path) -> None:
     """One session, killed at one place after the other, each of them in the process that the last kill left."""

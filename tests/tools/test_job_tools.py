@@ -137,3 +137,13 @@ def test_alerts_are_settings(monkeypatch):
     monkeypatch.setenv("ML_INTERN_ALERTS", '{"kl": 3}')
     with pytest.raises(UsageError, match="there is no threshold 'kl'"):
         Settings.load()
+
+
+def test_what_was_measured_on_rows_set_apart_stands_in_the_ledger(ctx):
+    row = ctx.ledger.start("it learns", "more steps", None, 0)
+    held = {"loss": {"start": 4.5, "end": 1.25}, "odd": {"end": "x"}, "rewards/parses/mean": {"end": 0.5}}
+    code = f"import json; json.dump({{'final_loss': 2.0, 'held_out': {held!r}}}, open('result.json', 'w'))"
+    spec = JobSpec(name="t", method="script", config={"code": code}, experiment=row.id)
+    wait_for_job(ctx, ctx.jobs.submit(spec).id, WAIT_S)
+    told = {"final_loss": 2.0, "held_out_loss": 1.25, "held_out_loss_at_start": 4.5}
+    assert ctx.ledger.get(row.id).facts == told | {"held_out_rewards/parses/mean": 0.5}

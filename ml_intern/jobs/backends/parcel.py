@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ml_intern.errors import ToolError
 from ml_intern.jobs import launch
 from ml_intern.jobs.folder import read_json
+from ml_intern.jobs.hardware import processes_of
 from ml_intern.jobs.model import FOREIGN, JobSpec
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def _plan(folder: Path, spec: JobSpec, seconds: float, places: Mapping[str, str]
         "argv": program,
         "env": {name: str(_moved(value, places)) for name, value in env.items()},
         "seconds": seconds,
-        "network": spec.network,
+        # Processes that train together meet on the machine's loopback, which the filter closes as well.
+        "network": spec.network or (processes_of(spec) > 1 and spec.method not in FOREIGN),
         "foreign": spec.method in FOREIGN,
     }
 

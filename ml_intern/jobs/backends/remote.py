@@ -22,8 +22,9 @@ from ml_intern.jobs.backends.base import Site, ended, failure
 from ml_intern.jobs.backends.carrier import METRICS
 from ml_intern.jobs.flavors import flavor
 from ml_intern.jobs.folder import log_tail, read_json, read_spec, read_status, write_json, write_status
+from ml_intern.jobs.hardware import processes_of
 from ml_intern.jobs.launch import mark
-from ml_intern.jobs.model import FINISHED, JobSpec
+from ml_intern.jobs.model import FINISHED, FOREIGN, JobSpec
 from ml_intern.masking import mask
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class OnHub:
         Raises:
             ToolError: Says which is missing.
         """
+        _check_asked(spec)
         hub = self._hub()
         flavor(spec.place.flavor or "")
         check_namespace(hub, spec.place.namespace or hub.user)
@@ -284,6 +286,25 @@ class OnHub:
 def return_s(timeout_s: float) -> float:
     """Of a job's time, what is kept for bringing its result back: a tenth, 20 s to 5 minutes, or half."""
     return min(max(0.1 * timeout_s, 20.0), 300.0, timeout_s / 2)
+
+
+def _check_asked(spec: JobSpec) -> None:
+    """Whether a job asks for what cannot be had there.
+
+    Raises:
+        ToolError: It does.
+    """
+    if spec.stop_when:
+        raise ToolError(
+            "On HF Jobs nobody looks at stop_when while the job runs.",
+            "Leave it out; wait_for_job(until=...) looks at it from here.",
+        )
+    if processes_of(spec) > 1 and spec.method in FOREIGN and not spec.network:
+        raise ToolError(
+            f"Several processes of {spec.method} meet over the network, which is closed on HF Jobs to code "
+            "that a model wrote.",
+            "Leave processes out, or use another place.",
+        )
 
 
 def check_namespace(hub: Hub, namespace: str) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import ml_intern
 from ml_intern.errors import ToolError
 from ml_intern.jobs.backends.base import Site, ended, failure
-from ml_intern.jobs.backends.node import NodeJob, held
+from ml_intern.jobs.backends.node import HISTORY, NodeJob, held
 from ml_intern.jobs.backends.squeue import (
     ACTIVE,
     GONE,
@@ -111,6 +111,7 @@ class OnSlurm:
         specs = [read_spec(folder) for folder in fresh]
         name = f"{fresh[0].name}-{secrets.token_hex(3)}"
         for index, folder in enumerate(fresh):
+            (folder / HISTORY).unlink(missing_ok=True)  # One that is resumed has its whole time again.
             write_json(folder / NOTE, {"name": name, "index": index, "of": len(fresh), "id": None})
         try:
             ids = self._submit(name, fresh, specs)

@@ -80,7 +80,8 @@ def all_steps(arguments: Any, prompts: int) -> int:
         return int(arguments.max_steps)
     rows: float = prompts * arguments.num_generations * arguments.num_iterations * arguments.num_train_epochs
     batch = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-    return max(1, math.ceil(rows / (batch * arguments.world_size)))
+    steps: float = rows / (batch * arguments.world_size)
+    return max(1, math.ceil(steps))
 
 
 def main(config: dict[str, Any]) -> None:
