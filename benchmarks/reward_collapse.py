@@ -5,15 +5,16 @@ parameters from nothing and then rewards it, by GRPO, for statements that parse,
 really does is measured on statements of files that it never saw, in bits per byte, and by what it writes.
 
 The rest is what an agent would do: read the alerts and the diagnosis of that run, and try the change that it
-names, a minimum length and a KL term, each alone and both, as jobs side by side; and, since samples show
-names that nobody ever defined, a reward for known names.
+names, a minimum length and a KL term, each alone and both, as jobs side by side; then what the diagnosis of
+the repaired run says, a larger KL term where the held-out texts still suffer; and, since samples
+show names that nobody ever defined, a reward for known names.
 
     parses     share of drawn statements that parse        length   tokens of them
     distinct   share of them that differ                   names    share of their names that the library has
     entropy    nats a token                                KL       nats a token from the model of the start
     bits       a byte of statements of other files         alerts   what the rules said, and when first
 
-    python benchmarks/reward_collapse.py [--seeds 3] [--steps 60] [--parallel 2] [--samples]
+    python benchmarks/reward_collapse.py [--seeds 3] [--steps 60] [--parallel 2]
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ LONGEST = 24
 HELD_OUT = 400
 DRAWN = 512
 WAIT_S = 3600.0
+USUAL = 0.04
+"""The KL term that is found in most recipes."""
 NAME = re.compile(r"[^\W\d]\w*")
 
 Measures = dict[str, float]
@@ -129,6 +132,10 @@ class Bench:
             name, "grpo", model=str(base), data=str(self.prompts), rewards=rewards,
             held_out_texts=str(self.apart), trainer=trainer, asked={**trainer, "rewards": rewards},
         )  # fmt: skip
+
+    def asked(self, job: str) -> Arm:
+        config = self.jobs.spec(job).config
+        return config["rewards"], config["trainer"]["beta"]
 
     def diagnosis(self, job: str) -> Diagnosis:
         """What the tool diagnose_job gives."""
@@ -226,40 +233,55 @@ class Judge:
 # The experiment
 
 
-def repairs(change: dict[str, Any], names: set[str]) -> dict[str, tuple[list[Any], float]]:
-    """The change that the diagnosis names, taken apart: rewards and KL term of each run."""
-    parses, *more = change["rewards"]
-    beta, known = change["beta"], known_names(names)
+Arm = tuple[list[Any], float]
+"""Rewards and KL term of a run."""
+
+
+def repairs(change: dict[str, Any], start: Measures, names: set[str]) -> dict[str, Arm]:
+    """The change that the diagnosis names, taken apart; where it names no length, half of the start's."""
+    beta = change["beta"]
+    rewards = change.get("rewards", ["parses", {"type": "length", "min": round(start["length"] / 2)}])
     return {
-        "+ length": ([parses, *more], 0.0),
-        "+ KL": ([parses], beta),
-        "+ length + KL": ([parses, *more], beta),
-        "+ names": ([parses, known], 0.0),
-        "+ names + length + KL": ([parses, known, *more], beta),
+        "+ length": (rewards, 0.0),
+        "+ KL": (["parses"], beta),
+        "+ length + KL": (rewards, beta),
+        f"+ length + KL {USUAL}": (rewards, USUAL),
+        "+ names": (["parses", known_names(names)], 0.0),
     }
 
 
-def one_seed(
-    folder: Path, seed: int, args: argparse.Namespace, data: Any
-) -> dict[str, tuple[Measures, dict[str, int]]]:
-    bench = Bench(folder, seed, args.steps, args.parallel, data)
+def one_seed(bench: Bench) -> dict[str, tuple[Measures, dict[str, int]]]:
+    """What each run came to, with its alerts."""
     base = bench.pretrain()
     judge = Judge(base, bench.held, bench.names)
-    first = bench.grpo("parses", base, ["parses"])
-    bench.done(first)
-    found = bench.diagnosis(first)
-    tell(f"seed {seed}: {found.cause}", *found.evidence, f"to try: {found.change}")
-    change = {"rewards": ["parses", {"type": "length", "min": 8}], "beta": 0.04} | found.change
-    jobs = {"parses": first}
-    for name, (rewards, beta) in repairs(change, bench.names).items():
-        jobs[name] = bench.grpo(name, base, rewards, beta)
     measured = {"start": (judge.measure(base)[0], {})}
+    jobs = {"parses": bench.grpo("parses", base, ["parses"])}
+    bench.done(jobs["parses"])
+    found = told(bench, jobs["parses"])
+    for name, (rewards, beta) in repairs(found.change, measured["start"][0], bench.names).items():
+        jobs[name] = bench.grpo(name, base, rewards, beta)
+    bench.done(jobs["+ length + KL"])
+    rewards, beta = bench.asked(jobs["+ length + KL"])
+    beta = told(bench, jobs["+ length + KL"]).change.get("beta", beta)
+    jobs["+ length + more KL"] = bench.grpo("more KL", base, rewards, beta)
+    jobs["+ names + length + more KL"] = bench.grpo(
+        "names, more KL", base, [*rewards, known_names(bench.names)], beta
+    )
     for name, job in jobs.items():
         numbers, texts = judge.measure(Path(bench.done(job).output) / "model")
         measured[name] = (numbers, bench.alerts(job))
-        shown = " ".join(f"{k} {v:.3g}" for k, v in numbers.items())
-        tell(f"seed {seed} {name}: {shown}; {measured[name][1]}; {texts[:6]}")
+        shown = " ".join(f"{key} {value:.3g}" for key, value in numbers.items())
+        _, beta = bench.asked(job)
+        tell(f"seed {bench.seed} {name}, beta {beta}: {shown}", str(measured[name][1]), str(texts[:6]))
     return measured
+
+
+def told(bench: Bench, job: str) -> Diagnosis:
+    """The diagnosis of a run, shown."""
+    found = bench.diagnosis(job)
+    early = [sample.completion for sample in found.samples]
+    tell(f"seed {bench.seed} {job}: {found.cause}", *found.evidence, f"to try {found.change}", str(early))
+    return found
 
 
 def tell(*lines: str) -> None:
@@ -286,10 +308,10 @@ def main() -> None:
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         began = time.time()
         with tempfile.TemporaryDirectory() as folder:
-            every.append(one_seed(Path(folder), seed, args, data))
+            every.append(one_seed(Bench(Path(folder), seed, args.steps, args.parallel, data)))
         tell(f"seed {seed}: {time.time() - began:.0f} s")
     names = list(every[0]["start"][0])
-    print("| rewards | " + " | ".join(names) + " | alerts |\n|---" * 1 + "|---" * (len(names) + 1) + "|")
+    print("| rewards | " + " | ".join(names) + " | alerts |\n" + "|---" * (len(names) + 2) + "|")
     for run in every[0]:
         cells = [spread([seed[run][0][name] for seed in every]) for name in names]
         alerts = [

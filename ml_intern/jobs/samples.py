@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from ml_intern.errors import ToolError
 from ml_intern.jobs.curves import is_number
 from ml_intern.outside.words import clean
-from ml_intern.safe_files import READ
+from ml_intern.safe_files import open_file
 
 FILE = "samples.jsonl"
 LONGEST = 500
@@ -61,12 +61,10 @@ def early_and_late(samples: list[Sample], each: int = 2) -> list[Sample]:
 
 def _rows(path: Path) -> Iterator[Any]:
     try:
-        fd = os.open(path, READ)
-    except OSError:
+        opened = os.fdopen(open_file(path.parent, path), "rb")
+    except ToolError:
         return
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return
+    with opened as file:
         for line in file.read(_MOST_BYTES).split(b"\n")[:-1]:
             try:
                 yield json.loads(line)
