@@ -130,6 +130,12 @@ def _held_out_texts(ctx: ToolContext, dataset: str, trained: Path) -> Path:
     Raises:
         ToolError: They do not fit, or are the training data themselves.
     """
+    columns = ctx.datasets.open(dataset).rows.columns
+    if "text" not in columns:
+        raise ToolError(
+            f"held_out_texts need a column 'text'; {dataset} has {', '.join(columns)}.",
+            'Use reformat_dataset(source, target="language_modeling").',
+        )
     info, _ = checked_data(ctx, "pretrain", dataset, "text")
     if info.path == trained:
         raise ToolError("held_out_texts are the training data.", "Set some apart with split_dataset.")

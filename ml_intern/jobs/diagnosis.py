@@ -117,7 +117,7 @@ def diagnose(
         healthy=all(f.kind in ("still_falling", "too_short") for f in findings),
         cause=_cause(alarms),
         evidence=[f.message for f in alarms],
-        change=_change(alarms),
+        change=_as_asked(_change(alarms), spec),
         findings=findings,
         memory=status.memory,
         samples=early_and_late(read_samples_of(Path(status.output))) if run.policy and status.output else [],
@@ -187,6 +187,13 @@ def _why_collapsed(findings: list[Finding]) -> str:
     if rose and kinds & _SIGNS:
         return _FOOLED
     return _SATED if any(f.evidence.get("rose") for f in findings) else _STARVED
+
+
+def _as_asked(change: dict[str, Any], spec: JobSpec | None) -> dict[str, Any]:
+    """Under the names that were asked, so that the change can be laid over the config: lr for learning_rate."""
+    asked = spec.config.get("asked") or {} if spec else {}
+    short = {full: name for name, full in ALIASES.items() if name in asked}
+    return {short.get(name, name): value for name, value in change.items()}
 
 
 def _change(findings: list[Finding]) -> dict[str, Any]:

@@ -610,13 +610,13 @@ def _hold_on(run: Run) -> dict[str, Any]:
 def _least_length(run: Run, first: float) -> dict[str, Any]:
     """Half of what it wrote at first. A minimum that is asked for already is left as it is."""
     asked = _asked_rewards(run)
-    if any(isinstance(reward, dict) and reward.get("type") == "length" for reward in asked):
+    if any(isinstance(r, dict) and r.get("type") == "length" and r.get("weight", 1) for r in asked):
         return {}
     return {"rewards": [*asked, {"type": "length", "min": max(1, round(first / 2))}]}
 
 
 def _beta(run: Run) -> float:
-    beta = run.fields.get("beta")
+    beta = run.fields.get("beta") or 0.0
     return float(beta) if is_number(beta) else 0.0
 
 

@@ -59,7 +59,7 @@ def test_it_is_explained_with_numbers_and_the_change_is_a_kl_term_and_a_length()
     found = diagnosed(FOOLED)
     assert not found.healthy and "without the task being done" in found.cause
     assert "while the reward went from 0.312 to 0.977" in found.evidence[0]
-    assert found.change == {"beta": 0.16, "rewards": ["parses", {"type": "length", "min": 8}]}
+    assert found.change == {"beta": 0.16, "rewards": ["parses", {"type": "length", "min": 9}]}
 
 
 def test_a_kl_term_that_was_not_enough_is_raised_and_a_length_is_asked_for_once():
