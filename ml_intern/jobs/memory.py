@@ -54,12 +54,6 @@ class MemoryUse(BaseModel):
         return f"{told}; {self.estimated_mb:.0f} MB were estimated, {self.error:+.0%}"
 
 
-def memory_use(peak_mb: float, estimated_mb: float | None) -> MemoryUse:
-    """Hold an estimate against what was measured."""
-    error = round(estimated_mb / peak_mb - 1, 3) if estimated_mb and peak_mb else None
-    return MemoryUse(peak_mb=round(peak_mb, 1), estimated_mb=estimated_mb, error=error)
-
-
 @dataclass(frozen=True)
 class Shape:
     """What of a model its memory follows from."""

@@ -49,7 +49,7 @@ def test_a_job_s_supervisor_is_killed(provider: Start, run: Run) -> None:
     server = provider([None, then(kill)], texts=[said(cell) for cell in cells])
     result = run.begin(server)
     assert (result.answer, result.exit_code) == ("lost succeeded", 0)
-    assert "failed lost Launch it again" in told_to(server, 2)
+    assert "failed lost resume_job goes on with it" in told_to(server, 2)
 
 
 def test_the_embedded_hub_dies(provider: Start, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

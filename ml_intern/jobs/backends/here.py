@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ml_intern.sandbox.base import Sandbox
 
 
-_GO_ON = "resume_job goes on from its last whole checkpoint."
+_GO_ON = "resume_job goes on with it, a training from its last whole checkpoint."
 
 
 class Here:
