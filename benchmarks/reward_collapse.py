@@ -20,8 +20,8 @@ What came out, of three seeds (benchmarks/README.md has the table):
   alert on held-out texts sees all of them at step 12 of 60; length, entropy and groups that earn the same see
   some, and later.
 - A minimum length alone repairs nothing: held-out texts suffer as before.
-- What repairs is the KL term, and its size is a price: the smaller, the more statements parse, and the more is
-  lost of what the model knew. Together with a minimum length it is not clearly better than alone.
+- What repairs is the KL term, and its size is a price: the smaller, the more statements parse, and the more
+  is lost of what the model knew. Together with a minimum length it is not clearly better than alone.
 - A reward for known names, in place of both, is fooled the most: `self`, `s = None`.
 
     python benchmarks/reward_collapse.py [--seeds 3] [--steps 60] [--parallel 2]

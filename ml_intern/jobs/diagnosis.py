@@ -190,7 +190,7 @@ def _why_collapsed(findings: list[Finding]) -> str:
 
 
 def _as_asked(change: dict[str, Any], spec: JobSpec | None) -> dict[str, Any]:
-    """Under the names that were asked, so that the change can be laid over the config: lr for learning_rate."""
+    """Under the names that were asked, so that the change fits over the config: lr for learning_rate."""
     asked = spec.config.get("asked") or {} if spec else {}
     short = {full: name for name, full in ALIASES.items() if name in asked}
     return {short.get(name, name): value for name, value in change.items()}
