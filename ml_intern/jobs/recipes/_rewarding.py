@@ -68,6 +68,7 @@ def _checked(spec: Spec, give: Rewarding, silent: dict[str, bool], watch: Watch 
 
     def checked(completions: list[Any], **columns: Any) -> list[float | None]:
         columns["prompts"] = [text_of(prompt) for prompt in columns["prompts"]]
+        columns["prompt"] = columns["prompts"]  # A column of the data like any other, and TRL leaves it out.
         texts = [text_of(completion) for completion in completions]
         given = give(texts, **columns)
         if not isinstance(given, list | tuple) or len(given) != len(completions):
