@@ -1,11 +1,11 @@
 """Tokens a second of the training recipes: against plain scripts, by field, and of an accelerator's peak.
 
-At equal settings: each recipe as a job runs it, and the lines of TRL or Transformers that a user would write
-in its place (`support/plain_trl.py`), with the same model, data and trainer fields. They take turns, each time
-in the other order, and a ratio is that of two runs beside each other; given are the median and in brackets the
-lowest and the highest. "Loop" is all of the Trainer's train(); "processor" counts the seconds that the
-processor worked, which other work on the machine hardly touches. Where both end with the same loss to the last
-bit, they did the same work, and the line says so.
+At equal settings: each recipe as a job runs it, and the lines of TRL or Transformers that a user would
+write in its place (`support/plain_trl.py`), with the same model, data and trainer fields. They take turns,
+each time in the other order, and a ratio is that of two runs beside each other; given are the median and in
+brackets the lowest and the highest. "Loop" is all of the Trainer's train(); "processor" counts the seconds
+that the processor worked, which other work on the machine hardly touches. Where both end with the same loss
+to the last bit, they did the same work, and the line says so.
 
 By field: what packing, padding-free batches, bf16 and compilation bring to the sft recipe, each against the
 recipe without it on the same texts. What this machine cannot do stands there with the reason.
@@ -283,7 +283,7 @@ def compiler() -> str | None:
 
 
 def experts(bench: Bench, kinds: list[str], steps: int) -> None:
-    """Pretraining of a mixture of experts of 100M parameters; without a GPU what it needs, and a small one."""
+    """Pretraining of mixtures of experts of 100M parameters; on a CPU what they need, and a small one."""
     print("\nPretraining of mixtures of experts: tokens/s and model-FLOPs utilisation")
     for kind in kinds:
         work = work_of(EXPERTS[kind], ROW)

@@ -1,15 +1,15 @@
 """How many floating point operations a token of training needs, and how many a device can do.
 
-The formula is that of the PaLM paper (2204.02311, appendix B), with matrices that a token does not meet left
-out: 6 operations for each weight of a matrix that a token is multiplied with (2 forward, 4 backward), and for
-attention in each layer
+The formula is that of the PaLM paper (2204.02311, appendix B), with matrices that a token does not meet
+left out: 6 operations for each weight of a matrix that a token is multiplied with (2 forward, 4 backward),
+and for attention in each layer
 
     6 · heads · (width of a query + width of a value) · keys that a query sees
 
-which is PaLM's 12 · heads · width · length where the two widths are alike. As there, a query counts with all
-keys of its row, though causality hides half of them: that flatters who skips the hidden half, as is usual. Not
-counted are embeddings, which are looked up, activation checkpointing, which is work done twice, norms, softmax
-and the optimizer.
+which is PaLM's 12 · heads · width · length where the two widths are alike. As there, a query counts with
+all keys of its row, though causality hides half of them: that flatters who skips the hidden half, as is
+usual. Not counted are embeddings, which are looked up, activation checkpointing, which is work done twice,
+norms, softmax and the optimizer.
 """
 
 from __future__ import annotations

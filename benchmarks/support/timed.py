@@ -1,8 +1,8 @@
 """Run a script as it is, and write down what its Trainer took:  python timed.py told.json script.py ...
 
-Recipes and plain scripts are measured by the same lines so, and neither has to measure itself: when the script
-imports Transformers' Trainer, its `train` gets clocks around it. That of the processor tells what a training
-costs also where other work takes the machine from it.
+Recipes and plain scripts are measured by the same lines so, and neither has to measure itself: when the
+script imports Transformers' Trainer, its `train` gets clocks around it. That of the processor tells what a
+training costs also where other work takes the machine from it.
 """
 
 from __future__ import annotations

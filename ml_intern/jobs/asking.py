@@ -11,6 +11,7 @@ from ml_intern.errors import ToolError
 from ml_intern.jobs import fitting, preflight
 from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.model import JobSpec
+from ml_intern.jobs.speed import check_speed
 from ml_intern.models import resolve_model, resolve_tokenizer
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     """
     plan = preflight.check_config(asked.method, asked.config)
     fitting.check_machine(plan, gpu_name(), asked.hardware)
+    check_speed(asked.method, plan, gpu_name(), asked.hardware)
     if asked.experiment is not None:
         ctx.ledger.get(asked.experiment)
     if asked.method == "pretrain":
