@@ -24,7 +24,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ MODEL = {
     "vocab_size": 2048,
     "tie_word_embeddings": False,
 }
-LONGEST, MAX_LENGTH, BATCH = 256, 512, 16
+LONGEST, MAX_LENGTH, BATCH = 128, 512, 16
 """Tokens of the longest text, and of a row. No text is cut off, whatever the field."""
 
 _PACKED = {"packing": True, "per_device_train_batch_size": BATCH // 8}
@@ -97,7 +97,7 @@ class Bench:
         self.gpu = args.device == "cuda"
         self.env = {"OMP_NUM_THREADS": str(args.threads), "MKL_NUM_THREADS": str(args.threads)}
         self.env |= {"TOKENIZERS_PARALLELISM": "false"}
-        self.made: Made = make(folder / "made", self._model(), args.rows, LONGEST, self.env)
+        self.made: Made = make(folder / "made", self._model(), args.rows, LONGEST)
 
     def _model(self) -> dict[str, Any]:
         return MODEL | {"hidden_size": self.args.width, "intermediate_size": 3 * self.args.width}
@@ -108,7 +108,7 @@ class Bench:
 
         where = torch.cuda.get_device_name() if self.gpu else f"CPU, {self.args.threads} thread"
         size = f"{self.made.parameters / 1e6:.2f}M parameters, width {self.args.width}"
-        data = f"{self.args.rows} texts of up to {LONGEST} tokens, {BATCH} in a batch"
+        data = f"{self.args.rows} texts of fewer than {LONGEST} tokens, {BATCH} in a batch"
         return f"{where}; a Llama of {size}; {data}"
 
     def fields(self, method: str) -> dict[str, Any]:
@@ -196,25 +196,26 @@ def ratios(pairs: list[tuple[float, float]], form: str) -> str:
     return f"{first:{form}} / {second:{form}} = {middle:.2f} ({each[0]:.2f} to {each[-1]:.2f})"
 
 
-def by_field(bench: Bench, names: Iterable[str]) -> None:
-    """The sft recipe with a field and without it, on the same texts."""
+def by_field(bench: Bench, names: list[str]) -> None:
+    """The sft recipe with a field and without it, on the same texts; all take turns."""
     print(f"\nBy field, the sft recipe with it / without it, {bench.args.repeat} pairs each")
-    print(
-        f"{'':28}{'against':18}{'loop, tokens/s':>38}{'loop, tokens a processor second':>38}{'peak MB':>15}"
-    )
+    heads = f"{'loop, tokens/s':>38}{'loop, tokens a processor second':>38}{'peak MB':>15}"
+    print(f"{'':28}{'against':18}{heads}")
+    whys = {name: why for name in names if (why := not_here(name, bench))}
+    shown = [name for name in names if name not in whys]
+    needed = list(dict.fromkeys([*(FIELDS[name][0] for name in shown), *shown]))
+    runs: dict[str, list[Run]] = {name: [] for name in needed}
+    for turn in range(bench.args.repeat if needed else 0):
+        first = turn % len(needed)
+        for name in needed[first:] + needed[:first]:
+            fields = {"bf16": False} | (FIELDS[name][1] if name else {})
+            runs[name].append(bench.run(ours, "sft", bench.config("sft", **fields)))
     for name in names:
-        base, fields = FIELDS[name]
-        if why := not_here(name, bench):
-            print(f"{name:28}not available here: {why}", flush=True)
+        if name in whys:
+            print(f"{name:28}not available here: {whys[name]}", flush=True)
             continue
-        pairs = []
-        for turn in range(bench.args.repeat):
-            without = {"bf16": False} | FIELDS.get(base, ("", {}))[1]
-            configs = [bench.config("sft", **told) for told in (without, {"bf16": False} | fields)]
-            order = (0, 1) if turn % 2 == 0 else (1, 0)
-            runs = {at: bench.run(ours, "sft", configs[at]) for at in order}
-            pairs.append((runs[1], runs[0]))
-        print(f"{name:28}{base:18}" + gained(pairs, fields, bench), flush=True)
+        base, fields = FIELDS[name]
+        print(f"{name:28}{base:18}{gained(list(zip(runs[name], runs[base], strict=True)), fields, bench)}")
 
 
 def gained(pairs: list[tuple[Run, Run]], fields: dict[str, Any], bench: Bench) -> str:
@@ -228,13 +229,10 @@ def gained(pairs: list[tuple[Run, Run]], fields: dict[str, Any], bench: Bench) -
 
 def compiled(pairs: list[tuple[Run, Run]]) -> str:
     """What compilation costs once and gains a step, and so after how many steps it has paid."""
-    with_it, without = zip(*pairs, strict=True)
-    once = statistics.median(run.warmup_s for run in with_it) - statistics.median(
-        run.warmup_s for run in without
-    )
-    step = [
-        statistics.median(run.tokens / run.steps / run.steady for run in runs) for runs in (with_it, without)
-    ]
+    sides = list(zip(*pairs, strict=True))
+    warmups = [statistics.median(run.warmup_s for run in runs) for runs in sides]
+    step = [statistics.median(run.tokens / run.steps / run.steady for run in runs) for runs in sides]
+    once = warmups[0] - warmups[1]
     told = f"{once:.0f} s once, then {1000 * step[0]:.0f} instead of {1000 * step[1]:.0f} ms a step"
     gain = step[1] - step[0]
     return told + (f": pays after {once / gain:.0f} steps" if gain > 0 else ": never pays")

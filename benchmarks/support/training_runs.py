@@ -77,51 +77,64 @@ class Made(NamedTuple):
     texts: Path
 
 
-def make(folder: Path, fields: dict[str, Any], rows: int, longest: int, env: dict[str, str]) -> Made:
-    """A model by the pretrain recipe, and data of each method's shape from `rows` texts."""
+def make(folder: Path, fields: dict[str, Any], rows: int, longest: int) -> Made:
+    """A fresh model with a tokenizer, and data of each method's shape from `rows` texts."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    from ml_intern.jobs.recipes._tokenizer import make_tokenizer
+
+    disable_progress_bar()
     folder.mkdir(parents=True)
     draw = random.Random(0)
-    texts = functions_of_the_library(draw)
-    every = write(folder / "texts", [{"text": text} for text in texts])
-    order = {"type": "bpe", "vocab_size": fields["vocab_size"]}
-    once = {"max_steps": 1, "use_cpu": True, "save_strategy": "no", "report_to": "none", "learning_rate": 0.0}
-    told = {"model": {"config": fields}, "tokenizer": order, "data": every, "max_length": longest}
-    place = folder / "start"
-    run = ours(place, "pretrain", {**told, "rows_needed": 8, "max_length": 2 * longest, "trainer": once}, env)
-    model = place / "output" / "model"
+    texts = functions_of_the_library(draw, 20 * rows)
+    tokenizer = make_tokenizer({"type": "bpe", "vocab_size": fields["vocab_size"]}, texts)
+    torch.manual_seed(0)
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**fields, **ids))
+    for part in (model, tokenizer):
+        part.save_pretrained(folder / "model")
     parts = [
-        (first + "\n", rest) for first, _, rest in (t.partition("\n") for t in fitting(texts, model, longest))
+        (first + "\n", rest)
+        for first, _, rest in (t.partition("\n") for t in fitting(texts, tokenizer, longest))
     ]
     del parts[rows:]
     answers = [rest for _, rest in parts]
     draw.shuffle(answers)
-    both = zip(parts, answers, strict=True)
     shapes = {
         "sft": [{"prompt": first, "completion": rest} for first, rest in parts],
-        "dpo": [{"prompt": f, "chosen": rest, "rejected": other} for (f, rest), other in both],
+        "dpo": [
+            {"prompt": first, "chosen": rest, "rejected": other}
+            for (first, rest), other in zip(parts, answers, strict=True)
+        ],
         "grpo": [{"prompt": first, "answer": rest.strip()} for first, rest in parts],
         "pretrain": [{"text": first + rest} for first, rest in parts],
     }
     shapes["reward"] = shapes["dpo"]
     data = {method: write(folder / method, made) for method, made in shapes.items()}
-    return Made(model, fields, run.parameters, data, every)
+    every = write(folder / "texts", [{"text": text} for text in texts])
+    return Made(folder / "model", fields, model.num_parameters(), data, every)
 
 
-def fitting(texts: list[str], model: Path, longest: int) -> list[str]:
-    """Texts of two lines and more whose two parts together have no more tokens than `longest`."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    lines = [text for text in texts if "\n" in text and len(text) < 10 * longest]
-    return [t for t, e in zip(lines, tokenizer.encode_batch(lines), strict=True) if len(e.ids) < longest // 2]
+def fitting(texts: list[str], tokenizer: Any, longest: int) -> list[str]:
+    """Texts of two lines and more, and of fewer tokens than `longest`."""
+    lines = [text for text in texts if "\n" in text and len(text) < 20 * longest]
+    encoded = tokenizer(lines, add_special_tokens=False)["input_ids"]
+    return [text for text, ids in zip(lines, encoded, strict=True) if len(ids) < longest]
 
 
-def functions_of_the_library(draw: random.Random) -> list[str]:
-    """Functions of Python's own standard library, as they are written: texts of very different lengths."""
+def functions_of_the_library(draw: random.Random, most: int) -> list[str]:
+    """About so many functions of Python's own standard library: texts of very different lengths."""
     library = Path(sysconfig.get_path("stdlib"))
-    files = [f for f in library.rglob("*.py") if not {"test", "tests", "site-packages"} & set(f.parts)]
-    found = {text for file in sorted(files) for text in _functions(file)}
-    texts = sorted(found)
+    files = [
+        f for f in sorted(library.rglob("*.py")) if not {"test", "tests", "site-packages"} & set(f.parts)
+    ]
+    draw.shuffle(files)
+    found: dict[str, None] = {}
+    while files and len(found) < most:
+        found |= dict.fromkeys(_functions(files.pop()))
+    texts = list(found)
     draw.shuffle(texts)
     return texts
 

@@ -14,6 +14,7 @@ import pytest
 from ml_intern.jobs.launch import RECIPES
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
+from ml_intern.jobs.recipes._tokenizer import make_tokenizer
 from ml_intern.settings import Settings
 
 SMALL = {
@@ -140,25 +141,20 @@ def test_a_training_without_padding_ends_with_the_same_model_as_one_with_it(tmp_
         tmp_path / "state" / "jobs", None, Settings(state=tmp_path / "state", job_slots=2), lambda _: None
     )
 
-    def done(method: str, **config: Any) -> dict[str, Any]:
-        told = {
-            "data": str(data),
-            **config,
-            "trainer": {"max_steps": 6, "logging_steps": 1, **config["trainer"]},
-        }
-        [status] = jobs.wait([jobs.submit(JobSpec(name=method, method=method, config=told)).id], 240)
-        assert status.state == "succeeded", status.failure
-        return {**json.loads((Path(status.output) / "result.json").read_text()), "job": status.id}
+    model = str(tmp_path / "base")
+    for part in (made(**LLAMA), make_tokenizer({"type": "byte"}, [])):
+        part.save_pretrained(model)
 
-    start = {"max_steps": 1, "learning_rate": 0.0}
-    base = done(
-        "pretrain", model={"config": LLAMA}, tokenizer="byte", text_column="completion", trainer=start
-    )
-    model = str(jobs.model_path(base["job"]))
-    padded = done("sft", model=model, trainer={"learning_rate": 1e-3, "use_cpu": True})
-    free = {"learning_rate": 1e-3, "use_cpu": True, "padding_free": True, "max_length": None}
-    flat_rows = done("sft", model=model, trainer=free)
-    assert flat_rows["final_loss"] == pytest.approx(padded["final_loss"], rel=1e-5)
-    assert flat_rows["tokens_seen"] == padded["tokens_seen"]
-    described = (jobs.model_path(flat_rows["job"]) / "config.json").read_text()
+    def launched(**trainer: Any) -> str:
+        fields = {"max_steps": 6, "logging_steps": 1, "learning_rate": 1e-3, "use_cpu": True, **trainer}
+        config = {"model": model, "data": str(data), "trainer": fields}
+        return jobs.submit(JobSpec(name="sft", method="sft", config=config)).id
+
+    both = [launched(), launched(padding_free=True, max_length=None)]
+    for status in jobs.wait(both, 240):
+        assert status.state == "succeeded", status.failure
+    padded, free = (json.loads((jobs.model_path(job).parent / "result.json").read_text()) for job in both)
+    assert free["final_loss"] == pytest.approx(padded["final_loss"], rel=1e-5)
+    assert free["tokens_seen"] == padded["tokens_seen"]
+    described = (jobs.model_path(both[1]) / "config.json").read_text()
     assert "document_by_document" not in described, "the model is read elsewhere, where nobody knows the word"
