@@ -95,10 +95,8 @@ def make(folder: Path, fields: dict[str, Any], rows: int, longest: int) -> Made:
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**fields, **ids))
     for part in (model, tokenizer):
         part.save_pretrained(folder / "model")
-    parts = [
-        (first + "\n", rest)
-        for first, _, rest in (t.partition("\n") for t in fitting(texts, tokenizer, longest))
-    ]
+    cut = (text.partition("\n") for text in fitting(texts, tokenizer, longest))
+    parts = [(first, "\n" + rest) for first, _, rest in cut]
     del parts[rows:]
     answers = [rest for _, rest in parts]
     draw.shuffle(answers)
