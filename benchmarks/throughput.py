@@ -322,7 +322,8 @@ def one_of_experts(
     bench: Bench, model: dict[str, Any], length: int, steps: int, batch: int, **fields: Any
 ) -> str:
     """One run of the pretrain recipe: its steady rate, and the share of the device's peak that this is."""
-    told = bench.fields("pretrain") | {"max_steps": steps, "per_device_train_batch_size": batch, **fields}
+    told = bench.fields("pretrain") | {"max_steps": steps, "dataloader_drop_last": True, **fields}
+    told["per_device_train_batch_size"] = batch
     order = {"type": "bpe", "vocab_size": model["vocab_size"]}
     config = {"model": {"config": model}, "tokenizer": order, "data": bench.made.texts, "max_length": length}
     run = bench.run(ours, "pretrain", config | {"trainer": told})
