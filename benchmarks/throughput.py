@@ -158,7 +158,7 @@ class Bench:
 
 def at_equal_settings(bench: Bench, methods: list[str]) -> None:
     """Ours and the plain script in turns."""
-    print(f"\nAt equal settings, ours / plain, {bench.args.repeat} pairs each")
+    print(f"\nAt equal settings, ours / plain, pairs each: {bench.args.repeat}")
     print(f"{'':10}{'loop, tokens/s':>38}{'loop, tokens a processor second':>38}", end="")
     print(f"{'whole run, s':>34}{'processor, s':>34}{'peak MB':>15}")
     for method in methods:
@@ -198,7 +198,7 @@ def ratios(pairs: list[tuple[float, float]], form: str) -> str:
 
 def by_field(bench: Bench, names: list[str]) -> None:
     """The sft recipe with a field and without it, on the same texts; all take turns."""
-    print(f"\nBy field, the sft recipe with it / without it, {bench.args.repeat} pairs each")
+    print(f"\nBy field, the sft recipe with it / without it, pairs each: {bench.args.repeat}")
     heads = f"{'loop, tokens/s':>38}{'loop, tokens a processor second':>38}{'peak MB':>15}"
     print(f"{'':28}{'against':18}{heads}")
     whys = {name: why for name in names if (why := not_here(name, bench))}
@@ -366,8 +366,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ml-intern-bench-") as folder:
         bench = Bench(args, Path(folder))
         print(bench.described())
-        at_equal_settings(bench, [m for m in METHODS if m in wanted])
-        by_field(bench, [f for f in FIELDS if f in wanted])
+        if methods := [name for name in METHODS if name in wanted]:
+            at_equal_settings(bench, methods)
+        if names := [name for name in FIELDS if name in wanted]:
+            by_field(bench, names)
         if "experts" in wanted:
             experts(bench, args.experts, args.steps)
 
