@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,7 +102,19 @@ def device_problems(
         if trainer.get(name) and gpus and capability is not None and capability < 8:
             told = f"needs a GPU of compute capability 8.0, and this one has {capability}"
             wrong.append(f"{name} {told}: leave it out{'' if name == 'tf32' else ', or use fp16'}")
+    attention = str((trainer.get("model_init_kwargs") or {}).get("attn_implementation", ""))
+    if attention.startswith("flash_attention") and not gpus:
+        wrong.append(f"{attention} needs a GPU, and there is none: leave attn_implementation out")
+    if here and trainer.get("torch_compile") and not _compiler(gpus):
+        language = "C" if gpus else "C++"
+        wrong.append(f"torch_compile needs a {language} compiler, and none is found: leave it out")
     return wrong
+
+
+def _compiler(gpus: int) -> bool:
+    """Whether torch.compile finds one: Triton's launchers are C, kernels for a CPU C++."""
+    names = ("cc", "gcc", "clang") if gpus else (os.environ.get("CXX", "c++"), "g++", "clang++")
+    return any(map(shutil.which, names))
 
 
 def found_gpus() -> tuple[int, float | None]:
@@ -202,11 +216,15 @@ def _of_packing(fields: Mapping[str, Any]) -> Iterator[str]:
         yield "packing_strategy without packing does nothing: add packing=True, or leave it out"
     if not packing and fields.get("padding_free") and length is not None:
         yield "padding_free without packing keeps to no max_length: add packing=True, or max_length=None"
+    if fields.get("padding_free") and packing and fields.get("packing_strategy") == "wrapped":
+        yield 'padding_free and packing_strategy = "wrapped" do not go together: leave one out'
     if fields.get("label_smoothing_factor") and fields.get("loss_type") == "dft":
         yield "label_smoothing_factor and loss_type = 'dft' exclude each other: leave one out"
 
 
 def _of_preference(fields: Mapping[str, Any]) -> Iterator[str]:
+    if fields.get("padding_free"):
+        yield "padding_free does nothing with dpo: leave it out"
     losses = fields.get("loss_type") or ["sigmoid"]
     losses = [losses] if isinstance(losses, str) else losses
     weights = fields.get("loss_weights")

@@ -12,7 +12,7 @@ config.json:
     peft              fields of peft's LoraConfig; the result is merged into the model
     qlora             true keeps the frozen weights below the adapter in four bits (a GPU and bitsandbytes)
     processes         how many train together on this machine
-    trainer           any field of TRL's SFTConfig, such as packing
+    trainer           any field of TRL's SFTConfig, such as packing, padding_free, bf16, torch_compile
     output_dir, checkpoint_dir, metrics_file        where things go
 Resumes from the last whole checkpoint in checkpoint_dir.
 """
@@ -23,6 +23,7 @@ import time
 from typing import Any
 
 from _common import base_fields, configured, on_gpu, quick_imports, say, start
+from _documents import counted, keep_apart
 from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora, made_of
 from _validation import validation_fields
 
@@ -33,7 +34,8 @@ SHAPES = (("messages",), ("prompt", "completion"), ("text",))
 def trainer_fields(config: dict[str, Any]) -> dict[str, Any]:
     """TRL's defaults but for one on a CPU: no activation checkpointing, which is slower by a third."""
     on_cpu = {} if on_gpu(config) else {"gradient_checkpointing": False}
-    return {**on_cpu, **validation_fields(config), **base_fields(config)}
+    fields = {**on_cpu, **validation_fields(config), **base_fields(config)}
+    return {**fields, **counted(fields)}
 
 
 def main(config: dict[str, Any]) -> None:
@@ -47,6 +49,7 @@ def main(config: dict[str, Any]) -> None:
     data, held_out = load_rows(config, arguments.seed, SHAPES)
     say(f"{len(data)} examples, columns {data.column_names}")
     model = load_model(config, AutoModelForCausalLM)
+    keep_apart(model, config)
     trainer = made_of(
         SFTTrainer,
         model=model,
