@@ -15,6 +15,7 @@ from ml_intern.jobs.conditions import Condition
 from ml_intern.jobs.diagnosis import Diagnosis, diagnose
 from ml_intern.jobs.early import ask_to_stop, forget
 from ml_intern.jobs.hardware import gpus_of, slots_here
+from ml_intern.jobs.judged import held_against_parent
 from ml_intern.jobs.model import FINISHED, JobStatus, LogPage
 from ml_intern.jobs.offers import offers
 from ml_intern.jobs.record import record_end
@@ -216,13 +217,15 @@ def diagnose_job(ctx: ToolContext, job: str) -> Diagnosis:
     It reads the failure and the curves: NaN, divergence, a plateau, a loss that still falls, overfitting,
     spikes; of a policy's reward groups that earn the same, the distance from its start (KL), collapsed
     entropy or length. Overfitting is seen where the training's config has validation: 0.02, which logs
-    eval_loss. `memory` holds what was really used against the estimate.
+    eval_loss. Where the job's experiment was measured, its dev score is held against its parent's. `memory`
+    holds what was really used against the estimate.
 
     Args:
         job: Its id.
     """
-    limits = Thresholds.of(ctx.settings.alerts)
-    return diagnose(ctx.jobs.status(job), ctx.jobs.metrics(job), ctx.jobs.spec(job), limits)
+    limits, spec = Thresholds.of(ctx.settings.alerts), ctx.jobs.spec(job)
+    found = diagnose(ctx.jobs.status(job), ctx.jobs.metrics(job), spec, limits)
+    return held_against_parent(found, spec, ctx.ledger)
 
 
 @tool(effect="read")

@@ -141,7 +141,8 @@ class Jobs:
         """How a job stands now."""
         folder = self.folder_of(job)
         raw = self._backend(job).status(folder)
-        known = {"compute": self._place(job).words, "output": str(folder / "output")}
+        known: dict[str, Any] = {"compute": self._place(job).words, "output": str(folder / "output")}
+        known["notes"] = self._specs[job].notes if job in self._specs else []
         return JobStatus.model_validate({**raw, **self._progress(job), **known})
 
     def list(self) -> builtins.list[JobStatus]:
