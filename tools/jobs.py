@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ml_intern import clock
 from ml_intern.budget import Measured
 from ml_intern.context import ToolContext
 from ml_intern.durations import parse_duration
@@ -21,6 +22,7 @@ from ml_intern.jobs.offers import offers
 from ml_intern.jobs.record import record_end
 from ml_intern.jobs.recovery import TRAININGS
 from ml_intern.jobs.thresholds import Thresholds
+from ml_intern.jobs.timing import timed
 from ml_intern.jobs.tracking import track
 from ml_intern.tooling import Price, did_you_mean, tool
 
@@ -72,7 +74,8 @@ class Hardware(BaseModel):
 @tool(effect="read")
 def list_jobs(ctx: ToolContext) -> list[JobStatus]:
     """All jobs of the session, oldest first, with their state, step and newest metrics."""
-    return ctx.jobs.list()
+    now = clock.now()
+    return [timed(status, now, lambda job=status.id: ctx.jobs.metrics(job)) for status in ctx.jobs.list()]
 
 
 @tool(effect="read")
@@ -309,4 +312,4 @@ def _noted(ctx: ToolContext, status: JobStatus) -> JobStatus:
     """The ledger learns what a job cost when somebody sees that it has ended, the dashboard what it did."""
     record_end(ctx.ledger, ctx.jobs, status)
     track(ctx.settings, ctx.jobs.folder_of(status.id), status)
-    return status
+    return timed(status, clock.now(), lambda: ctx.jobs.metrics(status.id))

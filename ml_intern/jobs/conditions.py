@@ -39,6 +39,7 @@ _KINDS: dict[str, frozenset[str]] = {
     "entropy collapse": frozenset({"entropy_collapse"}),
     "length collapse": frozenset({"length_collapse"}),
     "reward drop": frozenset({"reward_drop"}),
+    "displaced": frozenset({"displaced"}),
     "cut off": frozenset({"cut_off"}),
     "reward collapse": COLLAPSE,
     ALERT: frozenset(),
@@ -47,6 +48,7 @@ _SAME = {
     "diverges": "divergence", "diverged": "divergence", "loss divergence": "divergence",
     "overfit": "overfitting", "overfits": "overfitting", "collapse": "reward collapse", "any alert": ALERT,
     "alerts": ALERT, "an alert": ALERT, "spike": "spikes", "kl blowup": "kl blow up",
+    "likelihood displacement": "displaced",
 }  # fmt: skip
 _FLAT = ("plateau", "flat", "plateaus")
 
@@ -166,6 +168,8 @@ def _comparison(name: str, sign: str, bound: float) -> Look:
         value = step if name == "step" else newest.get(name)
         if value is None or not is_number(value) or not compare(value, bound):
             return None
+        if name == "step":
+            return Met(f"step is {value:.6g}, {sign} {bound:g}")
         return Met(f"{name} is {value:.6g}, {sign} {bound:g}, at step {step}")
 
     return holds
