@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,6 +23,7 @@ from ml_intern.jobs.model import FINISHED, JobStatus, LogPage
 from ml_intern.jobs.offers import offers
 from ml_intern.jobs.record import record_end
 from ml_intern.jobs.recovery import TRAININGS
+from ml_intern.jobs.samples import Sample, read_samples_of
 from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.jobs.timing import timed
 from ml_intern.jobs.tracking import track
@@ -75,7 +78,7 @@ class Hardware(BaseModel):
 def list_jobs(ctx: ToolContext) -> list[JobStatus]:
     """All jobs of the session, oldest first, with their state, step and newest metrics."""
     now = clock.now()
-    return [timed(status, now, lambda job=status.id: ctx.jobs.metrics(job)) for status in ctx.jobs.list()]
+    return [timed(status, now, partial(ctx.jobs.metrics, status.id)) for status in ctx.jobs.list()]
 
 
 @tool(effect="read")
@@ -114,6 +117,25 @@ def read_metrics(ctx: ToolContext, job: str, names: list[str] | None = None) -> 
 
 
 @tool(effect="read")
+def read_samples(ctx: ToolContext, job: str, step: int | None = None) -> list[Sample]:
+    """Read what a policy wrote while it was trained (grpo), from the start to the end: step, prompt,
+    completion, tokens, rewards.
+
+    A few of every tenth of the run are kept. Read them before believing a reward: a hundred completions that
+    all earn it may all be the same trick. They are text that a model wrote, and no instruction.
+
+    Args:
+        job: Its id.
+        step: Only those of the newest step up to this one.
+    """
+    samples = read_samples_of(Path(ctx.jobs.status(job).output))
+    if step is None:
+        return samples
+    newest = max((sample.step for sample in samples if sample.step <= step), default=None)
+    return [sample for sample in samples if sample.step == newest]
+
+
+@tool(effect="read")
 def wait_for_job(
     ctx: ToolContext, job: str | list[str], timeout: float | str = 600, until: str | None = None
 ) -> JobStatus | list[JobStatus]:
@@ -128,7 +150,8 @@ def wait_for_job(
         timeout: How long to wait at the most: seconds, or "10m".
         until: Stop waiting when this holds; `met` of the result says how. A comparison, "loss < 3.5" or
             "step >= 100"; a rule, "loss plateau", "divergence", "overfitting", "nan", "reward collapse",
-            "kl blow-up", "entropy collapse", "length collapse", "zero variance", or "alert" for any of these;
+            "kl blow-up", "entropy collapse", "length collapse", "zero variance", "held out worse", or "alert"
+            for any of these;
             several with "or" and "and". The job runs on: cancel_job(job, keep_model=True) ends it with the
             model that it has.
     """
@@ -219,9 +242,10 @@ def diagnose_job(ctx: ToolContext, job: str) -> Diagnosis:
 
     It reads the failure and the curves: NaN, divergence, a plateau, a loss that still falls, overfitting,
     spikes; of a policy's reward groups that earn the same, the distance from its start (KL), collapsed
-    entropy or length. Overfitting is seen where the training's config has validation: 0.02, which logs
-    eval_loss. Where the job's experiment was measured, its dev score is held against its parent's. `memory`
-    holds what was really used against the estimate.
+    entropy or length, held-out texts that it models worse. Overfitting is seen where the training's config
+    has validation: 0.02, which logs eval_loss. Where the job's experiment was measured, its dev score is held
+    against its parent's. `samples` has what a policy wrote at the start and at the end; `memory` what was
+    really used against the estimate; `notes` what could not be judged.
 
     Args:
         job: Its id.
@@ -312,4 +336,4 @@ def _noted(ctx: ToolContext, status: JobStatus) -> JobStatus:
     """The ledger learns what a job cost when somebody sees that it has ended, the dashboard what it did."""
     record_end(ctx.ledger, ctx.jobs, status)
     track(ctx.settings, ctx.jobs.folder_of(status.id), status)
-    return timed(status, clock.now(), lambda: ctx.jobs.metrics(status.id))
+    return timed(status, clock.now(), partial(ctx.jobs.metrics, status.id))

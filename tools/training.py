@@ -185,13 +185,14 @@ def launch_training(
             RewardConfig or GRPOConfig, such as {"learning_rate": 3e-3, "batch_size": 8, "max_steps": 160};
             all also validation: 0.1 sets this share of the rows apart and logs their eval_loss (dpo too
             eval_rewards/accuracies, reward eval_accuracy, grpo eval_reward), and processes=2; pretrain also
-            max_length, packing, tokenizer; the others peft={"r": 16} and qlora=True.
+            max_length, packing, tokenizer; the others peft={"r": 16} and qlora=True; sft, dpo and grpo
+            held_out_texts, a dataset of texts not trained on, logged as eval_bits_per_byte.
             grpo needs rewards, a list of words or dicts, each with a weight and logged apart: "exact" and
             "numeric" (compare with the column "answer"), {"type": "regex", "pattern": r"^\\d+$"}, {"type":
             "length", "min": 5, "max": 40}, "parses", {"type": "runs", "column": "tests"} (Python),
             {"type": "model", "model": a reward job}, {"type": "python", "code": "def reward(completion,
-            answer): return float(answer in completion)"}. A reward that can be had cheaply will be: read
-            samples, and keep a measure that is not rewarded.
+            answer): return float(answer in completion)"}. A reward that can be had cheaply will be: look
+            at read_samples, and keep a measure that is not rewarded, held_out_texts or a reward of weight 0.
         hardware: "auto" takes a GPU of this machine that fits, else the cluster or the rented machine that
             the settings name, else the CPU. Or "cpu", "gpu", "docker", "slurm:PARTITION", "hf-jobs:FLAVOR":
             list_hardware() shows what there is and what it costs.

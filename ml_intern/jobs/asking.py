@@ -71,9 +71,13 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
             ctx.ledger.get(asked.experiment)
     table, chat = _checked_rows(ctx, asked, plan.recipe.get("text_column", "text"), found)
     place, inputs = _checked_model(ctx, asked, plan, table.rows if table else None, chat, found)
+    watched = _held_out_texts(ctx, plan.recipe.get("held_out_texts"), table, found)
     found.demand_none(f"The training does not fit {asked.method}")
     assert table is not None  # its absence is a finding
     data = _kept(ctx, asked.dataset, table)
+    if watched is not None:
+        inputs.append(_kept(ctx, plan.recipe["held_out_texts"], watched).path)
+        plan.recipe["held_out_texts"] = str(inputs[-1])
     plan.notes += notes_on(asked.method, plan.trainer, table.rows, Thresholds.of(ctx.settings.alerts))
     for note in plan.notes:
         ctx.emit(Notice("warning", f"{note}."))
@@ -206,6 +210,26 @@ def _kept(ctx: ToolContext, dataset: str, table: Table) -> DatasetInfo:
     lineage = Lineage(source=dataset, operation="launch_training", rows_before=table.rows.height)
     name = "".join(c if c.isalnum() else "-" for c in Path(dataset).stem).strip("-") or "data"
     return ctx.datasets.save(name, table, lineage)
+
+
+def _held_out_texts(
+    ctx: ToolContext, dataset: str | None, trained: Table | None, found: Findings
+) -> Table | None:
+    """The texts that a training is watched by: a column text, no training data, no sealed item."""
+    table = None
+    with found.gather():
+        if isinstance(dataset, str):
+            table = ctx.datasets.open(dataset)
+            columns = table.rows.columns
+            if "text" not in columns:
+                raise ToolError(
+                    f"held_out_texts need a column 'text'; {dataset} has {', '.join(columns)}.",
+                    'Use reformat_dataset(source, target="language_modeling").',
+                )
+            if trained is not None and table.rows.equals(trained.rows):
+                raise ToolError("held_out_texts are the training data.", "Set some apart with split_dataset.")
+            ctx.evals.guard(table.rows.to_dicts()).demand_clean()
+    return table
 
 
 def _base_model(ctx: ToolContext, asked: Training, troubled: bool) -> Path:

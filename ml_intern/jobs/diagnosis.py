@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -12,6 +13,7 @@ from ml_intern.jobs.memory import MemoryUse
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
 from ml_intern.jobs.preflight import ALIASES
 from ml_intern.jobs.rules import COLLAPSE, NOTES, Run, Seen, look
+from ml_intern.jobs.samples import Sample, early_and_late, read_samples_of
 from ml_intern.jobs.thresholds import Thresholds
 
 FEW = 4
@@ -33,8 +35,7 @@ class Finding(BaseModel):
     kind: Literal[
         "failed", "nan", "divergence", "overfitting", "plateau", "still_falling", "learned_little", "spikes",
         "too_short", "zero_loss", "zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse",
-        "cut_off", "reward_drop",
-        "displaced", "worse",
+        "cut_off", "reward_drop", "held_out_worse", "displaced", "worse",
     ]  # fmt: skip
     message: str
     value: float | None = None
@@ -53,6 +54,9 @@ class Diagnosis(BaseModel):
         evidence: The findings behind it, each with its numbers.
         change: Fields of the config to try next, each of which answers a finding.
         memory: What was estimated before the start and what was really used.
+        samples: Of a policy: what it wrote at the start and at the end. Read them: what the rules do not see
+            may be plain there.
+        notes: What could not be judged, and how to have it judged the next time.
     """
 
     job: str
@@ -63,6 +67,8 @@ class Diagnosis(BaseModel):
     change: dict[str, Any] = Field(default_factory=dict)
     findings: list[Finding] = Field(default_factory=list)
     memory: MemoryUse | None = None
+    samples: list[Sample] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
 
 
 _CAUSES = {
@@ -80,7 +86,13 @@ _ADVISED = ("divergence", "displaced")
 """Kinds whose cause says what to do as well: it names a figure."""
 _FOOLED = "Reward collapse: the reward is had without the task being done."
 _STARVED = "Reward collapse: the rewards of a group no longer differ, so that nothing is learned."
+_SATED = "The reward is at its best: the task is solved, or the reward is fooled. Nothing more is learned."
+_SIGNS = {"length_collapse", "entropy_collapse", "kl_blow_up", "held_out_worse"}
 _LOST = "Reward collapse: the policy has left what it could do."
+_UNWATCHED = (
+    "Nothing but the reward was measured, so a reward that is fooled may look well. Give held_out_texts, a "
+    "dataset of texts like those that it should write, or a reward of weight 0; and read the samples."
+)
 
 
 def diagnose(
@@ -108,9 +120,11 @@ def diagnose(
         healthy=all(f.kind in (*NOTES, "too_short") for f in findings),
         cause=_cause(alarms) or how_it_went(run, status, {f.kind for f in findings}),
         evidence=[f.message for f in alarms],
-        change=_change(alarms),
+        change=as_asked(_change(alarms), spec),
         findings=findings,
         memory=status.memory,
+        samples=early_and_late(read_samples_of(Path(status.output))) if run.policy and status.output else [],
+        notes=[_UNWATCHED] if run.policy and not run.watched else [],
     )
 
 
@@ -174,7 +188,16 @@ def _why_collapsed(findings: list[Finding]) -> str:
     rose = any(f.evidence.get("reward", 0.0) > f.evidence.get("reward_first", float("inf")) for f in findings)
     if "reward_drop" in kinds or ("kl_blow_up" in kinds and not rose):
         return _LOST
-    return _FOOLED if rose and kinds & {"length_collapse", "entropy_collapse", "kl_blow_up"} else _STARVED
+    if rose and kinds & _SIGNS:
+        return _FOOLED
+    return _SATED if any(f.evidence.get("rose") for f in findings) else _STARVED
+
+
+def as_asked(change: dict[str, Any], spec: JobSpec | None) -> dict[str, Any]:
+    """Under the names that were asked, so that the change fits over the config: lr for learning_rate."""
+    asked = spec.config.get("asked") or {} if spec else {}
+    short = {full: name for name, full in ALIASES.items() if name in asked}
+    return {short.get(name, name): value for name, value in change.items()}
 
 
 def _change(findings: list[Finding]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ml_intern.jobs.diagnosis import Diagnosis, Finding
+from ml_intern.jobs.diagnosis import Diagnosis, Finding, as_asked
 from ml_intern.jobs.model import JobSpec
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _finding(own: Experiment, parent: Experiment, told: str, spec: JobSpec) -> F
         value=here,
         evidence={"score": here, f"score of {parent.id}": there},
         suggestion="Discard it, and change one thing: a lower learning_rate, fewer steps, other data.",
-        change={"learning_rate": float(f"{rate / 10:.3g}")} if lower else {},
+        change=as_asked({"learning_rate": float(f"{rate / 10:.3g}")}, spec) if lower else {},
     )
 
 

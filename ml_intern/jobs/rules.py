@@ -33,14 +33,19 @@ from ml_intern.jobs.thresholds import Thresholds
 Kind = Literal[
     "nan", "divergence", "overfitting", "plateau", "learned_little", "still_falling", "spikes", "zero_loss",
     "zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse", "cut_off", "reward_drop",
-    "displaced",
+    "held_out_worse", "displaced",
 ]  # fmt: skip
 COLLAPSE: frozenset[str] = frozenset(
-    {"zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse", "reward_drop"}
+    {"zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse", "reward_drop", "held_out_worse"}
 )
 """What the reward of a policy can go wrong by, together "reward collapse"."""
 NOTES: frozenset[str] = frozenset({"still_falling", "plateau"})
 """What is worth knowing and no alarm."""
+
+BITS = "eval_bits_per_byte"
+"""What a model needs for a byte of held-out texts: the lower, the better."""
+UNREWARDED = ("eval_unrewarded/", "unrewarded/")
+"""A reward of weight 0, of prompts set apart and of those trained on: the higher, the better."""
 
 Rows = Sequence[dict[str, Any]]
 _WATCHED = ("loss", "grad_norm", "entropy", "kl", "reward", "eval_loss")
@@ -105,6 +110,16 @@ class Run:
         """
         values = [value for _, value in curve(self.table, "loss")]
         return min(self.limits.tiny, _NEXT_TO_NOTHING * (max(values) - min(values))) if values else 0.0
+
+    @property
+    def unrewarded(self) -> list[str]:
+        """The measures of a policy that it is not rewarded for, first those of prompts set apart."""
+        return sorted({name for row in self.table for name in row if name.startswith(UNREWARDED)})
+
+    @property
+    def watched(self) -> bool:
+        """Whether anything of a policy is measured beside what it is rewarded for."""
+        return bool(self.unrewarded) or any(BITS in row for row in self.table)
 
     @property
     def late(self) -> bool:
@@ -388,7 +403,7 @@ def _spikes(run: Run) -> list[Seen]:
 
 def _collapse(run: Run) -> list[Seen]:
     rules: tuple[Callable[[Run], list[Seen]], ...] = (
-        _zero_variance, _length, _entropy, _kl, _reward_drop, _cut_off
+        _held_out, _unrewarded, _zero_variance, _length, _entropy, _kl, _reward_drop, _cut_off
     )  # fmt: skip
     return [seen for rule in rules for seen in rule(run)]
 
@@ -419,20 +434,20 @@ def _zero_variance(run: Run) -> list[Seen]:
     share = sum(value for _, value in points) / len(points)
     if share < run.limits.zero_variance or _at_least(share, count) <= 0.5:
         return []
-    reward = level(run.curve("reward")[-5:])
-    step = int(points[-1][0])
-    told = f" The reward is {reward:.3g}."
+    reward, before = level(run.curve("reward")[-5:]), [value for _, value in run.curve("reward")[:3]]
+    step, rose = int(points[-1][0]), reward > max(before, default=math.inf)
+    told = f" The reward is {reward:.3g}, {level(run.curve('reward')[:3]):.3g} early on."
     return [
         Seen(
             "zero_variance",
             step,
             f"Since step {points[0][0]:.0f} all completions of a group earn the same in {share:.0%} of the "
             f"groups: nothing is learned from these.{told}",
-            {"share": share, "reward": reward, "steps": count},
-            "If the reward is near its best, the task is solved or the reward is fooled: read completions. "
+            {"share": share, "steps": count, "rose": float(rose), "reward": reward},
+            "If the reward is near its best, the task is solved or the reward is fooled: read samples. "
             "If not, it is too hard: use easier prompts, a finer reward, more generations or a higher "
             "temperature.",
-            _more(run, "num_generations", 2, 8),
+            {} if rose else _more(run, "num_generations", 2, 8),
         )
     ]
 
@@ -461,7 +476,7 @@ def _length(run: Run) -> list[Seen]:
             {"first": first, "last": last, **_rewards(run)},
             "The reward can be had by saying next to nothing. Read completions; reward a minimum length, and "
             "hold the policy near its start with a KL term (beta).",
-            _kl_term(run) | {"rewards": [*_asked_rewards(run), {"type": "length", "min": round(first / 2)}]},
+            _kl_term(run) | _least_length(run, first),
         )
     ]
 
@@ -531,6 +546,63 @@ def _reward_drop(run: Run) -> list[Seen]:
     ]
 
 
+def _held_out(run: Run) -> list[Seen]:
+    """Texts like those that it should write, which it models worse than at its start.
+
+    The same texts each time, so the values have no noise; two in a row must say it.
+    """
+    points = curve(run.table, BITS)
+    if len(points) < 3:
+        return []
+    first, last = points[0][1], points[-1][1]
+    if min(last, points[-2][1]) <= first * (1 + run.limits.held_out_rise):
+        return []
+    return [
+        Seen(
+            "held_out_worse",
+            int(points[-1][0]),
+            f"The bits for a byte of held-out texts rose from {first:.3g} to {last:.3g}, "
+            f"by {last / first - 1:.0%}{_while(run)}.",
+            {"first": first, "last": last, "share": last / first - 1, **_rewards(run)},
+            _FORGETS,
+            _hold_on(run),
+        )
+    ]
+
+
+_FORGETS = (
+    "What it gains in reward it loses in what it could do. Read samples, early and late; hold the policy "
+    "near its start (beta), and reward what the samples lack."
+)
+
+
+def _unrewarded(run: Run) -> list[Seen]:
+    """A measure that it is not rewarded for and that falls while it trains."""
+    return [seen for name in run.unrewarded for seen in _fell(run, name)]
+
+
+def _fell(run: Run, name: str) -> list[Seen]:
+    points = run.curve(name)
+    if len(points) < run.limits.least_rows:
+        return []
+    size = window(points, 0.2)
+    first, last = level(points[:size]), level(points[-size:])
+    lost = first - last
+    doubt = math.sqrt(2) * uncertainty(points, size)
+    if lost <= max(run.limits.held_out_lost * abs(first), _sure(run, len(points)) * doubt):
+        return []
+    return [
+        Seen(
+            "held_out_worse",
+            int(points[-1][0]),
+            f"{name}, which it is not rewarded for, fell from {first:.3g} to {last:.3g}{_while(run)}.",
+            {"first": first, "last": last, **_rewards(run)},
+            _FORGETS,
+            _hold_on(run),
+        )
+    ]
+
+
 def _cut_off(run: Run) -> list[Seen]:
     found = _ends(run, "completions/clipped_ratio", min)
     if found is None or found[0] >= _CUT or found[1] < 0.9:
@@ -579,8 +651,27 @@ def _asked_rewards(run: Run) -> list[Any]:
 
 
 def _kl_term(run: Run) -> dict[str, Any]:
+    return {"beta": float(f"{max(0.04, 2 * _beta(run)):.3g}")}
+
+
+def _hold_on(run: Run) -> dict[str, Any]:
+    """A KL term that is felt, and a minimum length where completions have become less than half as long."""
+    beta = {"beta": float(f"{max(run.limits.kl_term, run.limits.kl_term_times * _beta(run)):.3g}")}
+    found = _ends(run, "completions/mean_length", max)
+    return beta | (_least_length(run, found[0]) if found and found[1] < found[0] / 2 else {})
+
+
+def _least_length(run: Run, first: float) -> dict[str, Any]:
+    """Half of what it wrote at first. A minimum that is asked for already is left as it is."""
+    asked = _asked_rewards(run)
+    if any(isinstance(r, dict) and r.get("type") == "length" and r.get("weight", 1) for r in asked):
+        return {}
+    return {"rewards": [*asked, {"type": "length", "min": max(1, round(first / 2))}]}
+
+
+def _beta(run: Run) -> float:
     beta = run.fields.get("beta") or 0.0
-    return {"beta": float(f"{max(0.04, 2 * beta):.3g}")}
+    return float(beta) if is_number(beta) else 0.0
 
 
 def _more(run: Run, name: str, times: float, default: int) -> dict[str, Any]:

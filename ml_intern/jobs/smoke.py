@@ -85,6 +85,7 @@ def smoke_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     if "validation" in config:
         config["eval_steps"] = steps
     spec = training_spec(ctx, replace(asked, config=config, name="smoke test"), threads)
+    spec.config.pop("held_out_texts", None)  # They were looked at; measuring them is no part of a step.
     trainer = spec.config["trainer"]
     batch = trainer.get("per_device_train_batch_size", _USUAL_BATCH)
     rows = steps * int(batch) * int(trainer.get("gradient_accumulation_steps", 1))

@@ -10,6 +10,7 @@ from ml_intern.errors import ToolError
 from ml_intern.evals.scorers import SCORERS
 from ml_intern.jobs import preflight
 from ml_intern.jobs.preflight import ALIASES
+from ml_intern.jobs.rules import BITS
 from ml_intern.sweeps.space import Choice, Space
 from ml_intern.tooling import did_you_mean
 
@@ -130,7 +131,8 @@ def read_metric(
 
 
 def _of_training(metric: str, direction: Direction, config: Mapping[str, Any], scorers: list[str]) -> bool:
-    if metric.startswith("eval_") and not config.get("validation"):
+    texts = metric == BITS and config.get("held_out_texts")
+    if metric.startswith("eval_") and not texts and not config.get("validation"):
         raise ToolError(
             f"{metric} needs rows that are set apart.", 'Put "validation": 0.05 into the config of base.'
         )

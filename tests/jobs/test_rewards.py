@@ -65,6 +65,10 @@ def test_the_end_of_a_program_is_judged_with_its_prompt():
     assert give(spec, ["x)", "x", ""], prompts=["f(", "f(", "1"]) == [1, 0, 0]
 
 
+def test_the_prompt_is_a_column_like_any_other():
+    assert give({"type": "exact", "column": "prompt"}, ["a", "b"], prompts=["a", "a"]) == [1, 0]
+
+
 def test_messages_are_judged_by_their_text():
     chat = [[{"role": "assistant", "content": "4"}], [{"role": "assistant", "content": None}]]
     [reward] = make_rewards(read_rewards("exact"))

@@ -112,7 +112,7 @@ CURVES = Path(__file__).with_name("curves")
 reward that what it writes parses; held by a KL term and a length, free, and with a rate a hundred times too high."""
 
 
-@pytest.mark.parametrize("name", ["pretrain_healthy", "grpo_healthy", "grpo_held"])
+@pytest.mark.parametrize("name", ["pretrain_healthy", "grpo_healthy", "grpo_held", "grpo_repaired"])
 def test_real_trainings_that_went_well_raise_no_alarm(name):
     assert not list(looks(rows(CURVES / f"{name}.jsonl")))
 

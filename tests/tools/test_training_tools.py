@@ -87,6 +87,7 @@ def test_what_is_offered():
         "job_status": "read",
         "job_logs": "read",
         "read_metrics": "read",
+        "read_samples": "read",
         "wait_for_job": "read",
         "cancel_job": "write",
         "resume_job": "compute",

@@ -15,6 +15,7 @@ from typing import Any
 
 METHODS = ("pretrain", "sft", "dpo", "reward", "grpo")
 _TUNING = {"peft": "dict", "qlora": "bool", "validation": "float", "processes": "int"}
+_WRITING = {**_TUNING, "held_out_texts": "str"}
 
 RECIPE_FIELDS: dict[str, dict[str, str]] = {
     "pretrain": {
@@ -25,10 +26,10 @@ RECIPE_FIELDS: dict[str, dict[str, str]] = {
         "validation": "float",
         "processes": "int",
     },
-    "sft": _TUNING,
-    "dpo": _TUNING,
+    "sft": _WRITING,
+    "dpo": _WRITING,
     "reward": _TUNING,
-    "grpo": {**_TUNING, "rewards": "list | dict | str"},
+    "grpo": {**_WRITING, "rewards": "list | dict | str"},
 }
 """Fields of the recipes beside those of the trainer."""
 

@@ -24,7 +24,7 @@ from _common import (
     write_result,
     wrong,
 )
-from _validation import set_apart
+from _validation import set_apart, texts_callback
 
 _REFUSALS = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError)
 LOST = "Within max_length nothing is left to learn from"
@@ -146,6 +146,8 @@ def _linear(model: Any) -> list[str]:
 def fine_tune(trainer: Any, config: dict[str, Any], started: float, **more: Any) -> None:
     """Train, save the model with its adapter merged, and write down what was done."""
     trainer.add_callback(metrics_callback(Path(config["metrics_file"])))
+    if config.get("held_out_texts"):
+        trainer.add_callback(texts_callback(config, trainer.processing_class))
     quiet(trainer)
     arguments = trainer.args
     resume = last_whole_checkpoint(Path(config["checkpoint_dir"]))

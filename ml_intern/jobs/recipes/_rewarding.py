@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from _rewards import OF_TRL, TIMEOUT_S
+from _validation import Watch
 
 Spec = dict[str, Any]
 Rewarding = Callable[..., "list[float | None]"]
@@ -31,8 +32,11 @@ class RewardFailed(RuntimeError):
     """A reward that went wrong while it was given."""
 
 
-def make_rewards(specs: list[Spec], device: str = "cpu") -> list[Rewarding]:
-    """A function for each reward, as TRL calls it: with lists, and every column of the data by its name."""
+def make_rewards(specs: list[Spec], device: str = "cpu", watch: Watch | None = None) -> list[Rewarding]:
+    """A function for each reward, as TRL calls it: with lists, and every column of the data by its name.
+
+    A reward of weight 0 is given and not climbed: its mean is logged as unrewarded/NAME, too.
+    """
     makers: dict[str, Callable[[Spec], Rewarding]] = {
         "exact": _exact,
         "numeric": _numeric,
@@ -44,7 +48,7 @@ def make_rewards(specs: list[Spec], device: str = "cpu") -> list[Rewarding]:
         "python": _python,
     }
     silent = {spec["name"]: False for spec in specs}
-    return [_checked(spec["name"], makers[spec["type"]](spec), silent) for spec in specs]
+    return [_checked(spec, makers[spec["type"]](spec), silent, watch) for spec in specs]
 
 
 def text_of(completion: Any) -> str:
@@ -54,16 +58,19 @@ def text_of(completion: Any) -> str:
     return str(completion[-1].get("content") or "") if completion else ""
 
 
-def _checked(name: str, give: Rewarding, silent: dict[str, bool]) -> Rewarding:
+def _checked(spec: Spec, give: Rewarding, silent: dict[str, bool], watch: Watch | None) -> Rewarding:
     """A reward under its name, of which nothing but finite numbers and None come.
 
     None says that a reward has nothing to do with a row. Where all rewards say so of all rows, TRL goes on
     training with a loss of 0; so `silent`, which the rewards share, tells when to stop.
     """
+    name = spec["name"]
 
     def checked(completions: list[Any], **columns: Any) -> list[float | None]:
         columns["prompts"] = [text_of(prompt) for prompt in columns["prompts"]]
-        given = give([text_of(completion) for completion in completions], **columns)
+        columns["prompt"] = columns["prompts"]  # A column of the data like any other, and TRL leaves it out.
+        texts = [text_of(completion) for completion in completions]
+        given = give(texts, **columns)
         if not isinstance(given, list | tuple) or len(given) != len(completions):
             many = len(given) if isinstance(given, list | tuple) else type(given).__name__
             raise RewardFailed(f"the reward {name!r} gave {many} for {len(completions)} completions")
@@ -73,7 +80,13 @@ def _checked(name: str, give: Rewarding, silent: dict[str, bool]) -> Rewarding:
         silent[name] = all(value is None for value in given)
         if all(silent.values()):
             raise RewardFailed(f"{', '.join(silent)} gave None for all of {len(completions)} completions")
-        return [None if value is None else float(value) for value in given]
+        earned = [None if value is None else float(value) for value in given]
+        if not spec["weight"] and columns.get("log_metric"):
+            some = [value for value in earned if value is not None]
+            columns["log_metric"](f"unrewarded/{name}", sum(some) / len(some) if some else math.nan)
+        if watch is not None:
+            watch.see(name, texts, earned, columns)
+        return earned
 
     checked.__name__ = name
     return checked

@@ -11,6 +11,7 @@ config.json:
     validation        0.1 sets this share of the pairs apart; of them are logged eval_rewards/accuracies (how
                       often the chosen answer gained more than the rejected one), eval_rewards/margins,
                       eval_logps/chosen and eval_logps/rejected (nats) and eval_loss, from the start on
+    held_out_texts    a jsonl file of rows with a `text`; bits for a byte of them, as eval_bits_per_byte
     peft              fields of peft's LoraConfig; the result is merged into the model
     qlora             true keeps the frozen weights below the adapter in four bits (a GPU and bitsandbytes)
     processes         how many train together on this machine

@@ -9,15 +9,19 @@ config.json:
     data              the jsonl file
     rewards           a list, of the kinds that _rewards.py names, each with its `weight`:
                       ["parses", {"type": "exact", "column": "answer", "weight": 2}]; each is logged apart, as
-                      rewards/NAME/mean and rewards/NAME/std, beside their weighted sum, reward
+                      rewards/NAME/mean and rewards/NAME/std, beside their weighted sum, reward; one of weight
+                      0 is not climbed, which makes it a measure
     validation        0.1 sets this share of the prompts apart; what completions of them earn is logged as
                       eval_reward and eval_rewards/NAME/mean, from the start on
+    held_out_texts    a jsonl file of rows with a `text` that is not trained on; the bits that the model needs
+                      for a byte of these are logged as eval_bits_per_byte, from the start on
     peft              fields of peft's LoraConfig; the result is merged into the model
     qlora             true keeps the frozen weights below the adapter in four bits (a GPU and bitsandbytes)
     processes         how many train together on this machine
     trainer           any field of TRL's GRPOConfig: num_generations, max_completion_length, beta (above 0, a
                       price for leaving the model of the start), temperature, ...
     output_dir, checkpoint_dir, metrics_file        where things go
+Beside the model, output_dir/samples.jsonl has completions from early to late, for somebody to read.
 Resumes from the last whole checkpoint in checkpoint_dir.
 """
 
@@ -32,7 +36,7 @@ from _common import base_fields, configured, on_gpu, quick_imports, read_rows, s
 from _finetuning import fine_tune, load_model, load_rows, load_tokenizer, lora, made_of
 from _rewarding import RewardFailed, make_rewards
 from _rewards import RewardError, read_rewards
-from _validation import validation_fields
+from _validation import Watch, validation_fields
 
 STARTED = time.monotonic()
 GROUP = 8
@@ -92,11 +96,12 @@ def main(config: dict[str, Any]) -> None:
     save_between_generations(arguments, len(data))
     set_seed(arguments.seed)  # An adapter is drawn.
     model = load_model(config, AutoModelForCausalLM)
+    watch = Watch(Path(config["output_dir"]) / "samples.jsonl", len(rewards))
     try:
         trainer = made_of(
             GRPOTrainer,
             model=model,
-            reward_funcs=make_rewards(rewards, str(arguments.device)),
+            reward_funcs=make_rewards(rewards, str(arguments.device), watch),
             args=arguments,
             train_dataset=data,
             eval_dataset=held_out,

@@ -8,6 +8,7 @@ config.json:
     model             the folder of a model with its tokenizer
     data              the jsonl file
     validation        0.02 sets this share of the examples apart; their loss is logged as eval_loss
+    held_out_texts    a jsonl file of rows with a `text`; bits for a byte of them, as eval_bits_per_byte
     peft              fields of peft's LoraConfig; the result is merged into the model
     qlora             true keeps the frozen weights below the adapter in four bits (a GPU and bitsandbytes)
     processes         how many train together on this machine
