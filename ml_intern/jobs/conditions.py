@@ -21,7 +21,8 @@ from ml_intern.jobs.thresholds import Thresholds
 HINT = (
     "Write a comparison ('loss < 2.0', 'step >= 100', 'eval_loss < 1.5'), a word for a rule ('loss plateau', "
     "'divergence', 'overfitting', 'nan', 'reward collapse', 'kl blow-up', 'entropy collapse', "
-    "'length collapse', 'zero variance', 'held out worse', 'displaced', 'alert' for any), or several with 'or' and 'and'."
+    "'length collapse', 'zero variance', 'held out worse', 'displaced', 'alert' for any), or "
+    "several with 'or' and 'and'."
 )
 ALERT = "alert"
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
