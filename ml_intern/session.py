@@ -23,7 +23,7 @@ from ml_intern.disk import DiskTrouble
 from ml_intern.driving import drive
 from ml_intern.ending import CLOSE_S, finish, finish_untold, unexpected, why
 from ml_intern.errors import InternError, LimitReached
-from ml_intern.events import Event, Notice, Published, SessionFinished, SessionStarted
+from ml_intern.events import Event, JobChanged, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
 from ml_intern.goals import Goals
 from ml_intern.inbox import Inbox, What
@@ -48,6 +48,8 @@ from ml_intern.snapshots import Snapshots
 from ml_intern.undoing import put_back
 
 INBOX_S = 0.3
+JOBS_S = 2.0
+"""Between two looks at jobs that nobody waits for."""
 """How soon a stop from another process is seen."""
 
 
@@ -218,8 +220,12 @@ class Session:
         )
         self._worker.start()
         threading.Thread(target=self._watch_inbox, name="ml-intern-inbox", daemon=True).start()
+        threading.Thread(target=self._watch_jobs, name="ml-intern-jobs", daemon=True).start()
+        over = False
         while (event := self.queue.get()) is not None:
-            yield event
+            if not (over and isinstance(event, JobChanged)):  # the end is told last, whatever a job does
+                yield event
+            over = over or isinstance(event, SessionFinished)
         self._worker.join()
 
     def say(self, text: str) -> None:
@@ -253,6 +259,12 @@ class Session:
         while self._worker.is_alive() and not self._closed.wait(INBOX_S):
             for what in self.inbox.take_stops():
                 self.stop(what)
+
+    def _watch_jobs(self) -> None:
+        """Whoever looks on sees how jobs stand, also while nobody waits for them."""
+        while not self._closed.wait(JOBS_S) and self._worker.is_alive():
+            with suppress(InternError, OSError, ValueError):  # its folder may be gone; the next look tells
+                self.services.jobs.refresh()
 
     def interrupt(self) -> None:
         """Stop: the running cell is interrupted, waiting tools give up, no further step begins."""

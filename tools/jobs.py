@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from ml_intern import clock
 from ml_intern.budget import Measured
 from ml_intern.context import ToolContext
 from ml_intern.durations import parse_duration
@@ -16,12 +18,14 @@ from ml_intern.jobs.conditions import Condition
 from ml_intern.jobs.diagnosis import Diagnosis, diagnose
 from ml_intern.jobs.early import ask_to_stop, forget
 from ml_intern.jobs.hardware import gpus_of, slots_here
+from ml_intern.jobs.judged import held_against_parent
 from ml_intern.jobs.model import FINISHED, JobStatus, LogPage
 from ml_intern.jobs.offers import offers
 from ml_intern.jobs.record import record_end
 from ml_intern.jobs.recovery import TRAININGS
 from ml_intern.jobs.samples import Sample, read_samples_of
 from ml_intern.jobs.thresholds import Thresholds
+from ml_intern.jobs.timing import timed
 from ml_intern.jobs.tracking import track
 from ml_intern.tooling import Price, did_you_mean, tool
 
@@ -73,7 +77,8 @@ class Hardware(BaseModel):
 @tool(effect="read")
 def list_jobs(ctx: ToolContext) -> list[JobStatus]:
     """All jobs of the session, oldest first, with their state, step and newest metrics."""
-    return ctx.jobs.list()
+    now = clock.now()
+    return [timed(status, now, partial(ctx.jobs.metrics, status.id)) for status in ctx.jobs.list()]
 
 
 @tool(effect="read")
@@ -238,14 +243,16 @@ def diagnose_job(ctx: ToolContext, job: str) -> Diagnosis:
     It reads the failure and the curves: NaN, divergence, a plateau, a loss that still falls, overfitting,
     spikes; of a policy's reward groups that earn the same, the distance from its start (KL), collapsed
     entropy or length, held-out texts that it models worse. Overfitting is seen where the training's config
-    has validation: 0.02, which logs eval_loss. `samples` has what a policy wrote at the start and at the end;
-    `memory` what was really used against the estimate; `notes` what could not be judged.
+    has validation: 0.02, which logs eval_loss. Where the job's experiment was measured, its dev score is held
+    against its parent's. `samples` has what a policy wrote at the start and at the end; `memory` what was
+    really used against the estimate; `notes` what could not be judged.
 
     Args:
         job: Its id.
     """
-    limits = Thresholds.of(ctx.settings.alerts)
-    return diagnose(ctx.jobs.status(job), ctx.jobs.metrics(job), ctx.jobs.spec(job), limits)
+    limits, spec = Thresholds.of(ctx.settings.alerts), ctx.jobs.spec(job)
+    found = diagnose(ctx.jobs.status(job), ctx.jobs.metrics(job), spec, limits)
+    return held_against_parent(found, spec, ctx.ledger)
 
 
 @tool(effect="read")
@@ -329,4 +336,4 @@ def _noted(ctx: ToolContext, status: JobStatus) -> JobStatus:
     """The ledger learns what a job cost when somebody sees that it has ended, the dashboard what it did."""
     record_end(ctx.ledger, ctx.jobs, status)
     track(ctx.settings, ctx.jobs.folder_of(status.id), status)
-    return status
+    return timed(status, clock.now(), partial(ctx.jobs.metrics, status.id))

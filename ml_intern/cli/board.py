@@ -55,6 +55,8 @@ class JobRow:
     began: float | None = None
     """When it was first seen running, in seconds since the epoch."""
     _mark: tuple[float, int] | None = None
+    _moved: float = 0.0
+    """When its step was last another one."""
 
     def take(self, event: JobChanged) -> bool:
         """Fold an event in; whether the state is another one."""
@@ -63,6 +65,8 @@ class JobRow:
             self.began = event.at
         if self._mark is None and event.step > 0:
             self._mark = (event.at, event.step)
+        if event.step > self.step:
+            self._moved = event.at
         loss = event.metrics.get("loss")
         if loss is not None and math.isfinite(loss) and (event.step > self.step or not self.losses):
             self.losses.append(loss)
@@ -77,11 +81,14 @@ class JobRow:
         return min(1.0, self.step / self.total_steps) if self.total_steps > 0 else None
 
     def seconds_left(self, now: float) -> float | None:
-        """Time left at the pace since the first step; the time before it was imports, not training."""
+        """Time left at the pace since the first step; the time before it was imports, not training.
+
+        Between two steps it runs down; it does not grow while the job has nothing to tell.
+        """
         if self._mark is None or self.total_steps <= 0 or self.step <= self._mark[1]:
             return None
-        pace = (now - self._mark[0]) / (self.step - self._mark[1])
-        return max(0.0, pace * (self.total_steps - self.step))
+        pace = (self._moved - self._mark[0]) / (self.step - self._mark[1])
+        return max(0.0, pace * (self.total_steps - self.step) - max(0.0, now - self._moved))
 
     def headline(self, count: int = 3) -> str:
         """The newest metrics that say how it goes, the loss first."""

@@ -151,6 +151,8 @@ def reformat(
         notes.append(f"{dropped} rows without {' or '.join(wanted)} were left out.")
     if not made:
         raise ToolError(f"No row has {' and '.join(wanted)}.", f"The columns are: {', '.join(rows.columns)}.")
+    if alike := sum(row["chosen"] == row["rejected"] for row in made) if "chosen" in wanted else 0:
+        notes.append(f"{alike} of {len(made)} pairs have a chosen answer that equals the rejected one.")
     from ml_intern.data.readers import frame
 
     return frame(target, made, notes), notes

@@ -18,6 +18,11 @@ SLICE_AT_LEAST = 20
 """A slice of fewer items would say too much about each."""
 SHOWN = 8
 """Samples that the brain may read."""
+MANY_EMPTY = 0.05
+"""Share of empty answers that is warned of: of a model that answers, none are."""
+MANY_CUT = 0.05
+"""Share of answers without an end that is warned of. Measured: of a model that was ruined by a tenth, 0.09;
+before that, none."""
 
 
 def scored(
@@ -52,7 +57,7 @@ def scored(
         # Completions of held-out prompts may repeat the prompt, so only what was drawn from nothing is shown.
         samples=[text[:300] for text in unconditional[:SHOWN]] if split == "dev" else [],
         outputs=_shape(written),
-        warnings=warnings,
+        warnings=[*warnings, *([] if sampled else _odd(_shape(written)))],
         seconds=seconds,
         items=per_item,
     )
@@ -111,6 +116,19 @@ def _codes(groups: Sequence[str | None]) -> Any:
     """Groups as integers; an item without a group is one of its own."""
     names = [f"g{g}" if g is not None else f"i{k}" for k, g in enumerate(groups)]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _odd(shape: dict[str, float]) -> list[str]:
+    """What the shape of the answers says of the model, whatever its score: it is silent, or never ends."""
+    told = []
+    empty, unfinished = shape.get("share_empty", 0.0), shape.get("share_unfinished", 0.0)
+    if empty >= MANY_EMPTY:
+        which = "All" if empty == 1 else f"{empty:.0%} of the"
+        told.append(f"{which} answers are empty: look at the training, or at the prompt's form.")
+    if unfinished >= MANY_CUT:
+        which = "All" if unfinished == 1 else f"{unfinished:.0%} of the"
+        told.append(f"{which} answers were cut off at the limit: the model does not end them, or needs more.")
+    return told
 
 
 def _shape(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

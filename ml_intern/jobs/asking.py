@@ -15,9 +15,11 @@ from ml_intern.jobs.findings import Findings
 from ml_intern.jobs.hardware import gpu_capability, gpus_at
 from ml_intern.jobs.memory import estimate_mb, tuning_mb
 from ml_intern.jobs.model import JobSpec, Place
+from ml_intern.jobs.noting import notes_on
 from ml_intern.jobs.places import memory_mb
 from ml_intern.jobs.preflight import Plan
 from ml_intern.jobs.recipes._conflicts import conflicts
+from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.models import resolve_model, resolve_tokenizer
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     if watched is not None:
         inputs.append(_kept(ctx, plan.recipe["held_out_texts"], watched).path)
         plan.recipe["held_out_texts"] = str(inputs[-1])
+    plan.notes += notes_on(asked.method, plan.trainer, table.rows, Thresholds.of(ctx.settings.alerts))
     for note in plan.notes:
         ctx.emit(Notice("warning", f"{note}."))
     return JobSpec(
@@ -101,6 +104,7 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
         experiment=asked.experiment,
         key=ctx.key,
         restarts=ctx.settings.job_restarts,
+        notes=[f"{note}." for note in plan.notes],
     )
 
 

@@ -21,7 +21,8 @@ from ml_intern.jobs.thresholds import Thresholds
 HINT = (
     "Write a comparison ('loss < 2.0', 'step >= 100', 'eval_loss < 1.5'), a word for a rule ('loss plateau', "
     "'divergence', 'overfitting', 'nan', 'reward collapse', 'kl blow-up', 'entropy collapse', "
-    "'length collapse', 'zero variance', 'held out worse', 'alert' for any), or several with 'or' and 'and'."
+    "'length collapse', 'zero variance', 'held out worse', 'displaced', 'alert' for any), or "
+    "several with 'or' and 'and'."
 )
 ALERT = "alert"
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -39,6 +40,7 @@ _KINDS: dict[str, frozenset[str]] = {
     "entropy collapse": frozenset({"entropy_collapse"}),
     "length collapse": frozenset({"length_collapse"}),
     "reward drop": frozenset({"reward_drop"}),
+    "displaced": frozenset({"displaced"}),
     "held out worse": frozenset({"held_out_worse"}),
     "cut off": frozenset({"cut_off"}),
     "reward collapse": COLLAPSE,
@@ -48,6 +50,7 @@ _SAME = {
     "diverges": "divergence", "diverged": "divergence", "loss divergence": "divergence",
     "overfit": "overfitting", "overfits": "overfitting", "collapse": "reward collapse", "any alert": ALERT,
     "alerts": ALERT, "an alert": ALERT, "spike": "spikes", "kl blowup": "kl blow up",
+    "likelihood displacement": "displaced",
 }  # fmt: skip
 _FLAT = ("plateau", "flat", "plateaus")
 
@@ -167,6 +170,8 @@ def _comparison(name: str, sign: str, bound: float) -> Look:
         value = step if name == "step" else newest.get(name)
         if value is None or not is_number(value) or not compare(value, bound):
             return None
+        if name == "step":
+            return Met(f"step is {value:.6g}, {sign} {bound:g}")
         return Met(f"{name} is {value:.6g}, {sign} {bound:g}, at step {step}")
 
     return holds

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from ml_intern.jobs.courses import how_it_went
 from ml_intern.jobs.curves import curve
 from ml_intern.jobs.memory import MemoryUse
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
@@ -34,7 +35,7 @@ class Finding(BaseModel):
     kind: Literal[
         "failed", "nan", "divergence", "overfitting", "plateau", "still_falling", "learned_little", "spikes",
         "too_short", "zero_loss", "zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse",
-        "cut_off", "reward_drop", "held_out_worse",
+        "cut_off", "reward_drop", "held_out_worse", "displaced", "worse",
     ]  # fmt: skip
     message: str
     value: float | None = None
@@ -45,10 +46,11 @@ class Finding(BaseModel):
 
 
 class Diagnosis(BaseModel):
-    """What the rules say of a job. No findings: nothing looks wrong.
+    """What the rules say of a job.
 
     Attributes:
-        cause: The most likely cause in one sentence; empty where nothing looks wrong.
+        healthy: Whether nothing looks wrong; what is only worth knowing counts as well.
+        cause: The most likely cause in one sentence; where nothing looks wrong, how it stands, in numbers.
         evidence: The findings behind it, each with its numbers.
         change: Fields of the config to try next, each of which answers a finding.
         memory: What was estimated before the start and what was really used.
@@ -74,13 +76,14 @@ _CAUSES = {
     "zero_loss": "The loss measures nothing.",
     "divergence": "The training diverges: the steps are too large.",
     "overfitting": "The model learns the training rows by heart.",
-    "plateau": "It has learned what these data and this learning rate give.",
     "learned_little": "The steps are too small, or the data do not hold what is to be learned.",
-    "still_falling": "Nothing is wrong; it ended before it was done.",
     "spikes": "Single batches throw the weights off.",
     "too_short": "There is too little to judge by.",
     "cut_off": "The reward favours length.",
+    "displaced": "The chosen answers became less likely, too (likelihood displacement).",
 }
+_ADVISED = ("divergence", "displaced")
+"""Kinds whose cause says what to do as well: it names a figure."""
 _FOOLED = "Reward collapse: the reward is had without the task being done."
 _STARVED = "Reward collapse: the rewards of a group no longer differ, so that nothing is learned."
 _SATED = "The reward is at its best: the task is solved, or the reward is fooled. Nothing more is learned."
@@ -114,10 +117,10 @@ def diagnose(
     return Diagnosis(
         job=status.id,
         state=status.state,
-        healthy=all(f.kind in ("still_falling", "too_short") for f in findings),
-        cause=_cause(alarms),
+        healthy=all(f.kind in (*NOTES, "too_short") for f in findings),
+        cause=_cause(alarms) or how_it_went(run, status, {f.kind for f in findings}),
         evidence=[f.message for f in alarms],
-        change=_as_asked(_change(alarms), spec),
+        change=as_asked(_change(alarms), spec),
         findings=findings,
         memory=status.memory,
         samples=early_and_late(read_samples_of(Path(status.output))) if run.policy and status.output else [],
@@ -175,7 +178,8 @@ def _cause(findings: list[Finding]) -> str:
         return findings[0].message
     if kinds & COLLAPSE:
         return _why_collapsed(findings)
-    return _CAUSES.get(findings[0].kind, "")
+    advice = f" {findings[0].suggestion}" if findings[0].kind in _ADVISED else ""
+    return f"{_CAUSES.get(findings[0].kind, '')}{advice}"
 
 
 def _why_collapsed(findings: list[Finding]) -> str:
@@ -189,7 +193,7 @@ def _why_collapsed(findings: list[Finding]) -> str:
     return _SATED if any(f.evidence.get("rose") for f in findings) else _STARVED
 
 
-def _as_asked(change: dict[str, Any], spec: JobSpec | None) -> dict[str, Any]:
+def as_asked(change: dict[str, Any], spec: JobSpec | None) -> dict[str, Any]:
     """Under the names that were asked, so that the change fits over the config: lr for learning_rate."""
     asked = spec.config.get("asked") or {} if spec else {}
     short = {full: name for name, full in ALIASES.items() if name in asked}

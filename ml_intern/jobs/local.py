@@ -68,6 +68,7 @@ class Jobs:
         self._places = Backends(Site(settings, lambda: self.sandbox, lambda: hub, self._locked))
         self._specs: dict[str, JobSpec] = {}
         self._newest: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._told: dict[str, JobStatus] = {}
         self._guard = threading.RLock()
         self._inside = False
 
@@ -141,7 +142,8 @@ class Jobs:
         """How a job stands now."""
         folder = self.folder_of(job)
         raw = self._backend(job).status(folder)
-        known = {"compute": self._place(job).words, "output": str(folder / "output")}
+        known: dict[str, Any] = {"compute": self._place(job).words, "output": str(folder / "output")}
+        known["notes"] = self._specs[job].notes if job in self._specs else []
         return JobStatus.model_validate({**raw, **self._progress(job), **known})
 
     def list(self) -> builtins.list[JobStatus]:
@@ -335,9 +337,23 @@ class Jobs:
 
     def tell(self, status: JobStatus) -> None:
         """Tell whoever watches the session how a job stands."""
+        self._told[status.id] = status
         self.emit(
             JobChanged(status.id, status.name, status.state, status.step, status.total_steps, status.metrics)
         )
+
+    def refresh(self) -> None:
+        """Tell anew of those jobs that were told of, are not over, and stand otherwise now.
+
+        Nobody may be waiting for them. Only of this machine's, whose state is a file to be read: that costs
+        next to nothing, and where a far place is asked its caller waits for it.
+        """
+        for job, told in list(self._told.items()):
+            if told.state in FINISHED or self._place(job).away:
+                continue
+            status = self.status(job)
+            if status != told and self._told.get(job) is told:  # somebody who waits may have been faster
+                self.tell(status)
 
 
 def _log(folder: Path) -> IO[bytes]:

@@ -76,6 +76,7 @@ class JobSpec(BaseModel):
         priority: Who waits with a higher one gets a free slot first; 0 is usual, -9 to 9.
         restarts: How often a training that was killed or ran out of memory may go on by itself.
         stop_when: A condition, such as ``loss plateau``, that ends a training early and keeps its model.
+        notes: What was noted before the start, though nothing was wrong.
     """
 
     name: str
@@ -91,6 +92,7 @@ class JobSpec(BaseModel):
     priority: int = Field(default=0, ge=-9, le=9)
     restarts: int = Field(default=0, ge=0)
     stop_when: str | None = None
+    notes: list[str] = Field(default_factory=list)
 
 
 class Failure(BaseModel):
@@ -140,7 +142,10 @@ class JobStatus(BaseModel):
     started: float | None = None
     ended: float | None = None
     seconds: float | None = None
-    """How long its process ran, by a clock that nobody can set; None before its end."""
+    """How long its process ran, by a clock that nobody can set. While it runs: so far, by the time of day,
+    where a tool tells of it."""
+    seconds_left: float | None = None
+    """While it runs: what its steps may still take at their pace so far, where a tool tells of it."""
     step: int = 0
     total_steps: int = 0
     metrics: dict[str, float] = Field(default_factory=dict)
@@ -153,6 +158,8 @@ class JobStatus(BaseModel):
     """Why a training was ended early, with the model that it had."""
     met: str = ""
     """Where somebody waited for a condition and it held: how, with the numbers."""
+    notes: list[str] = Field(default_factory=list)
+    """What was noted before its start, though nothing was wrong: a learning rate beyond use, for example."""
     memory: MemoryUse | None = None
     """Main memory: what was used, what was estimated."""
     output: str = ""

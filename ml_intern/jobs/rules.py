@@ -8,6 +8,7 @@ while a job runs.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from ml_intern.jobs.thresholds import Thresholds
 Kind = Literal[
     "nan", "divergence", "overfitting", "plateau", "learned_little", "still_falling", "spikes", "zero_loss",
     "zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse", "cut_off", "reward_drop",
-    "held_out_worse",
+    "held_out_worse", "displaced",
 ]  # fmt: skip
 COLLAPSE: frozenset[str] = frozenset(
     {"zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse", "reward_drop", "held_out_worse"}
@@ -51,6 +52,8 @@ _WATCHED = ("loss", "grad_norm", "entropy", "kl", "reward", "eval_loss")
 _Z = 3.0
 _CUT = 0.5
 _SHORT = 4.0
+_NEXT_TO_NOTHING = 0.01
+_STEADY = 7
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,15 @@ class Run:
         return any("reward" in row for row in self.table)
 
     @property
+    def settled(self) -> float:
+        """Nats by which a further quarter of the steps would change a loss that has converged at most.
+
+        Near nothing a loss falls by large shares of itself for ever, so the height it has come from counts.
+        """
+        values = [value for _, value in curve(self.table, "loss")]
+        return min(self.limits.tiny, _NEXT_TO_NOTHING * (max(values) - min(values))) if values else 0.0
+
+    @property
     def unrewarded(self) -> list[str]:
         """The measures of a policy that it is not rewarded for, first those of prompts set apart."""
         return sorted({name for row in self.table for name in row if name.startswith(UNREWARDED)})
@@ -122,7 +134,10 @@ def look(run: Run) -> list[Seen]:
     if run.policy:
         found += _collapse(run)
     else:
-        found += _zero_loss(run) or _overfitting(run) or _shape(run)
+        from ml_intern.jobs.ruins import blown_up, displaced  # It reads what is defined here.
+
+        found += displaced(run)
+        found += _zero_loss(run) or blown_up(run) or _overfitting(run) or _shape(run)
     return found + _spikes(run)
 
 
@@ -173,10 +188,9 @@ def _overfitting(run: Run) -> list[Seen]:
     since = [value for step, value in held if step > turned]
     rise = (sum(since[-2:]) / 2 - least) if len(since) >= 2 else 0.0
     before = [point for point in loss if point[0] <= turned]
-    if (
-        not before
-        or rise <= _must_rise(run, held, least)
-        or min(since[-2:]) <= least * (1 + run.limits.overfit_rise)
+    if not before or not (
+        _turned(run, held, turned)
+        or (rise > _must_rise(run, held, least) and min(since[-2:]) > least * (1 + run.limits.overfit_rise))
     ):
         return []
     now, then = level(loss[-window(loss) :]), level(before[-window(loss) :])
@@ -201,6 +215,22 @@ def _overfitting(run: Run) -> list[Seen]:
             {"max_steps": int(turned)},
         )
     ]
+
+
+def _turned(run: Run, held: Sequence[Point], at: float) -> bool:
+    """It fell steadily, and now it has risen twice in a row, each time by more than `overfit_rise`.
+
+    A curve that falls at an uneven pace looks noisy to second differences, though it never once rose. What
+    its values stray by is told by the largest rise on its way down: both together must be `turn` times that,
+    and five times `overfit_rise`, a tenth.
+    """
+    way, since = [v for s, v in held if s <= at], [v for s, v in held if s > at]
+    if len(way) < _STEADY or len(since) < 2:
+        return False
+    first, second = since[-2] - min([way[-1], *since[:-2]]), since[-1] - since[-2]
+    strayed = max((b - a for a, b in itertools.pairwise(way)), default=0.0)
+    least, rose = run.limits.overfit_rise * way[-1], since[-1] - way[-1]
+    return min(first, second) > least and rose > max(5 * least, run.limits.turn * strayed, run.settled)
 
 
 def _must_rise(run: Run, held: Sequence[Point], least: float) -> float:
@@ -248,7 +278,7 @@ def _sure(run: Run, count: int) -> float:
 
 
 def _learned_little(run: Run, points: Sequence[Point]) -> list[Seen]:
-    if not run.late:
+    if not run.late or _prefers(run):
         return []
     size = window(points)
     # One value at the start is the true start: three have learned something already.
@@ -270,10 +300,18 @@ def _learned_little(run: Run, points: Sequence[Point]) -> list[Seen]:
     ]
 
 
+def _prefers(run: Run) -> bool:
+    """Of pairs the loss begins at ln 2 and falls slowly; that the margin has left nothing says more."""
+    points = run.curve("rewards/margins")
+    size = window(points)
+    return len(points) > 2 * size and level(points[-size:]) > run.limits.sure * uncertainty(points, size)
+
+
 def _flat_or_falling(run: Run, points: Sequence[Point]) -> list[Seen]:
     rise, doubt = _share(points)
     if run.over and -rise - 2 * doubt > 0 and -rise > run.limits.falling:
-        return [_still_falling(points, -rise)]
+        fell = -rise * level(last_quarter(points))
+        return [_still_falling(points, rise / (rise - 1)) if fell > run.settled else _settled(points, fell)]
     if not _has_learned(run, points):
         return []
     for part in (0.75, 0.5):  # Half of a noisy curve may tell what a quarter of it does not.
@@ -285,7 +323,11 @@ def _flat_or_falling(run: Run, points: Sequence[Point]) -> list[Seen]:
 
 
 def _share(points: Sequence[Point], tail: Sequence[Point] = ()) -> tuple[float, float]:
-    """By what share of itself a further quarter of the steps would change the loss, and how sure that is."""
+    """By what share of itself a further quarter of the steps would change the loss, and how sure that is.
+
+    Of a steep fall that is more than there is left. `-rise / (1 - rise)` is the share of what stood before
+    it that the last quarter has taken, and below 1.
+    """
     tail = tail if len(tail) >= 3 else last_quarter(points)
     middle, width = level(tail), (points[-1][0] - points[0][0]) / 4
     if middle <= 0:
@@ -308,6 +350,18 @@ def _still_falling(points: Sequence[Point], share: float) -> Seen:
         {"share": share, "last": level(points[-window(points) :])},
         "Train longer, or use smaller batches and more steps.",
         {"max_steps": 2 * int(points[-1][0])},
+    )
+
+
+def _settled(points: Sequence[Point], fell: float) -> Seen:
+    """By shares of itself it may fall for ever, and by next to nothing of what it came from."""
+    last, since = level(points[-window(points) :]), last_quarter(points)[0][0]
+    return Seen(
+        "plateau",
+        int(points[-1][0]),
+        f"The loss has come down to {last:.3g}; from step {since:.0f} on it fell by {fell:.2g} only.",
+        {"last": last, "fell": fell, "since": since},
+        "More steps will not help: it has converged.",
     )
 
 

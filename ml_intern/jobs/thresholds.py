@@ -20,12 +20,34 @@ class Thresholds:
     """Share of its lowest level by which a loss must have risen. PaLM (Chowdhery and others 2022, 5.1) and
     OPT (Zhang and others 2022, 2.5) restart from before spikes that do not come back; a tenth is
     measured."""
+    blind: float = 12.5
+    """A loss in nats a token that is worse than blind guessing: ln(2**18), and few vocabularies are larger. A
+    training that began below may not come to it, at no time. Below it nothing is said early: a model that is
+    fine-tuned to another form may jump to fifty times its loss and recover. Measured: 0.03, 1.5, 0.001."""
+    absurd_rate: float = 0.1
+    """A learning rate that is warned of before the start, with an optimizer of Adam's kind. Each step of Adam
+    moves a weight by about the rate (Kingma and Ba 2015, 2.1), and weights begin at about 0.02 (GPT-2,
+    initializer_range): one step would be five times the weights."""
+    usual_rate: float = 3e-3
+    """The highest rate to try after one that blew up. Kaplan and others (Scaling Laws, 2020, D.6) find
+    0.0032 - 0.00014 ln(parameters) best for pretraining, so below this for any size."""
+    displaced: float = 0.69
+    """Nats by which the chosen answers of pairs became less likely: ln 2, half as likely. Measured."""
+    displaced_share: float = 0.2
+    """The same as a share of their first log-probability: long answers lose some nats and are well. Measured
+    on short answers only."""
+    tiny: float = 0.02
+    """Nats a token that are next to nothing: 98 % for the right token. Measured."""
     sure: float = 5.0
     """Standard deviations of a level that a change must exceed. Two would cry wolf: rules look at a run a
     hundred times. Measured."""
     overfit_rise: float = 0.02
     """Share by which eval_loss must have risen over its minimum, for two evaluations in a row. Prechelt,
     Early Stopping - But When? (1998): generalisation loss of 2 to 5 percent. `sure` counts as well."""
+    turn: float = 3.0
+    """Times the largest rise on its way down that eval_loss must have risen by in two evaluations in a row,
+    where it came down steadily. Measured: 0.84, 0.89, 0.93 is seen with the second; converged fine-tunings
+    whose eval_loss strays by half of itself are not."""
     flat: float = 0.005
     """Share of the loss that a further quarter of the steps would change it by, below which it is flat.
     Measured."""

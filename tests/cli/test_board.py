@@ -23,6 +23,16 @@ def test_time_left_does_not_count_the_imports() -> None:
     assert row.fraction == pytest.approx(0.3)
 
 
+def test_time_left_runs_down_while_the_step_stands_still() -> None:
+    board = Board()
+    for step, at in [(10, 10.0), (30, 20.0)]:
+        board.take(running(step, at=at))
+    row = board.jobs["job-1"]
+    assert row.seconds_left(40.0) == pytest.approx(15.0)
+    board.take(running(30, at=45.0))
+    assert row.seconds_left(50.0) == pytest.approx(5.0) and row.seconds_left(90.0) == 0.0
+
+
 def test_losses_are_kept_once_a_step_and_finite() -> None:
     board = Board()
     for step, loss in [(1, 5.0), (1, 5.0), (2, float("nan")), (3, 4.0)]:
