@@ -19,6 +19,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,9 +53,11 @@ class Lineage(BaseModel):
 
     Attributes:
         source: What was opened, as the caller called it.
+        revision: The commit of the Hub's repository that was read; empty for other sources.
         operation: The tool that made the dataset.
         arguments: What the tool was told.
         code: Version of ML Intern that did it.
+        code_sha256: Of the source files that read and change rows, as they were when it was made.
         rows_before: Rows that went in.
         rows_after: Rows that came out.
         parents: Ids of the datasets that it was made from.
@@ -61,9 +65,11 @@ class Lineage(BaseModel):
     """
 
     source: str
+    revision: str = ""
     operation: str
     arguments: dict[str, Any] = Field(default_factory=dict)
     code: str = __version__
+    code_sha256: str = ""
     rows_before: int = 0
     rows_after: int = 0
     parents: list[str] = Field(default_factory=list)
@@ -156,7 +162,7 @@ class DatasetStore:
         if rows.height == 0:
             raise ToolError(f"Nothing is left for the dataset {name!r}: 0 of {lineage.rows_before} rows.")
         data = _lines(rows)
-        lineage = lineage.model_copy(update={"rows_after": rows.height})
+        lineage = lineage.model_copy(update={"rows_after": rows.height, "code_sha256": code_hash()})
         with self._saving:
             known = self._same(name, digest(data), lineage)
             return known or self._write(name, data, rows, lineage, maker)
@@ -263,7 +269,8 @@ class DatasetStore:
         if not match or self.fetch is None or source.startswith((".", "/", "~")):
             raise self._missing(source)
         folder = self.fetch(match["id"])
-        return sources.read_path(folder, match["id"], match["split"] or split, unit, size, follow_links=True)
+        table = sources.read_path(folder, match["id"], match["split"] or split, unit, size, follow_links=True)
+        return replace(table, revision=revision_of(folder))
 
     def _missing(self, source: str) -> ToolError:
         known = [p.parent.name for p in self._places()] + [sources.STDLIB]
@@ -320,6 +327,19 @@ class DatasetStore:
                 return info
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+@cache
+def code_hash() -> str:
+    """sha256 of the source files that read and change rows: the version alone does not change with them."""
+    folder = Path(__file__).parent
+    files = sorted(folder.glob("*.py"))
+    return digest("\n".join(f"{p.name} {digest(p.read_bytes())}" for p in files).encode())
+
+
+def revision_of(folder: Path) -> str:
+    """The commit of a downloaded repository: the Hub's cache names the folder after it."""
+    return folder.name if folder.parent.name == "snapshots" else ""
 
 
 def check_name(name: str) -> str:

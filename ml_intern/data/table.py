@@ -35,6 +35,7 @@ class Table:
         unit: How text was cut into rows; None where the source has rows of its own.
         notes: What a reader should know: files left out, replaced characters, mixed types.
         parent: Id, when the source is a dataset of the store.
+        revision: Commit of the Hub's repository that was read; empty for other sources.
     """
 
     rows: pl.DataFrame
@@ -45,6 +46,7 @@ class Table:
     unit: Unit | None = None
     notes: tuple[str, ...] = ()
     parent: str | None = None
+    revision: str = ""
 
 
 def normalise(text: str) -> str:

@@ -24,9 +24,10 @@ from ml_intern.sandbox.local import LocalSandbox
 from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in
-from ml_intern.tools import datasets
+from ml_intern.tools import auditing, datasets, filtering, mixing, reshaping, splitting
 
-TOOLS = {spec.name: spec for spec in specs_in(datasets)}
+ROOMS = (auditing, datasets, filtering, mixing, reshaping, splitting)
+TOOLS = {spec.name: spec for room in ROOMS for spec in specs_in(room)}
 Call = Callable[..., dict[str, Any]]
 _BOTH = {"prompt": "text", "completion": "text"}
 
