@@ -146,7 +146,7 @@ def reformat(
         notes.append(f"{dropped} rows without {' or '.join(wanted)} were left out.")
     if not made:
         raise ToolError(f"No row has {' and '.join(wanted)}.", f"The columns are: {', '.join(rows.columns)}.")
-    from ml_intern.data.readers import frame
+    from ml_intern.data.frames import frame
 
     return frame(target, made, notes), notes
 

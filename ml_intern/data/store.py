@@ -354,7 +354,7 @@ def check_name(name: str) -> str:
 
 
 def _frame(rows: Rows) -> pl.DataFrame:
-    from ml_intern.data.readers import frame
+    from ml_intern.data.frames import frame
 
     if isinstance(rows, Table):
         return rows.rows
