@@ -2,28 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
 from ml_intern.context import ToolContext
 from ml_intern.data import audit as auditing
-from ml_intern.data.audit import AuditReport
+from ml_intern.data import language, sealing
+from ml_intern.data.audit import AuditReport, CountTokens
+from ml_intern.data.streams import Stream
+from ml_intern.data.table import Table
+from ml_intern.models import resolve_tokenizer
 from ml_intern.tooling import tool
 
+if TYPE_CHECKING:
+    import polars as pl
 
-@tool(effect="read")
-def audit_dataset(ctx: ToolContext, source: str, text: str | None = None) -> AuditReport:
-    """Measure what is wrong with a dataset: missing values, duplicates, lengths, labels, leaks, encoding.
+NO_LEAKS = "The source is large, so its splits were not compared; audit_dataset of a sample does."
 
-    Where the text looks like Python, `python_parse_share` is the share of rows that parse alone.
+
+@tool(effect="read", needs=["hub:read"])
+def audit_dataset(
+    ctx: ToolContext,
+    source: str,
+    text: str | None = None,
+    tokenizer: str | None = None,
+    region: str | None = None,
+) -> AuditReport:
+    """Measure what is wrong with a dataset, with row numbers: inspect_dataset(source, offset=row) shows them.
+
+    Types and missing values, empty rows, exact and near duplicates, lengths, balance of labels, languages,
+    personal data (e-mail, phone, card, IBAN), signs of a wrong encoding, rows that stand in two splits. Where
+    the text looks like Python, `python_parse_share` is the share of rows that parse alone. A large source is
+    read piece by piece.
 
     Args:
         source: As for inspect_dataset.
         text: Column of the text; nothing means the one that has a usual name.
+        tokenizer: A model, job or folder whose tokenizer counts tokens; nothing: no tokens are counted.
+        region: Country, such as "DE", whose national phone numbers count as well as international ones.
     """
-    table = ctx.datasets.open(source)
-    ctx.progress(f"auditing {table.rows.height} rows")
-    report = auditing.audit(table.rows, table.source, text)
-    report.findings += list(table.notes)
-    if len(table.splits) > 1:
-        tables = {name: ctx.datasets.open(source, name).rows for name in table.splits if name != table.split}
-        report.leaks = auditing.leaks({str(table.split): table.rows, **tables})
-        report.findings[:0] = auditing.describe_leaks(report.leaks)
+    count = _counter(ctx, tokenizer) if tokenizer else None
+    if stream := ctx.datasets.stream(source):
+        report = auditing.audit(_pieces(ctx, stream), stream.source, text, count, region)
+        report.streamed = True
+        report.findings += stream.notes
+        report.findings += [NO_LEAKS] if len(stream.splits) > 1 else []
+    else:
+        table = ctx.datasets.open(source)
+        shown = sealing.openly(ctx.evals, table)
+        ctx.progress(f"auditing {shown.rows.height} rows")
+        report = auditing.audit(shown.rows, table.source, text, count, region)
+        report.findings += list(shown.notes)
+        _compare_splits(ctx, source, table, report)
+    if report.languages is None and not report.looks_like_python:
+        report.findings.append(language.MISSING)
     return report
+
+
+def _compare_splits(ctx: ToolContext, source: str, table: Table, report: AuditReport) -> None:
+    """What stands in two splits, counted on all rows: that a held-out text is in train is no secret."""
+    if len(table.splits) < 2:
+        return
+    others = {name: ctx.datasets.open(source, name).rows for name in table.splits if name != table.split}
+    report.leaks = auditing.leaks({str(table.split): table.rows, **others})
+    report.findings[:0] = auditing.describe_leaks(report.leaks)
+
+
+def _pieces(ctx: ToolContext, stream: Stream) -> Iterator[pl.DataFrame]:
+    """The pieces without what is held out."""
+    done = held = 0
+    for piece in stream.pieces():
+        rows, out = sealing.without_held_out(ctx.evals, piece)
+        done, held = done + piece.height, held + len(out)
+        ctx.progress(f"audited {done} rows")
+        yield rows
+    if held:
+        stream.notes.append(f"{held} held-out rows were left out.")
+
+
+def _counter(ctx: ToolContext, ref: str) -> CountTokens:
+    """Counts tokens as a model reads them, without the special ones."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(resolve_tokenizer(ctx, ref) / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def count(texts: Sequence[str]) -> list[int]:
+        return [len(e.ids) for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    return count

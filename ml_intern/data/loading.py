@@ -72,8 +72,12 @@ def kind_of(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def check(path: Path) -> None:
+def check(path: Path, most: int = MAX_BYTES) -> None:
     """Look a file over, one piece at a time.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have, packed and unpacked.
 
     Raises:
         ToolError: It is no regular file, too large, packed beyond reason, not what its name says, not text,
@@ -89,13 +93,13 @@ def check(path: Path) -> None:
     for suffix in (path.suffix.lower(), kind):
         if suffix in _FOREIGN:
             refuse(path, f"is a kind of file that cannot be read ({suffix})", _FOREIGN[suffix])
-    if found.st_size > MAX_BYTES:
-        refuse(path, f"is larger than {MAX_BYTES >> 30} GiB", "Split it, or take a sample first.")
+    if found.st_size > most:
+        refuse(path, f"is larger than {most >> 30} GiB", "Split it, or take a sample first.")
     with opened(path) as file:
         head = file.read(PIECE)
         _check_head(path, kind, head)
         if kind not in BINARY_SUFFIXES or path.suffix.lower() == ".gz":
-            _check_pieces(path, kind, head, file, found.st_size)
+            _check_pieces(path, kind, head, file, found.st_size, most)
 
 
 @contextmanager
@@ -179,7 +183,7 @@ def _check_head(path: Path, kind: str, head: bytes) -> None:
         refuse(path, "is a web page by its content, no table", "Look at what was downloaded.")
 
 
-def _check_pieces(path: Path, kind: str, head: bytes, file: BinaryIO, packed: int) -> None:
+def _check_pieces(path: Path, kind: str, head: bytes, file: BinaryIO, packed: int, most: int) -> None:
     """Null bytes, lines and the size of what is unpacked, one piece after the other."""
     wide = head[:2] in _UTF16
     rows = kind != ".json"  # A JSON document may stand on one line.
@@ -193,8 +197,8 @@ def _check_pieces(path: Path, kind: str, head: bytes, file: BinaryIO, packed: in
                 f"unpacks to more than {MAX_RATIO} times its size",
                 "If you trust it, unpack it yourself.",
             )
-        if total > MAX_BYTES:
-            refuse(path, f"unpacks to more than {MAX_BYTES >> 30} GiB", "Split it, or take a sample first.")
+        if total > most:
+            refuse(path, f"unpacks to more than {most >> 30} GiB", "Split it, or take a sample first.")
         if not wide and (at := piece.find(b"\0")) >= 0:
             refuse(path, _zero(line + piece.count(b"\n", 0, at)))
         last = piece.rfind(b"\n")

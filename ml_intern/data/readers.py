@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -82,41 +82,54 @@ def _json_lines(path: Path, notes: list[str]) -> pl.DataFrame:
 
 
 def _csv(path: Path, text: str, separator: str | None) -> pl.DataFrame:
+    first = text.lstrip().split("\n", 1)[0]
+    header, *body = cells(path, io.StringIO(text, newline=""), separator or separator_of(first))
+    return columns_of_cells(header, body)
+
+
+def columns_of_cells(header: list[str], body: list[list[str]]) -> pl.DataFrame:
+    """Rows of fields as columns; an empty field is a missing value."""
     import polars as pl
 
-    header, *body = _fields(path, text, separator or _separator(text))
-    # An empty field is a missing value.
-    columns = {name: [cells[i] or None for cells in body] for i, name in enumerate(header)}
+    columns = {name: [fields[i] or None for fields in body] for i, name in enumerate(header)}
     return _typed(pl.DataFrame(columns, schema=dict.fromkeys(header, pl.String)))
 
 
-def _fields(path: Path, text: str, separator: str) -> list[list[str]]:
-    """The header and the rows; a row that is too short or too long is an error, never filled."""
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    found: list[list[str]] = []
+def cells(path: Path, lines: Iterable[str], separator: str) -> Iterator[list[str]]:
+    """The header and the rows; a row that is too short or too long is an error, never filled.
+
+    Raises:
+        ToolError: Names the line at which the row begins.
+    """
+    csv.field_size_limit(loading.MAX_LINE)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    header: list[str] = []
     start = 1
     try:
-        for cells in reader:
-            if cells and not found:
-                cells = [name.strip() or f"column_{i}" for i, name in enumerate(cells, 1)]
-                check_width(path.name, len(cells))
-                twice = next((name for name in cells if cells.count(name) > 1), None)
-                if twice:
-                    refuse(path, f"has two columns called {twice!r}")
-            elif cells and len(cells) != len(found[0]):
-                refuse(path, f"line {start}: {len(cells)} fields, but the header has {len(found[0])}")
-            if cells:
-                found.append(cells)
+        for fields in reader:
+            if fields and not header:
+                header = fields = _header(path, fields)
+            elif fields and len(fields) != len(header):
+                refuse(path, f"line {start}: {len(fields)} fields, but the header has {len(header)}")
+            if fields:
+                yield fields
             start = reader.line_num + 1
     except csv.Error as error:
         refuse(path, f"line {start}: {error}")
-    return found
 
 
-def _separator(text: str) -> str:
-    header = text.lstrip().split("\n", 1)[0]
-    return max(",;\t|", key=header.count)
+def _header(path: Path, fields: list[str]) -> list[str]:
+    names = [name.strip() or f"column_{i}" for i, name in enumerate(fields, 1)]
+    check_width(path.name, len(names))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        refuse(path, f"has two columns called {twice!r}")
+    return names
+
+
+def separator_of(line: str) -> str:
+    """The separator of a table, by its first line."""
+    return max(",;\t|", key=line.count)
 
 
 def _typed(rows: pl.DataFrame) -> pl.DataFrame:

@@ -8,11 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ml_intern.data import layout, loading, readers
+from ml_intern.data import layout, loading, readers, streams
+from ml_intern.data.streams import Stream
 from ml_intern.data.table import Table, digest
 from ml_intern.data.units import CHUNK_CHARS, Unit, choose_unit, pieces
 from ml_intern.errors import ToolError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 STDLIB = "python-stdlib"
 # Not the library itself: what was installed beside it, its tests, generated tables, bundled programs.
@@ -97,6 +102,41 @@ def read_path(
         f"Readable are {' '.join(loading.TABLE_SUFFIXES)}, text and source files"
         + (f"; it has {seen}." if seen else "."),
     )
+
+
+def stream_path(
+    path: Path, name: str, split: str | None = None, follow_links: bool = False, above: int = 0
+) -> Stream | None:
+    """A file or a folder of data files, to be read in pieces; None where it is small, or text.
+
+    Args:
+        path: Where it is.
+        name: How the caller called it, for messages.
+        split: Which split of a folder of data files.
+        follow_links: Whether links may lead out of the folder.
+        above: Bytes up to which a source is small.
+
+    Raises:
+        ToolError: It is empty, or has no such split.
+    """
+    splits: dict[str, list[Path]] = {}
+    paths, chosen = [path], None
+    if path.is_dir():
+        tables, _ = _sorted_by_use(list(walk(path, follow_links)))
+        if not tables:
+            return None
+        splits = layout.layout(path, tables)
+        chosen = layout.choose(splits, split, name)
+        paths = splits[chosen]
+    if not all(loading.kind_of(p) in streams.STREAMED for p in paths) or _bytes(paths) <= above:
+        return None
+    notes: list[str] = []
+
+    def pieces() -> Iterator[pl.DataFrame]:
+        for file in paths:
+            yield from streams.pieces(file, notes)
+
+    return Stream(name, pieces, chosen, tuple(splits), notes)
 
 
 def walk(folder: Path, follow_links: bool = False) -> Iterator[Path]:

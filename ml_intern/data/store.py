@@ -28,6 +28,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ml_intern import __version__
 from ml_intern.data import sources
+from ml_intern.data.streams import Stream
 from ml_intern.data.table import Table, columns_of, digest
 from ml_intern.data.units import CHUNK_CHARS, Unit
 from ml_intern.errors import ToolError
@@ -46,6 +47,8 @@ _HUB = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?::(?P<split>[\w./-]+))?")
 
 # Datasets do not change, so the ones that were opened last stay in memory.
 RECENT = 4
+STREAM_ABOVE = 512 * 2**20
+"""Bytes of a source above which what only measures it reads it in pieces."""
 
 
 class Lineage(BaseModel):
@@ -105,6 +108,7 @@ class DatasetStore:
         self.folder = folder
         self.files = files
         self.fetch = fetch
+        self.stream_above = STREAM_ABOVE
         self._saving = threading.Lock()
         self._remembering = threading.Lock()
         self._recent: OrderedDict[tuple[Any, ...], Table] = OrderedDict()
@@ -144,6 +148,21 @@ class DatasetStore:
         if place := self._find(source):
             return self._stored(self._read(place))
         return self._fetched(source, split, unit, size)
+
+    def stream(self, source: str, split: str | None = None) -> Stream | None:
+        """The rows of a large source in pieces; None where it is small enough to be opened.
+
+        Raises:
+            ToolError: It is missing, or lies where tools may not read.
+        """
+        source = source.strip()
+        if not source or source == sources.STDLIB or self._find(source):
+            return None
+        path, name, named = self._path(source)
+        if path:
+            return sources.stream_path(path, name, named or split, above=self.stream_above)
+        folder, name, named = self._download(source)
+        return sources.stream_path(folder, name, named or split, True, self.stream_above)
 
     def save(self, name: str, rows_or_table: Rows, lineage: Lineage, maker: str = "") -> DatasetInfo:
         """Write a new version, whole or not at all.
@@ -265,12 +284,16 @@ class DatasetStore:
         return None, source, None
 
     def _fetched(self, source: str, split: str | None, unit: Unit | None, size: int) -> Table:
+        folder, name, named = self._download(source)
+        table = sources.read_path(folder, name, named or split, unit, size, follow_links=True)
+        return replace(table, revision=revision_of(folder))
+
+    def _download(self, source: str) -> tuple[Path, str, str | None]:
+        """The folder of a dataset of the Hub, its id, and the split behind its colon."""
         match = _HUB.fullmatch(source)
         if not match or self.fetch is None or source.startswith((".", "/", "~")):
             raise self._missing(source)
-        folder = self.fetch(match["id"])
-        table = sources.read_path(folder, match["id"], match["split"] or split, unit, size, follow_links=True)
-        return replace(table, revision=revision_of(folder))
+        return self.fetch(match["id"]), match["id"], match["split"]
 
     def _missing(self, source: str) -> ToolError:
         known = [p.parent.name for p in self._places()] + [sources.STDLIB]

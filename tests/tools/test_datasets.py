@@ -353,7 +353,8 @@ def test_leaks_between_the_splits_of_a_folder_come_first(call: Call, work: Path)
     pl.DataFrame({"text": ["one", "two", "two"]}).write_parquet(folder / "train.parquet")
     pl.DataFrame({"text": ["Two ", "three"]}).write_parquet(folder / "test.parquet")
     audit = call("audit_dataset", source="data")
-    assert audit["leaks"] == [{"split": "test", "against": "train", "rows": 1, "share": 0.5}]
+    leak = {"split": "test", "against": "train", "rows": 1, "share": 0.5, "row_numbers": [0]}
+    assert audit["leaks"] == [leak]
     assert "1 rows of test (50.0%) stand in train too" in audit["findings"][0]
 
 
