@@ -32,7 +32,7 @@ def inspect_dataset(
             data or source files, "python-stdlib" (code lines of Python's own library), or a Hub id
             ("owner/name:split").
         split: Which split to show, where the source has several.
-        rows: Rows to show, at most 50.
+        rows: Rows to show, at most 50 at a time; notes say where it are fewer.
         offset: First row to show.
         chars: Longest text to show; longer ones are shortened and say so.
     """
@@ -41,6 +41,7 @@ def inspect_dataset(
     offset = max(0, offset)
     sample = sample_of(table.rows, offset, max(0, min(rows, SHOWN_ROWS)), max(1, chars))
     end = offset + len(sample)
+    notes = [*table.notes, *_shown_less(rows, len(sample), table.rows.height - offset)]
     return DatasetView(
         source=table.source,
         split=table.split,
@@ -53,8 +54,16 @@ def inspect_dataset(
         methods=list(found.methods),
         sample=sample,
         more=f"offset={end} shows the next rows, chars=1000 longer texts" if end < table.rows.height else "",
-        notes=[*table.notes, *([found.hint] if found.hint else [])],
+        notes=[*notes, *([found.hint] if found.hint else [])],
     )
+
+
+def _shown_less(asked: int, shown: int, there: int) -> list[str]:
+    """Why fewer rows came back than were asked for, unless there are no more."""
+    if shown >= min(asked, there):
+        return []
+    why = f"at most {SHOWN_ROWS} at a time" if shown == SHOWN_ROWS else "they are long"
+    return [f"{asked} rows were asked for, {shown} are shown: {why}."]
 
 
 @tool(effect="write", repeatable=AGAIN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ml_intern.context import ToolContext
 from ml_intern.data import mixing
 from ml_intern.data.making import AGAIN, described, open_source
-from ml_intern.data.results import MadeDataset
+from ml_intern.data.results import Mixture
 from ml_intern.data.store import Lineage
 from ml_intern.data.table import name_of
 from ml_intern.errors import ToolError
@@ -20,8 +20,10 @@ def mix_datasets(
     upsample: bool = True,
     seed: int = 0,
     name: str | None = None,
-) -> MadeDataset:
+) -> Mixture:
     """Put datasets of one format together by weight, in random order; of one, so many rows.
+
+    `parts` of the result tells of each how many of its rows stand there, and how often one at the most.
 
     Args:
         parts: Source → weight: {"code-train": 3, "prose-train": 1} takes three rows of four from the first.
@@ -37,9 +39,10 @@ def mix_datasets(
     frames = {source: table.rows for source, table in tables.items()}
     wanted = mixing.shares({source: f.height for source, f in frames.items()}, parts, rows, upsample)
     mixed = mixing.mix(frames, wanted, seed)
+    counted = mixing.counted({source: f.height for source, f in frames.items()}, wanted)
     told = {"parts": parts, "rows": rows, "upsample": upsample, "seed": seed}
     notes = [note for table in tables.values() for note in table.notes]
-    notes += [f"{source}: {count} of {frames[source].height} rows" for source, count in wanted.items()]
+    notes += [mixing.told(part) for part in counted]
     lineage = Lineage(
         source=" + ".join(t.source for t in tables.values()),
         operation="mix_datasets",
@@ -49,4 +52,5 @@ def mix_datasets(
         sha256=" ".join(t.fingerprint for t in tables.values()),
     )
     info = ctx.datasets.save(name or "-".join(["mix", *map(name_of, parts)])[:60], mixed, lineage, ctx.key)
-    return described(info, mixed, notes)
+    made = described(info, mixed, notes)
+    return Mixture(**made.model_dump(), parts=counted)

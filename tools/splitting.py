@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +38,9 @@ def split_dataset(
 ) -> SplitResult:
     """Divide a dataset into a training set and a sealed evaluation that no cell and no training can read.
 
-    Groups (files, say) stay whole, and a training row that repeats a held-out one is left out. Once rows are
-    sealed, no tool shows them, and cells can no longer read the datasets of this session that hold them.
+    Groups (files, say) stay whole, and a training row that repeats a held-out one is left out; `left_out` says
+    of the rows that are in no split why. Once rows are sealed, no tool shows them, and cells can no longer read
+    the datasets of this session that hold them.
 
     Args:
         source: As for inspect_dataset.
@@ -65,6 +67,7 @@ def split_dataset(
         train="",
         path=Path(),
         eval=None,
+        rows_before=len(parts.fates),
         rows={},
         dropped_duplicates=parts.dropped,
         group=parts.group,
@@ -90,7 +93,23 @@ def split_dataset(
             result.datasets[split] = made.id
             result.path = made.path if split == "train" else result.path
     result.train = result.datasets.pop("train")
+    result.left_out = parts.left_out
+    _record(ctx, parts, result)
     return result
+
+
+def _record(ctx: ToolContext, parts: splitting.Parts, result: SplitResult) -> None:
+    """Write down where each row went. Of sealed rows only the host may know which they were."""
+    lines = "".join(json.dumps({"row": row, "to": to}) + "\n" for row, to in enumerate(parts.fates))
+    sealed = result.eval is not None
+    folder = ctx.evals.folder / "splits" if sealed else result.path.parent
+    file = folder / (f"{result.train}.jsonl" if sealed else "rows.jsonl")
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}")
+    fresh.write_text(lines, encoding="utf-8")
+    fresh.chmod(0o600 if sealed else 0o644)
+    fresh.replace(file)
+    result.record = None if sealed else file
 
 
 def _own(ctx: ToolContext, source: str, table: Table) -> dict[str, pl.DataFrame]:
@@ -113,9 +132,10 @@ def _seal(
     held = {split: rows for split, rows in parts.rows.items() if split != "train"}
     eval_ = sealing.prepare(name, held, parts.group, scorers, primary)
     sealing.register(ctx.evals, eval_)
-    parts.rows["train"], again = sealing.sweep(ctx.evals, parts.rows["train"])
+    again = sealing.sweep(ctx.evals, parts.rows["train"])
+    parts.drop_train(again, "holds a row of an evaluation")
     result.eval, result.scorers, result.primary = eval_.name, eval_.scorers, eval_.primary
-    result.dropped_duplicates += again
+    result.dropped_duplicates += len(again)
     result.notes += eval_.notes
     if closed := sealing.withdraw(ctx.evals, ctx.datasets):
         result.notes.append(

@@ -142,16 +142,16 @@ def register(evals: Evals, sealed: SealedEval) -> None:
     )
 
 
-def sweep(evals: Evals, train: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Leave out the training rows that hold items of this or of another evaluation, and say how many.
+def sweep(evals: Evals, train: pl.DataFrame) -> list[int]:
+    """The positions of training rows that hold items of this or of another evaluation.
 
     Raises:
-        ToolError: Nothing would be left.
+        ToolError: All of them do.
     """
     left, held = without_held_out(evals, train)
     if left.is_empty():
         raise ToolError("No training row is left: every one holds a held-out item.", "Split the data anew.")
-    return left, len(held)
+    return sorted(held)
 
 
 def without_held_out(evals: Evals, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:
