@@ -38,9 +38,9 @@ def split_dataset(
 ) -> SplitResult:
     """Divide a dataset into a training set and a sealed evaluation that no cell and no training can read.
 
-    Groups (files, say) stay whole, and a training row that repeats a held-out one is left out; `left_out` says
-    of the rows that are in no split why. Once rows are sealed, no tool shows them, and cells can no longer read
-    the datasets of this session that hold them.
+    Groups (files, say) stay whole, and a training row that repeats a held-out one is left out; `left_out`
+    says why rows are in no split. Once rows are sealed, no tool shows them, and cells can no longer read the
+    datasets of this session that hold them.
 
     Args:
         source: As for inspect_dataset.

@@ -77,6 +77,26 @@ class Mixture(MadeDataset):
     parts: list[MixedPart] = Field(default_factory=list)
 
 
+class GeneratedDataset(MadeDataset):
+    """A new dataset of the session that a model wrote. `rows_before` are all rows that it wrote.
+
+    Attributes:
+        rejected: Rows that were left out, by reason.
+        rejected_examples: Some of them, shortened.
+        requests: Questions that were asked.
+        tokens: In and out together.
+        usd: What it cost; None where the price is not known.
+        model: Who wrote.
+    """
+
+    rejected: dict[str, int] = Field(default_factory=dict)
+    rejected_examples: dict[str, list[str]] = Field(default_factory=dict)
+    requests: int = 0
+    tokens: int = 0
+    usd: float | None = None
+    model: str = ""
+
+
 class SplitResult(BaseModel):
     """What a split made. The rows of all splits and `left_out` together are `rows_before`.
 
