@@ -151,6 +151,17 @@ def reformat(
     return frame(target, made, notes), notes
 
 
+def pairs(rows: pl.DataFrame) -> list[tuple[Any, Any] | None]:
+    """For each row its prompt and its completion, as texts or as messages; None where one is missing.
+
+    Raises:
+        ToolError: Nothing tells which columns they are.
+    """
+    makers = _makers(rows, "prompt_completion", None, [])
+    found = ((makers["prompt"](row), makers["completion"](row)) for row in rows.iter_rows(named=True))
+    return [pair if pair[0] and pair[1] else None for pair in found]
+
+
 def _cut(rows: pl.DataFrame, unit: Unit, size: int, column: str | None) -> pl.DataFrame:
     import polars as pl
 

@@ -51,6 +51,18 @@ class MadeDataset(BaseModel):
     notes: list[str] = Field(default_factory=list)
 
 
+class FilteredDataset(MadeDataset):
+    """A new dataset of the session, of some of the rows; with `left_out` they are `rows_before`.
+
+    Attributes:
+        left_out: Rows that were not kept, by why.
+        pass_rates: Rows by the share of right samples, where a model was asked.
+    """
+
+    left_out: dict[str, int] = Field(default_factory=dict)
+    pass_rates: dict[str, int] = Field(default_factory=dict)
+
+
 class MixedPart(BaseModel):
     """One part of a mixture.
 
