@@ -27,9 +27,9 @@ def reformat_dataset(
     Args:
         source: As for inspect_dataset; the source itself is never changed.
         target: auto (what suits the source), language_modeling (text), prompt_completion, conversational
-            (messages), preference (prompt, chosen, rejected), prompt_only (prompt, and all other columns
-            as they are), or a unit of text: statements (code lines of Python files), lines, paragraphs,
-            chunks.
+            (messages), preference (prompt, chosen, rejected), unpaired_preference (prompt, completion,
+            label), prompt_only (prompt, and other columns as they are), or a unit of text: statements (code
+            lines of Python files), lines, paragraphs, chunks.
         mapping: Column of the target → column of the source or a template: {"prompt": "Q: {question}\\n"}.
         name: Name of the new dataset.
         size: Characters of a chunk.

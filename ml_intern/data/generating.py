@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ml_intern.data.filtering import mask
 from ml_intern.data.frames import frame
-from ml_intern.data.table import GROUP_COLUMNS, row_text, shorten
+from ml_intern.data.table import GROUP_COLUMNS, is_messages, row_text, shorten
 from ml_intern.data.tallies import folded
 from ml_intern.errors import ToolError
 
@@ -173,8 +173,6 @@ def columns_of_seeds(seeds: pl.DataFrame) -> dict[str, Kind]:
         ToolError: A column holds something that a model cannot be asked for.
     """
     import polars as pl
-
-    from ml_intern.data.formats import is_messages
 
     found: dict[str, Kind] = {}
     for name, dtype in seeds.schema.items():

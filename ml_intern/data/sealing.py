@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.data.audit import looks_like_python
-from ml_intern.data.formats import detect, is_messages, reformat
-from ml_intern.data.table import Table, text_column, text_of
+from ml_intern.data.formats import detect, reformat
+from ml_intern.data.table import Table, is_messages, text_column, text_of
 from ml_intern.errors import ToolError
 from ml_intern.tooling import did_you_mean
 

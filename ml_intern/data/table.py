@@ -104,6 +104,16 @@ def text_column(rows: pl.DataFrame, asked: str | None = None) -> str | None:
     return usual[0] if usual else texts[0] if len(texts) == 1 else None
 
 
+def is_messages(rows: pl.DataFrame, name: str) -> bool:
+    """Whether a column holds lists of ``{role, content}``."""
+    import polars as pl
+
+    if name not in rows.columns or not isinstance(rows.schema[name], pl.List):
+        return False
+    inner = rows.schema[name].inner
+    return isinstance(inner, pl.Struct) and {"role", "content"} <= {f.name for f in inner.fields}
+
+
 def group_column(rows: pl.DataFrame) -> str | None:
     """The column whose groups must stay together, when there is more than one group."""
     return next((n for n in GROUP_COLUMNS if n in rows.columns and rows[n].n_unique() > 1), None)

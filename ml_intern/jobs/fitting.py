@@ -32,7 +32,8 @@ def check_rows(method: str, rows: pl.DataFrame) -> bool:
         ToolError: Names each column of a wrong type and the first row without a value; says what the
             dataset would be good for.
     """
-    from ml_intern.data.formats import detect, is_messages
+    from ml_intern.data.formats import detect
+    from ml_intern.data.table import is_messages
 
     shape = shape_of(method, rows.columns) if method != "pretrain" else None
     if shape is None:
