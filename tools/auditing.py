@@ -53,17 +53,19 @@ def audit_dataset(
         ctx.progress(f"auditing {shown.rows.height} rows")
         report = auditing.audit(shown.rows, table.source, text, count, region)
         report.findings += list(shown.notes)
-        _compare_splits(ctx, source, table, report)
+        _compare_splits(ctx, table, report)
     if report.languages is None and not report.looks_like_python:
         report.findings.append(language.MISSING)
     return report
 
 
-def _compare_splits(ctx: ToolContext, source: str, table: Table, report: AuditReport) -> None:
+def _compare_splits(ctx: ToolContext, table: Table, report: AuditReport) -> None:
     """What stands in two splits, counted on all rows: that a held-out text is in train is no secret."""
     if len(table.splits) < 2:
         return
-    others = {name: ctx.datasets.open(source, name).rows for name in table.splits if name != table.split}
+    others = {
+        name: ctx.datasets.open(table.source, name).rows for name in table.splits if name != table.split
+    }
     report.leaks = auditing.leaks({str(table.split): table.rows, **others})
     report.findings[:0] = auditing.describe_leaks(report.leaks)
 

@@ -117,7 +117,7 @@ def _own(ctx: ToolContext, source: str, table: Table) -> dict[str, pl.DataFrame]
     names = [name for name in table.splits if name != table.split and "/" not in name]
     if not names:
         raise ToolError(f"{source} has no held-out splits of its own.", "Leave own_splits out.")
-    return {name: ctx.datasets.open(source, name, maker=ctx.key).rows for name in names}
+    return {name: ctx.datasets.open(table.source, name, maker=ctx.key).rows for name in names}
 
 
 def _seal(

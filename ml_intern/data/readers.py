@@ -151,25 +151,41 @@ def _typed(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _columnar(path: Path, kind: str) -> pl.DataFrame:
     import polars as pl
-    from polars import selectors as cs
 
     data = load(path) if path.suffix.lower() == ".gz" or kind == ".arrow" else None
     try:
         if kind == ".parquet":
-            _check_parquet(path, data)
-            rows = pl.read_parquet(path if data is None else io.BytesIO(data))
+            check_parquet(path, MAX_BYTES, data)
+            rows = pl.read_parquet(path if data is None else io.BytesIO(data), glob=False)
         else:
             reader = pl.read_ipc if data and data[:6] == b"ARROW1" else pl.read_ipc_stream
             rows = reader(io.BytesIO(data or b""))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        why = str(error).strip().splitlines()[0][:120] if str(error).strip() else "no reason given"
-        refuse(path, f"is not a whole {kind[1:].capitalize()} file ({why})")
-    # A value that is packed once and meant a million times has its full size only here.
+        not_whole(path, error)
+    return plain(path, rows)
+
+
+def plain(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
+    """Columns as others have them, unless they are too many or too large.
+
+    Raises:
+        ToolError: A value that is packed once and meant a million times makes them too large.
+    """
+    import polars as pl
+    from polars import selectors as cs
+
     size = int(rows.estimated_size()) + sum(_spelled_out(rows[name]) for name in rows.columns)
     if size > MAX_BYTES:
         _too_large(path, size)
     check_width(path.name, rows.width)
     return rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String))
+
+
+def not_whole(path: Path, error: BaseException) -> NoReturn:
+    """Refuse a columnar file that its library cannot read."""
+    told = str(error).strip()
+    why = told.splitlines()[0][:120] if told else "no reason given"
+    refuse(path, f"is not a whole {kind_of(path)[1:].capitalize()} file ({why})")
 
 
 def _spelled_out(column: pl.Series) -> int:
@@ -182,28 +198,29 @@ def _spelled_out(column: pl.Series) -> int:
     return int((counts[column.name].cast(pl.String).str.len_bytes() * counts["count"]).sum())
 
 
-def _check_parquet(path: Path, data: bytes | None) -> None:
-    """What the file says of itself, before it is unpacked.
+def check_parquet(path: Path, most: int, data: bytes | None = None) -> int:
+    """What the file says of itself, before it is unpacked; its rows.
 
     Raises:
-        OSError, ValueError: It cannot be read.
+        ToolError: It cannot be read, or unpacks to more than `most` bytes.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     try:
         found = pq.read_metadata(path if data is None else pa.BufferReader(data))
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from None
-    unpacked = sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
+        unpacked = sum(found.row_group(i).total_byte_size for i in range(found.num_row_groups))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        not_whole(path, error)
     least = max(unpacked, found.num_rows * found.num_columns * CELL_BYTES)
-    if least > MAX_BYTES:
-        _too_large(path, least)
+    if least > most:
+        _too_large(path, least, most)
+    return int(found.num_rows)
 
 
-def _too_large(path: Path, size: int) -> NoReturn:
+def _too_large(path: Path, size: int, most: int = MAX_BYTES) -> NoReturn:
     refuse(
         path,
-        f"unpacks to {size / 2**30:.1f} GiB, more than {MAX_BYTES >> 30} GiB",
+        f"unpacks to {size / 2**30:.1f} GiB, more than {most >> 30} GiB",
         "Split it, or take a sample first.",
     )

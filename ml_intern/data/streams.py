@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_intern.data import json_rows, loading
-from ml_intern.data.frames import check_width, frame
-from ml_intern.data.loading import MAX_BYTES, is_utf16, kind_of, opened, refuse
-from ml_intern.data.readers import cells, columns_of_cells, read_table, separator_of
+from ml_intern.data.frames import frame
+from ml_intern.data.loading import is_utf16, kind_of, opened, refuse
+from ml_intern.data.readers import (
+    cells,
+    check_parquet,
+    columns_of_cells,
+    not_whole,
+    plain,
+    read_table,
+    separator_of,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,7 +57,8 @@ def pieces(path: Path, notes: list[str]) -> Iterator[pl.DataFrame]:
         ToolError: See `ml_intern.data.readers.read_table`; what comes before a broken line has come by then.
     """
     kind = kind_of(path)
-    if kind not in STREAMED or (kind != ".parquet" and is_utf16(path)):
+    packed = kind == ".parquet" and path.suffix.lower() == ".gz"
+    if kind not in STREAMED or packed or (kind != ".parquet" and is_utf16(path)):
         yield read_table(path).rows
         return
     loading.check(path, MOST)
@@ -86,19 +95,13 @@ def _chained(first: str, rest: io.TextIOWrapper) -> Iterator[str]:
 
 
 def _parquet(path: Path) -> Iterator[pl.DataFrame]:
+    """Slices, each read by itself: texts that a file holds once are held once here too."""
     import polars as pl
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    try:
-        with opened(path) as plain:
-            source = io.BytesIO(plain.read()) if path.suffix.lower() == ".gz" else path
-        for batch in pq.ParquetFile(source).iter_batches(PIECE_ROWS):
-            if batch.nbytes > MAX_BYTES:
-                refuse(path, f"unpacks to {batch.nbytes / 2**30:.1f} GiB in {batch.num_rows} rows")
-            rows = pl.DataFrame(pl.from_arrow(batch))
-            check_width(path.name, rows.width)
-            yield rows
-    except (pa.ArrowException, OSError, ValueError) as error:
-        why = str(error).strip().splitlines()[0][:120] if str(error).strip() else "no reason given"
-        refuse(path, f"is not a whole Parquet file ({why})")
+    rows = check_parquet(path, MOST)
+    for first in range(0, rows, PIECE_ROWS):
+        try:
+            piece = pl.scan_parquet(path, glob=False).slice(first, PIECE_ROWS).collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+            not_whole(path, error)
+        yield plain(path, piece)

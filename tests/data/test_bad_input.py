@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import random
 import struct
 import tarfile
 import tracemalloc
@@ -22,6 +23,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ml_intern.data.sources import read_path, stream_path
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.files import Files
@@ -260,3 +262,65 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, source: str, make: Make, to
 
 def test_there_are_as_many_as_the_docs_say() -> None:
     assert len(CASES) == len({name for name, _, _ in CASES}) >= 40
+
+
+def _whole_files() -> dict[str, bytes]:
+    """One sound file of each kind."""
+    chat = [{"role": "user", "content": "hi"}]
+    rows = pl.DataFrame(
+        [{"text": f"row {n} ä", "n": n, "m": chat, "x": None if n % 3 else 1.5} for n in range(99)]
+    )
+    found = {"a.jsonl": rows.write_ndjson().encode(), "a.csv": rows.drop("m").write_csv().encode()}
+    found["a.jsonl.gz"] = gzip.compress(found["a.jsonl"], mtime=0)
+    found["a.json"] = json.dumps(rows.to_dicts()).encode()
+    for name, write in (("a.parquet", rows.write_parquet), ("a.arrow", rows.write_ipc)):
+        packed = io.BytesIO()
+        write(packed)
+        found[name] = packed.getvalue()
+    return found
+
+
+def _spoiled(whole: bytes, draw: random.Random) -> bytes:
+    """Some bytes changed, left out, put in or doubled."""
+    data = bytearray(whole)
+    odd = [b"\0", b'"', b"[[[[", b"\n", b"\xff\xff\xff\xff", b"1e400", b"NaN", b"\\ud800", b"9" * 50, b",,,"]
+    for _ in range(draw.randint(1, 6)):
+        at, kind = draw.randrange(max(1, len(data))), draw.randrange(4)
+        if kind == 0:
+            data[at : at + 1] = bytes([draw.randrange(256)])
+        elif kind == 1:
+            del data[at : at + draw.randint(1, 40)]
+        elif kind == 2:
+            data[at:at] = draw.choice(odd)
+        else:
+            data += data[at : at + draw.randint(1, 50)]
+    return bytes(data)
+
+
+SPOILED = int(os.environ.get("SPOILED_FILES", "40"))
+"""Files of each kind; `SPOILED_FILES=2000` looks longer."""
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.jsonl.gz", "a.json", "a.parquet", "a.arrow"])
+def test_a_spoiled_file_is_read_or_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    """Whole or in pieces: it may be sound by luck, but it never brings the process down."""
+    whole, draw, path = _whole_files()[name], random.Random(name), tmp_path / name
+    path.write_bytes(whole)
+    assert read_path(path, name).rows.height == 99
+    for _ in range(SPOILED):
+        path.write_bytes(_spoiled(whole, draw))
+        for read in (_read_whole, _read_in_pieces):
+            try:
+                read(path)
+            except ToolError as error:
+                assert "\n" not in str(error) and len(str(error)) < 500
+
+
+def _read_whole(path: Path) -> None:
+    read_path(path, path.name).rows.write_ndjson()
+
+
+def _read_in_pieces(path: Path) -> None:
+    if stream := stream_path(path, path.name):
+        for piece in stream.pieces():
+            piece.write_ndjson()
