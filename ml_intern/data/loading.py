@@ -61,7 +61,7 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x80\x05\x95", "a pickle", ".pkl"),
     (0, b"Obj\x01", "an Avro file", ".avro"),
     (0, b"ORC", "an ORC file", ".orc"),
-    (0, b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS, not the data itself", ".lfs"),
+    (0, b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS", ".lfs"),
 )
 _PAGE = re.compile(rb"\s*<(?:!doctype html|html)\b", re.I)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")

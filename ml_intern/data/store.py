@@ -299,7 +299,7 @@ class DatasetStore:
         known = [p.parent.name for p in self._places()] + [sources.STDLIB]
         near = self.files.workspace / Path(source).parent
         if near.is_dir() and self.files.workspace in [near.resolve(), *near.resolve().parents]:
-            known += [str(Path(source).parent / p.name) for p in near.iterdir()]
+            known += [str(Path(source).parent / p.name) for p in near.iterdir() if p.exists()]
         name = source.split("@")[0]
         versions = ", ".join(f"{name}@{v}" for v in self._versions(name)) if _NAME.fullmatch(name) else ""
         hint = (

@@ -210,7 +210,12 @@ def test_a_split_that_is_named_is_not_compared_with_itself(call: Call, services:
     _write(services, "data/test.jsonl", [{"text": f"row {n}"} for n in range(19, 25)])
     for source in ("data", "data:test", "data:train"):
         [leak] = call("audit_dataset", source=source)["leaks"]
-        assert (leak["split"], leak["against"], leak["rows"], leak["row_numbers"]) == ("test", "train", 1, [0])
+        assert (leak["split"], leak["against"], leak["rows"], leak["row_numbers"]) == (
+            "test",
+            "train",
+            1,
+            [0],
+        )
     halves = {"train": 0.5, "test": 0.5}
     made = call("split_dataset", source="data:train", own_splits=True, fractions=halves, seal=False)
     assert made["rows_before"] == 26 and made["rows"]["test"] == 6
