@@ -14,6 +14,7 @@ from ml_intern.receipts import Receipt
 
 if TYPE_CHECKING:
     from ml_intern.budget import Measured
+    from ml_intern.consulting import Ask as AskBrain
     from ml_intern.credentials import Credential
     from ml_intern.data.store import DatasetStore
     from ml_intern.evals.store import Evals
@@ -58,6 +59,8 @@ class Services:
     """Where credentials come from; tools ask their context, which gives what they have declared."""
     research: Ask | None = None
     """Has sub-agents answer questions. None where there are none."""
+    consult: AskBrain | None = None
+    """Asks the session's brain for one text. None where there is none."""
 
 
 @dataclass

@@ -129,6 +129,7 @@ class Recorded:
         count: Calls that have an id.
         events: Events of the earlier run that a result is made of.
         research: What the sub-agents did, by the name that follows from the call that asked.
+        consulted: What the brain told tools that asked it, by the key of the call without its session.
     """
 
     answers: deque[Answered] = field(default_factory=deque)
@@ -159,6 +160,7 @@ class Recorded:
     under_way: int = 0
     kernel: dict[str, Any] = field(default_factory=dict)
     research: dict[str, Researched] = field(default_factory=dict)
+    consulted: dict[str, list[Answered]] = field(default_factory=dict)
 
     @property
     def anything(self) -> bool:
@@ -267,6 +269,10 @@ class Recorded:
                 self._agreed(given, key)
                 self.open.pop(key, None)
                 self.calls[key] = _returned({**given, "ok": False})
+        elif kind == "consulted":
+            used = given["tokens"]
+            said = Answered(_text(given, "text"), (int(used[0]), int(used[1])), str(given.get("finish", "")))
+            self.consulted.setdefault(_text(given, "of"), []).append(said)
         elif kind == "compaction":
             self._compacted(given)
         elif kind in ("turn", "message", "undo"):

@@ -199,6 +199,10 @@ class Replay(Session):
         then = self.was.research.get(name)
         return RecordedBrain(self.brain.label, then.known.answers) if then else None
 
+    def consulted(self) -> dict[str, list[Answered]]:
+        """What the brain told tools then; it is not asked again."""
+        return self.was.consulted
+
     def _compared(self, event: CellFinished) -> Difference | None:
         ran = self.was.cells.get(event.step)
         if ran is None:

@@ -18,6 +18,7 @@ from ml_intern.brains.borrowed import Borrowed
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.card import write_card
 from ml_intern.checks import eval_file
+from ml_intern.consulting import Consulting
 from ml_intern.conversation import Conversation
 from ml_intern.disk import DiskTrouble
 from ml_intern.driving import drive
@@ -33,7 +34,7 @@ from ml_intern.masking import mask_all
 from ml_intern.opening import fresh_id, open_session
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.proxies import Proxy
-from ml_intern.recorded import Recorded
+from ml_intern.recorded import Answered, Recorded
 from ml_intern.registry import load_tools
 from ml_intern.research.service import Research
 from ml_intern.result import RunResult
@@ -127,6 +128,8 @@ class Session:
             self.router, sandbox, self.mounts, self.limits, self.brain_of, self._end_with
         )
         self.services.research = self.research.ask
+        self.consulting = Consulting(self.router, self.brain_of, self.consulted)
+        self.services.consult = self.consulting.ask
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
@@ -301,11 +304,16 @@ class Session:
     def tokens(self) -> dict[str, int]:
         """Input and output of all brains, as their providers counted them."""
         own = self.agent.tokens if self.agent else {}
-        return {side: own.get(side, 0) + self.research.tokens[side] for side in ("input", "output")}
+        others = (self.research.tokens, self.consulting.tokens)
+        return {side: own.get(side, 0) + sum(used[side] for used in others) for side in ("input", "output")}
 
     def brain_of(self, name: str) -> Brain | None:
         """The brain of the sub-agent of that name; None where no language model is there."""
         return Borrowed(self.research_brain) if self.research_brain.language_model else None
+
+    def consulted(self) -> dict[str, list[Answered]]:
+        """What the brain has told tools before, by the key of the call."""
+        return self.recorded.consulted
 
     def _end_with(self, error: LimitReached) -> None:
         """A sub-agent met the session's ceiling: the run ends there, in the middle of its cell."""

@@ -1,22 +1,31 @@
-"""What is wrong with a dataset, in numbers: before anything is trained on it."""
+"""What is wrong with a dataset, in numbers: before anything is trained on it.
+
+The rows come in one piece or in many: what is kept of them is a few bytes each, so a source may be larger
+than the memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, Field
+import numpy as np
 
+from ml_intern.data import language, personal
+from ml_intern.data.report import SHOWN, AuditReport, Leak, describe, describe_leaks
 from ml_intern.data.splitting import texts_of
-from ml_intern.data.table import GROUP_COLUMNS, content_columns, describe_type, need, row_text, text_column
+from ml_intern.data.table import content_columns, need, row_text, text_column
+from ml_intern.data.tallies import Column, Copies, Folded, Marks, NearDuplicates, Sizes, Spaced, folded
 from ml_intern.data.units import parse_all
 
 if TYPE_CHECKING:
     import polars as pl
 
+__all__ = ["AuditReport", "Leak", "audit", "describe_leaks", "first_of_each", "leaks", "looks_like_python"]
+
 # Parsing is the slowest measure; this many rows, evenly spaced, give a share to a third of a percent.
 PARSE_ROWS = 20_000
-LABEL_VALUES = 20
+LANGUAGE_ROWS = 5_000
 _CODE_WORDS = "import from return raise def class if for while with try else elif except assert del pass"
 _CODE_SIGN = rf"[=(\[{{]|^\s*(?:{_CODE_WORDS.replace(' ', '|')})\b"
 _ENCODING = {
@@ -26,111 +35,135 @@ _ENCODING = {
     "byte order marks": "\ufeff",
 }
 
-
-class Lengths(BaseModel):
-    """How long texts are."""
-
-    min: int
-    median: int
-    mean: float
-    p95: int
-    max: int
-    total: int
+CountTokens = Callable[[Sequence[str]], Sequence[int]]
 
 
-class ColumnAudit(BaseModel):
-    """One column. `missing` counts rows without a value; `distinct` is None where it was not counted."""
-
-    name: str
-    type: str
-    missing: int
-    distinct: int | None = None
-
-
-class Leak(BaseModel):
-    """Rows of a split whose text stands in another split too."""
-
-    split: str
-    against: str
-    rows: int
-    share: float
-
-
-class AuditReport(BaseModel):
-    """The findings.
-
-    Attributes:
-        source: What was audited.
-        rows: Its rows.
-        text: The column taken for the text; None where rows have several.
-        columns: Types and missing values.
-        empty_rows: Rows whose content is empty or white space.
-        exact_duplicates: Rows that repeat an earlier one.
-        near_duplicates: Further rows that repeat an earlier one but for case, digits and punctuation.
-        chars: Lengths in characters.
-        bytes: Lengths in bytes of UTF-8.
-        labels: Rows by value, for columns with few values.
-        looks_like_python: Whether the text was taken for Python.
-        python_parse_share: Share of rows that Python's parser accepts alone; None where it is not Python.
-        python_parse_rows: Rows that this share was measured on.
-        leaks: Texts that stand in two splits.
-        encoding: Rows with signs of a wrong encoding, by kind.
-        findings: The same in sentences, worst first.
-    """
-
-    source: str
-    rows: int
-    text: str | None
-    columns: list[ColumnAudit]
-    empty_rows: int
-    exact_duplicates: int
-    near_duplicates: int
-    chars: Lengths
-    bytes: Lengths
-    labels: dict[str, dict[str, int]] = Field(default_factory=dict)
-    looks_like_python: bool = False
-    python_parse_share: float | None = None
-    python_parse_rows: int = 0
-    leaks: list[Leak] = Field(default_factory=list)
-    encoding: dict[str, int] = Field(default_factory=dict)
-    findings: list[str] = Field(default_factory=list)
-
-
-def audit(rows: pl.DataFrame, source: str, text: str | None = None) -> AuditReport:
+def audit(
+    rows: pl.DataFrame | Iterable[pl.DataFrame],
+    source: str,
+    text: str | None = None,
+    count_tokens: CountTokens | None = None,
+    region: str | None = None,
+    near: NearDuplicates | None = None,
+) -> AuditReport:
     """Measure one table.
 
     Args:
-        rows: The table.
+        rows: The table, or its pieces one after the other.
         source: Its name, for the report.
         text: The column of the text; nothing means what `text_column` finds, else all content together.
+        count_tokens: From texts to numbers of tokens.
+        region: Country whose national phone numbers are looked for.
+        near: What finds near duplicates; nothing means equality but for case, digits and signs.
 
     Raises:
         ToolError: The column is not there.
     """
-    name = text_column(rows, text)
-    texts = _texts(rows, name)
-    filled = texts.str.strip_chars() != ""
-    exact = texts.len() - texts.n_unique()
-    python = looks_like_python(rows, texts.filter(filled))
-    parsed = parse_all(_spaced(texts, PARSE_ROWS)) if python else []
-    report = AuditReport(
-        source=source,
-        rows=rows.height,
-        text=name,
-        columns=[_column(rows, column) for column in rows.columns],
-        empty_rows=int((~filled).sum()),
-        exact_duplicates=exact,
-        near_duplicates=max(0, texts.len() - _folded(texts).n_unique() - exact),
-        chars=_lengths(texts.str.len_chars()),
-        bytes=_lengths(texts.str.len_bytes()),
-        labels=_labels(rows, name),
-        looks_like_python=python,
-        python_parse_share=round(sum(parsed) / len(parsed), 4) if parsed else None,
-        python_parse_rows=len(parsed),
-        encoding={kind: n for kind, sign in _ENCODING.items() if (n := int(texts.str.contains(sign).sum()))},
-    )
-    report.findings = _findings(report)
-    return report
+    import polars as pl
+
+    made = Audit(source, text, count_tokens, region, near)
+    for piece in [rows] if isinstance(rows, pl.DataFrame) else rows:
+        made.add(piece)
+    return made.report()
+
+
+class Audit:
+    """An audit under way; see `audit`."""
+
+    def __init__(
+        self,
+        source: str,
+        text: str | None = None,
+        count_tokens: CountTokens | None = None,
+        region: str | None = None,
+        near: NearDuplicates | None = None,
+    ) -> None:
+        self.source, self.rows, self.pieces = source, 0, 0
+        self._asked, self._text, self._content = text, text, list[str]()
+        self._count_tokens, self._region = count_tokens, region
+        self._columns: dict[str, Column] = {}
+        self._exact, self._near = Copies(), near or Folded()
+        self._chars, self._bytes, self._tokens = Sizes(), Sizes(), Sizes()
+        self._marks, self._sample = Marks(), Spaced(PARSE_ROWS)
+        self._python_files = True
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take the next rows."""
+        if not self.pieces:
+            self._text = text_column(rows, self._asked)
+            self._content = [self._text] if self._text else content_columns(rows)
+        texts = _joined(rows, [name for name in self._content if name in rows.columns])
+        self._add_columns(rows)
+        for tally in (self._exact, self._near):
+            tally.add(texts)
+        self._chars.add(texts.str.len_chars())
+        self._bytes.add(texts.str.len_bytes())
+        if self._count_tokens:
+            self._tokens.add(self._count_tokens(texts.to_list()))
+        self._mark(texts)
+        self._sample.add(texts)
+        self._python_files = self._python_files and _python_files(rows)
+        self.rows, self.pieces = self.rows + rows.height, self.pieces + 1
+
+    def report(self) -> AuditReport:
+        """What was found."""
+        exact = self._exact.rows()
+        near = np.setdiff1d(self._near.rows(), exact)
+        evidence = {"exact duplicates": exact, "near duplicates": near}
+        marks = self._marks
+        sample = self._sample.texts
+        python = bool(self.rows) and (self._python_files or _looks_like_code(sample))
+        parsed = parse_all(sample) if python else []
+        spoken = [] if python else sample[:: max(1, -(-len(sample) // LANGUAGE_ROWS))]
+        languages = language.languages(spoken) if spoken else None
+        report = AuditReport(
+            source=self.source,
+            rows=self.rows,
+            text=self._text,
+            columns=[column.audit() for column in self._columns.values()],
+            empty_rows=marks.counts.get("empty rows", 0),
+            exact_duplicates=len(exact),
+            near_duplicates=len(near),
+            chars=self._chars.lengths(),
+            bytes=self._bytes.lengths(),
+            tokens=self._tokens.lengths() if self._count_tokens else None,
+            labels={c.name: found for c in self._columns.values() if (found := c.labels())},
+            looks_like_python=python,
+            python_parse_share=round(sum(parsed) / len(parsed), 4) if parsed else None,
+            python_parse_rows=len(parsed),
+            languages=languages,
+            language_rows=len(spoken) if languages is not None else 0,
+            personal={kind: n for kind, n in marks.counts.items() if kind in personal.KINDS},
+            encoding={kind: n for kind, n in marks.counts.items() if kind in _ENCODING},
+            evidence={
+                **{what: rows[:SHOWN].tolist() for what, rows in evidence.items() if len(rows)},
+                **marks.rows,
+            },
+            streamed=self.pieces > 1,
+        )
+        report.findings = describe(report)
+        return report
+
+    def _add_columns(self, rows: pl.DataFrame) -> None:
+        import polars as pl
+
+        for name in [*rows.columns, *(n for n in self._columns if n not in rows.columns)]:
+            if name not in self._columns:
+                self._columns[name] = Column(name, self._text)
+                self._columns[name].missing = self.rows
+            column = rows[name] if name in rows.columns else pl.Series(name, [None] * rows.height, pl.Null)
+            self._columns[name].add(column)
+            self._marks.add(f"missing {name}", column.is_null().arg_true().to_list(), self.rows)
+            if self.pieces:
+                self._columns[name].forget()
+
+    def _mark(self, texts: pl.Series) -> None:
+        empty = (texts.str.strip_chars() == "").arg_true().to_list()
+        self._marks.add("empty rows", empty, self.rows)
+        for kind, sign in _ENCODING.items():
+            self._marks.add(kind, texts.str.contains(sign).arg_true().to_list(), self.rows)
+        for kind, positions in personal.find(texts, self._region).items():
+            self._marks.add(kind, positions, self.rows)
 
 
 def leaks(splits: Mapping[str, pl.DataFrame]) -> list[Leak]:
@@ -141,16 +174,12 @@ def leaks(splits: Mapping[str, pl.DataFrame]) -> list[Leak]:
     found = []
     for position, later in enumerate(order):
         for earlier in order[:position]:
-            if count := sum(text in known[earlier] for text in texts[later]):
+            if rows := [at for at, text in enumerate(texts[later]) if text in known[earlier]]:
+                share = round(len(rows) / len(texts[later]), 4)
                 found.append(
-                    Leak(split=later, against=earlier, rows=count, share=round(count / len(texts[later]), 4))
+                    Leak(split=later, against=earlier, rows=len(rows), share=share, row_numbers=rows[:SHOWN])
                 )
     return found
-
-
-def describe_leaks(found: list[Leak]) -> list[str]:
-    """Leaks in sentences."""
-    return [f"{k.rows} rows of {k.split} ({k.share:.1%}) stand in {k.against} too." for k in found]
 
 
 def first_of_each(rows: pl.DataFrame, columns: list[str] | None = None, near: bool = False) -> pl.DataFrame:
@@ -166,11 +195,7 @@ def first_of_each(rows: pl.DataFrame, columns: list[str] | None = None, near: bo
     """
     need(rows, columns or [])
     texts = _joined(rows, columns or content_columns(rows))
-    return rows.filter((_folded(texts) if near else texts).is_first_distinct())
-
-
-def _texts(rows: pl.DataFrame, name: str | None) -> pl.Series:
-    return _joined(rows, [name] if name else content_columns(rows))
+    return rows.filter((folded(texts) if near else texts).is_first_distinct())
 
 
 def _joined(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
@@ -184,105 +209,22 @@ def _joined(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
     )
 
 
-def _folded(texts: pl.Series) -> pl.Series:
-    folded = (
-        texts.str.to_lowercase()
-        .str.replace_all(r"\d+", "0")
-        .str.replace_all(r"[\W_]+", " ")
-        .str.strip_chars()
-    )
-    # What is nothing but signs keeps them: "{" and "}" are not near each other.
-    return folded.zip_with(folded != "", texts)
-
-
-def _spaced(texts: pl.Series, most: int) -> list[str]:
-    step = -(-texts.len() // most)
-    spaced: list[str] = texts.gather_every(max(1, step)).to_list()
-    return spaced
-
-
 def looks_like_python(rows: pl.DataFrame, texts: pl.Series) -> bool:
     """Whether texts are Python: by their files' names, else by how much looks like code and parses."""
-    if "file" in rows.columns and rows["file"].cast(str, strict=False).str.ends_with(".py").mean() == 1.0:
-        return True
-    sample = texts.gather_every(max(1, texts.len() // 200)).head(200)
-    if sample.is_empty():
+    return _python_files(rows) or _looks_like_code(texts.to_list())
+
+
+def _python_files(rows: pl.DataFrame) -> bool:
+    if "file" not in rows.columns:
         return False
-    signs = sample.str.contains(_CODE_SIGN).to_list()
+    return bool(rows["file"].cast(str, strict=False).str.ends_with(".py").mean() == 1.0)
+
+
+def _looks_like_code(texts: Sequence[str]) -> bool:
+    import polars as pl
+
+    filled = [text for text in texts if text.strip()]
+    sample = filled[:: max(1, len(filled) // 200)][:200]
+    signs = pl.Series(sample, dtype=pl.String).str.contains(_CODE_SIGN).to_list()
     both = sum(sign and parsed for sign, parsed in zip(signs, parse_all(sample), strict=True))
-    return bool(both / sample.len() >= 0.3)
-
-
-def _lengths(lengths: pl.Series) -> Lengths:
-    def at(share: float) -> int:
-        return int(lengths.quantile(share, interpolation="nearest") or 0)
-
-    return Lengths(
-        min=at(0),
-        median=at(0.5),
-        mean=round(float(lengths.mean() or 0), 1),
-        p95=at(0.95),
-        max=at(1),
-        total=int(lengths.sum()),
-    )
-
-
-def _column(rows: pl.DataFrame, name: str) -> ColumnAudit:
-    column = rows[name]
-    return ColumnAudit(
-        name=name,
-        type=describe_type(column.dtype),
-        missing=column.null_count(),
-        distinct=None if column.dtype.is_nested() else column.n_unique(),
-    )
-
-
-def _labels(rows: pl.DataFrame, text: str | None) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for name in rows.columns:
-        column = rows[name].drop_nulls()
-        if name == text or name in GROUP_COLUMNS or column.dtype.is_nested() or column.dtype.is_float():
-            continue
-        distinct = column.n_unique()
-        if 2 <= distinct <= LABEL_VALUES and column.len() >= 5 * distinct:
-            counts = column.value_counts(sort=True)
-            found[name] = {str(value)[:60]: int(count) for value, count in counts.iter_rows()}
-    return found
-
-
-def _findings(report: AuditReport) -> list[str]:
-    n = max(1, report.rows)
-    said: list[tuple[float, str]] = []
-
-    def say(share: float, text: str) -> None:
-        if share > 0:
-            said.append((share, text))
-
-    if report.python_parse_share is not None:
-        bad = 1 - report.python_parse_share
-        say(
-            bad,
-            f"{bad:.0%} of the rows do not parse as Python alone (measured on {report.python_parse_rows}).",
-        )
-    say(
-        report.exact_duplicates / n,
-        f"{report.exact_duplicates} rows ({report.exact_duplicates / n:.1%}) repeat an earlier one.",
-    )
-    say(
-        report.near_duplicates / n,
-        f"{report.near_duplicates} more differ from an earlier one only in case, digits or signs.",
-    )
-    say(report.empty_rows / n, f"{report.empty_rows} rows are empty.")
-    for column in report.columns:
-        say(column.missing / n, f"{column.missing} rows have no {column.name!r}.")
-    for kind, count in report.encoding.items():
-        say(count / n, f"{count} rows hold {kind}.")
-    for name, counts in report.labels.items():
-        top, last = max(counts.values()), min(counts.values())
-        if top >= 10 * last:
-            say(top / n, f"{name!r} is out of balance: {_pairs(counts)}.")
-    return [text for _, text in sorted(said, key=lambda item: -item[0])] or ["Nothing wrong was found."]
-
-
-def _pairs(counts: Mapping[str, Any]) -> str:
-    return ", ".join(f"{value} {count}" for value, count in list(counts.items())[:4])
+    return bool(sample) and both / len(sample) >= 0.3

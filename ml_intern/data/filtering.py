@@ -1,4 +1,7 @@
-"""Keep the rows for which a condition holds: a polars SQL expression with a few predicates of our own."""
+"""Keep the rows for which a condition holds: a polars SQL expression with a few predicates of our own.
+
+What the expression may say is in `ml_intern.data.expressions`; it never reaches a file.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ml_intern.data.expressions import HINT, check, refused, unknown_function
 from ml_intern.data.table import need, text_of
 from ml_intern.data.units import parse_all, parses_json
 from ml_intern.errors import ToolError
-from ml_intern.tooling import did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,9 +22,7 @@ PREDICATES: dict[str, Callable[[Sequence[str]], list[bool]]] = {
     "parses_python": parse_all,
     "parses_json": lambda texts: [parses_json(text) for text in texts],
 }
-_PYTHON_NAMES = {"len": "char_length", "startswith": "starts_with", "endswith": "ends_with"}
 _CALL = re.compile(rf"'(?:[^']|'')*'|\b({'|'.join(PREDICATES)})\(\s*\"?(\w+)\"?\s*\)")
-_HINT = 'Write a condition such as "parses_python(text)" or "char_length(text) > 20 AND label = \'good\'".'
 
 
 def mask(rows: pl.DataFrame, where: str) -> pl.Series:
@@ -32,19 +33,20 @@ def mask(rows: pl.DataFrame, where: str) -> pl.Series:
     """
     import polars as pl
 
+    check(where, PREDICATES)
     expression, extra = _with_predicates(rows, where)
     try:
         found = rows.with_columns(extra).select(pl.sql_expr(expression).alias("keep"))["keep"]
     except pl.exceptions.ColumnNotFoundError as error:
         name = (re.search(r'"([^"]+)"', str(error)) or ["", where])[1]
         need(rows, [name])
-        raise ToolError(f"The condition {where!r} names a column that is not there.", _HINT) from None
-    except pl.exceptions.PolarsError as error:
-        function = re.search(r"unsupported function '(\w+)'", str(error))
-        guess = _guess(function[1]) if function else ""
-        raise ToolError(f"The condition {where!r} cannot be used: {_reason(error)}{guess}.", _HINT) from None
+        raise refused(where, "it names a column that is not there") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if function := re.search(r"unsupported function '(\w+)'", str(error)):
+            raise unknown_function(where, function[1], PREDICATES) from None
+        raise refused(where, _reason(error)) from None
     if found.dtype != pl.Boolean:
-        raise ToolError(f"The condition {where!r} does not say yes or no.", _HINT)
+        raise ToolError(f"The condition {where!r} does not say yes or no.", HINT)
     if found.len() == 1 and rows.height > 1:
         # A condition that names no column is one answer for all rows.
         found = found.new_from_index(0, rows.height)
@@ -70,12 +72,6 @@ def _with_predicates(rows: pl.DataFrame, where: str) -> tuple[str, list[pl.Serie
 
     expression = _CALL.sub(place, where)
     return expression, list(extra.values())
-
-
-def _guess(function: str) -> str:
-    """What was meant: Python's names of what SQL calls otherwise, or a slip of the pen."""
-    known = _PYTHON_NAMES.get(function.lower())
-    return f" (did you mean {known!r}?)" if known else did_you_mean(function, PREDICATES)
 
 
 def _reason(error: Exception) -> str:

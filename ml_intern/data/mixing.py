@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ml_intern.data.results import MixedPart
 from ml_intern.errors import ToolError
 
 if TYPE_CHECKING:
@@ -70,6 +71,33 @@ def mix(parts: Mapping[str, pl.DataFrame], wanted: Mapping[str, int], seed: int)
     order = list(range(mixed.height))
     random.Random(seed).shuffle(order)
     return mixed[order]
+
+
+def counted(sizes: Mapping[str, int], wanted: Mapping[str, int]) -> list[MixedPart]:
+    """What is taken of each part, and how often its rows are repeated."""
+    total = sum(wanted.values())
+    return [
+        MixedPart(
+            source=name,
+            available=sizes[name],
+            rows=count,
+            different=min(count, sizes[name]),
+            most=-(-count // sizes[name]),
+            share=round(count / total, 4),
+        )
+        for name, count in wanted.items()
+    ]
+
+
+def told(part: MixedPart) -> str:
+    """One part in a sentence."""
+    if part.most < 2:
+        return f"{part.source}: {part.rows} of {part.available} rows, {part.share:.1%} of the mixture."
+    again = part.rows - part.different
+    return (
+        f"{part.source}: {part.available} rows became {part.rows}, {part.share:.1%} of the mixture:"
+        f" {again} are repeats, a row stands there up to {part.most} times."
+    )
 
 
 def common_columns(parts: Mapping[str, pl.DataFrame]) -> list[str]:

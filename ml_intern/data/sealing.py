@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.data.audit import looks_like_python
-from ml_intern.data.formats import detect, is_messages, reformat
-from ml_intern.data.table import Table, text_column, text_of
+from ml_intern.data.formats import detect, reformat
+from ml_intern.data.table import Table, is_messages, text_column, text_of
 from ml_intern.errors import ToolError
 from ml_intern.tooling import did_you_mean
 
@@ -142,16 +142,16 @@ def register(evals: Evals, sealed: SealedEval) -> None:
     )
 
 
-def sweep(evals: Evals, train: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Leave out the training rows that hold items of this or of another evaluation, and say how many.
+def sweep(evals: Evals, train: pl.DataFrame) -> list[int]:
+    """The positions of training rows that hold items of this or of another evaluation.
 
     Raises:
-        ToolError: Nothing would be left.
+        ToolError: All of them do.
     """
     left, held = without_held_out(evals, train)
     if left.is_empty():
         raise ToolError("No training row is left: every one holds a held-out item.", "Split the data anew.")
-    return left, len(held)
+    return sorted(held)
 
 
 def without_held_out(evals: Evals, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, str]]:

@@ -8,11 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ml_intern.data import layout, readers
+from ml_intern.data import layout, loading, readers, streams
+from ml_intern.data.streams import Stream
 from ml_intern.data.table import Table, digest
 from ml_intern.data.units import CHUNK_CHARS, Unit, choose_unit, pieces
 from ml_intern.errors import ToolError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 STDLIB = "python-stdlib"
 # Not the library itself: what was installed beside it, its tests, generated tables, bundled programs.
@@ -94,9 +99,44 @@ def read_path(
     )
     raise ToolError(
         f"The folder {name!r} holds no data." if files else f"The folder {name!r} is empty.",
-        f"Readable are {' '.join(readers.TABLE_SUFFIXES)}, text and source files"
+        f"Readable are {' '.join(loading.TABLE_SUFFIXES)}, text and source files"
         + (f"; it has {seen}." if seen else "."),
     )
+
+
+def stream_path(
+    path: Path, name: str, split: str | None = None, follow_links: bool = False, above: int = 0
+) -> Stream | None:
+    """A file or a folder of data files, to be read in pieces; None where it is small, or text.
+
+    Args:
+        path: Where it is.
+        name: How the caller called it, for messages.
+        split: Which split of a folder of data files.
+        follow_links: Whether links may lead out of the folder.
+        above: Bytes up to which a source is small.
+
+    Raises:
+        ToolError: It is empty, or has no such split.
+    """
+    splits: dict[str, list[Path]] = {}
+    paths, chosen = [path], None
+    if path.is_dir():
+        tables, _ = _sorted_by_use(list(walk(path, follow_links)))
+        if not tables:
+            return None
+        splits = layout.layout(path, tables)
+        chosen = layout.choose(splits, split, name)
+        paths = splits[chosen]
+    if not all(loading.kind_of(p) in streams.STREAMED for p in paths) or _bytes(paths) <= above:
+        return None
+    notes: list[str] = []
+
+    def pieces() -> Iterator[pl.DataFrame]:
+        for file in paths:
+            yield from streams.pieces(file, notes)
+
+    return Stream(name, pieces, chosen, tuple(splits), notes)
 
 
 def walk(folder: Path, follow_links: bool = False) -> Iterator[Path]:
@@ -121,16 +161,16 @@ def walk(folder: Path, follow_links: bool = False) -> Iterator[Path]:
 
 
 def _file(path: Path, name: str, unit: Unit | None, size: int) -> Table:
-    if readers.kind_of(path) in readers.TABLE_SUFFIXES:
+    if loading.kind_of(path) in loading.TABLE_SUFFIXES:
         reading = readers.read_table(path)
-        return Table(reading.rows, name, digest(reading.data), notes=tuple(reading.notes))
+        return Table(reading.rows, name, reading.sha256, notes=tuple(reading.notes))
     notes: list[str] = []
-    data = readers.load(path)
-    text = readers.decode(path, data, notes)
+    data = loading.load(path)
+    text = loading.decode(path, data, notes)
     chosen = unit or choose_unit(path.name, text)
     rows = pieces(text, chosen, size)
     if not rows:
-        readers.refuse(path, f"has no {chosen}" if text.strip() else "is empty")
+        loading.refuse(path, f"has no {chosen}" if text.strip() else "is empty")
     import polars as pl
 
     return Table(pl.DataFrame({"text": rows}), name, digest(data), unit=chosen, notes=tuple(notes))
@@ -138,7 +178,7 @@ def _file(path: Path, name: str, unit: Unit | None, size: int) -> Table:
 
 def _sorted_by_use(files: list[Path]) -> tuple[list[Path], list[Path]]:
     """Data files, or text files, whichever the folder is about. JSON beside code is configuration."""
-    tables = [p for p in files if readers.kind_of(p) in readers.TABLE_SUFFIXES and p.name not in _ABOUT]
+    tables = [p for p in files if loading.kind_of(p) in loading.TABLE_SUFFIXES and p.name not in _ABOUT]
     everything = [p for p in files if p.suffix in _TEXT]
     texts = [p for p in everything if p.stem.lower() not in ("readme", "license")]
     if texts and all(p.suffix == ".json" for p in tables) and any(p.suffix in _PYTHON | _CODE for p in texts):
@@ -179,7 +219,7 @@ def _tables(folder: Path, files: list[Path], name: str, split: str | None) -> Ta
     return Table(
         rows,
         name,
-        _fingerprint(folder, splits[chosen], [r.data for r in readings]),
+        _fingerprint(folder, splits[chosen], [r.sha256 for r in readings]),
         split=chosen,
         splits=tuple(splits),
         notes=tuple(notes),
@@ -190,7 +230,7 @@ def _texts(folder: Path, files: list[Path], name: str, unit: Unit | None, size: 
     import polars as pl
 
     files = _one_kind(files, unit)
-    contents = [readers.load(path) for path in files]
+    contents = [loading.load(path) for path in files]
     texts, notes = _decoded(folder, files, contents)
     # One unit for all files: the one that suits the longest of them.
     longest = max(texts, key=lambda file: len(texts[file]), default="")
@@ -199,7 +239,9 @@ def _texts(folder: Path, files: list[Path], name: str, unit: Unit | None, size: 
     if not cut:
         raise ToolError(f"The files of {name!r} have no {used}.", notes[-1] if notes else "")
     rows = pl.DataFrame(cut, schema={"text": pl.String, "file": pl.String}, orient="row")
-    return Table(rows, name, _fingerprint(folder, files, contents), unit=used, notes=tuple(notes))
+    return Table(
+        rows, name, _fingerprint(folder, files, list(map(digest, contents))), unit=used, notes=tuple(notes)
+    )
 
 
 def _decoded(folder: Path, files: list[Path], contents: list[bytes]) -> tuple[dict[str, str], list[str]]:
@@ -209,7 +251,7 @@ def _decoded(folder: Path, files: list[Path], contents: list[bytes]) -> tuple[di
     refused: list[str] = []
     for path, data in zip(files, contents, strict=True):
         try:
-            texts[path.relative_to(folder).as_posix()] = readers.decode(path, data, notes)
+            texts[path.relative_to(folder).as_posix()] = loading.decode(path, data, notes)
         except ToolError as error:
             refused.append(error.message)
     if refused:
@@ -229,8 +271,8 @@ def _one_kind(files: list[Path], unit: Unit | None) -> list[Path]:
     return files if unit else [p for p in files if p not in set(python)]
 
 
-def _fingerprint(folder: Path, files: list[Path], contents: list[bytes]) -> str:
-    named = (f"{p.relative_to(folder).as_posix()} {digest(c)}" for p, c in zip(files, contents, strict=True))
+def _fingerprint(folder: Path, files: list[Path], hashes: list[str]) -> str:
+    named = (f"{p.relative_to(folder).as_posix()} {h}" for p, h in zip(files, hashes, strict=True))
     return digest("\n".join(named).encode())
 
 

@@ -7,7 +7,8 @@ groups hold them, and the same seed gives the same split on every machine.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ _OTHER_WORDS = {"validation": "dev", "valid": "dev", "val": "dev", "training": T
 # A line of a longer row counts as a held-out text only where it is long enough to be no coincidence.
 LONG_LINE = 20
 
+# Why a row is in no split.
+OVER, REPEATS = "over max_rows", "repeats a held-out row"
+UNMET, EMPTY = "does not meet seal_where", "is empty"
+
 
 @dataclass
 class Parts:
@@ -43,13 +48,31 @@ class Parts:
         rows: Train, and the held-out splits.
         group: The column whose groups were kept whole.
         dropped: Training rows that repeated a held-out one.
+        fates: For each row the name of its split, or ``split: why it is in none``.
+        places: For each row of a split, which row of the source it is.
         notes: What a reader should know.
     """
 
     rows: dict[str, pl.DataFrame]
     group: str | None
     dropped: int = 0
+    fates: list[str] = field(default_factory=list)
+    places: dict[str, list[int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows that are in no split, by why."""
+        return dict(Counter(fate for fate in self.fates if fate not in self.rows))
+
+    def drop_train(self, positions: Collection[int], why: str) -> None:
+        """Take rows out of train, by their positions there."""
+        gone = set(positions)
+        for position in gone:
+            self.fates[self.places[TRAIN][position]] = f"{TRAIN}: {why}"
+        kept = [at for at in range(self.rows[TRAIN].height) if at not in gone]
+        self.rows[TRAIN] = self.rows[TRAIN][kept]
+        self.places[TRAIN] = [self.places[TRAIN][at] for at in kept]
 
 
 def split(
@@ -98,12 +121,40 @@ def split(
     held = _held(candidates, keys, groups, most, seed, held_where)
     train, dropped = _train(texts, chosen[TRAIN], {keys[i] for part in held.values() for i in part})
     taken = {TRAIN: _sample(train, most.get(TRAIN), seed, TRAIN), **held}
-    parts = Parts({name: rows[taken[name]] for name in fractions}, group, dropped)
+    fates = _fates(chosen, candidates, taken, set(train), keys)
+    places = {name: taken[name] for name in fractions}
+    parts = Parts({name: rows[at] for name, at in places.items()}, group, dropped, fates, places)
     if small := [f"{name} has {len(part)}" for name, part in held.items() if len(part) < 30]:
         parts.notes.append(
             f"Few held-out rows ({', '.join(small)}): differences will be hard to tell from noise."
         )
     return parts
+
+
+def _fates(
+    chosen: Mapping[str, list[int]],
+    candidates: Mapping[str, list[int]],
+    taken: Mapping[str, list[int]],
+    clean: set[int],
+    keys: list[str],
+) -> list[str]:
+    """Where each row went, or why it went nowhere."""
+    found = [""] * len(keys)
+    held = {keys[i] for name, indices in taken.items() if name != TRAIN for i in indices}
+    for name, indices in chosen.items():
+        kept, met = set(taken[name]), set(candidates.get(name, ()))
+        for i in indices:
+            if i in kept:
+                found[i] = name
+            elif name == TRAIN:
+                found[i] = f"{name}: {OVER if i in clean else REPEATS}"
+            elif i not in met:
+                found[i] = f"{name}: {UNMET}"
+            elif not keys[i]:
+                found[i] = f"{name}: {EMPTY}"
+            else:
+                found[i] = f"{name}: {REPEATS if keys[i] in held else OVER}"
+    return found
 
 
 def assign(groups: list[Any], fractions: Mapping[str, float], seed: int) -> list[str]:

@@ -19,6 +19,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,6 +28,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ml_intern import __version__
 from ml_intern.data import sources
+from ml_intern.data.streams import Stream
 from ml_intern.data.table import Table, columns_of, digest
 from ml_intern.data.units import CHUNK_CHARS, Unit
 from ml_intern.errors import ToolError
@@ -44,6 +47,8 @@ _HUB = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?::(?P<split>[\w./-]+))?")
 
 # Datasets do not change, so the ones that were opened last stay in memory.
 RECENT = 4
+STREAM_ABOVE = 512 * 2**20
+"""Bytes of a source above which what only measures it reads it in pieces."""
 
 
 class Lineage(BaseModel):
@@ -51,9 +56,11 @@ class Lineage(BaseModel):
 
     Attributes:
         source: What was opened, as the caller called it.
+        revision: The commit of the Hub's repository that was read; empty for other sources.
         operation: The tool that made the dataset.
         arguments: What the tool was told.
         code: Version of ML Intern that did it.
+        code_sha256: Of the source files that read and change rows, as they were when it was made.
         rows_before: Rows that went in.
         rows_after: Rows that came out.
         parents: Ids of the datasets that it was made from.
@@ -61,9 +68,11 @@ class Lineage(BaseModel):
     """
 
     source: str
+    revision: str = ""
     operation: str
     arguments: dict[str, Any] = Field(default_factory=dict)
     code: str = __version__
+    code_sha256: str = ""
     rows_before: int = 0
     rows_after: int = 0
     parents: list[str] = Field(default_factory=list)
@@ -99,6 +108,7 @@ class DatasetStore:
         self.folder = folder
         self.files = files
         self.fetch = fetch
+        self.stream_above = STREAM_ABOVE
         self._saving = threading.Lock()
         self._remembering = threading.Lock()
         self._recent: OrderedDict[tuple[Any, ...], Table] = OrderedDict()
@@ -139,6 +149,21 @@ class DatasetStore:
             return self._stored(self._read(place))
         return self._fetched(source, split, unit, size)
 
+    def stream(self, source: str, split: str | None = None) -> Stream | None:
+        """The rows of a large source in pieces; None where it is small enough to be opened.
+
+        Raises:
+            ToolError: It is missing, or lies where tools may not read.
+        """
+        source = source.strip()
+        if not source or source == sources.STDLIB or self._find(source):
+            return None
+        path, name, named = self._path(source)
+        if path:
+            return sources.stream_path(path, name, named or split, above=self.stream_above)
+        folder, name, named = self._download(source)
+        return sources.stream_path(folder, name, named or split, True, self.stream_above)
+
     def save(self, name: str, rows_or_table: Rows, lineage: Lineage, maker: str = "") -> DatasetInfo:
         """Write a new version, whole or not at all.
 
@@ -156,7 +181,7 @@ class DatasetStore:
         if rows.height == 0:
             raise ToolError(f"Nothing is left for the dataset {name!r}: 0 of {lineage.rows_before} rows.")
         data = _lines(rows)
-        lineage = lineage.model_copy(update={"rows_after": rows.height})
+        lineage = lineage.model_copy(update={"rows_after": rows.height, "code_sha256": code_hash()})
         with self._saving:
             known = self._same(name, digest(data), lineage)
             return known or self._write(name, data, rows, lineage, maker)
@@ -259,17 +284,22 @@ class DatasetStore:
         return None, source, None
 
     def _fetched(self, source: str, split: str | None, unit: Unit | None, size: int) -> Table:
+        folder, name, named = self._download(source)
+        table = sources.read_path(folder, name, named or split, unit, size, follow_links=True)
+        return replace(table, revision=revision_of(folder))
+
+    def _download(self, source: str) -> tuple[Path, str, str | None]:
+        """The folder of a dataset of the Hub, its id, and the split behind its colon."""
         match = _HUB.fullmatch(source)
         if not match or self.fetch is None or source.startswith((".", "/", "~")):
             raise self._missing(source)
-        folder = self.fetch(match["id"])
-        return sources.read_path(folder, match["id"], match["split"] or split, unit, size, follow_links=True)
+        return self.fetch(match["id"]), match["id"], match["split"]
 
     def _missing(self, source: str) -> ToolError:
         known = [p.parent.name for p in self._places()] + [sources.STDLIB]
         near = self.files.workspace / Path(source).parent
         if near.is_dir() and self.files.workspace in [near.resolve(), *near.resolve().parents]:
-            known += [str(Path(source).parent / p.name) for p in near.iterdir()]
+            known += [str(Path(source).parent / p.name) for p in near.iterdir() if p.exists()]
         name = source.split("@")[0]
         versions = ", ".join(f"{name}@{v}" for v in self._versions(name)) if _NAME.fullmatch(name) else ""
         hint = (
@@ -322,6 +352,19 @@ class DatasetStore:
             shutil.rmtree(draft, ignore_errors=True)
 
 
+@cache
+def code_hash() -> str:
+    """sha256 of the source files that read and change rows: the version alone does not change with them."""
+    folder = Path(__file__).parent
+    files = sorted(folder.glob("*.py"))
+    return digest("\n".join(f"{p.name} {digest(p.read_bytes())}" for p in files).encode())
+
+
+def revision_of(folder: Path) -> str:
+    """The commit of a downloaded repository: the Hub's cache names the folder after it."""
+    return folder.name if folder.parent.name == "snapshots" else ""
+
+
 def check_name(name: str) -> str:
     """The name, where it fits a dataset.
 
@@ -334,7 +377,7 @@ def check_name(name: str) -> str:
 
 
 def _frame(rows: Rows) -> pl.DataFrame:
-    from ml_intern.data.readers import frame
+    from ml_intern.data.frames import frame
 
     if isinstance(rows, Table):
         return rows.rows

@@ -35,6 +35,7 @@ class Table:
         unit: How text was cut into rows; None where the source has rows of its own.
         notes: What a reader should know: files left out, replaced characters, mixed types.
         parent: Id, when the source is a dataset of the store.
+        revision: Commit of the Hub's repository that was read; empty for other sources.
     """
 
     rows: pl.DataFrame
@@ -45,6 +46,7 @@ class Table:
     unit: Unit | None = None
     notes: tuple[str, ...] = ()
     parent: str | None = None
+    revision: str = ""
 
 
 def normalise(text: str) -> str:
@@ -100,6 +102,16 @@ def text_column(rows: pl.DataFrame, asked: str | None = None) -> str | None:
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String and name not in GROUP_COLUMNS]
     usual = [name for name in _TEXT_NAMES if name in texts]
     return usual[0] if usual else texts[0] if len(texts) == 1 else None
+
+
+def is_messages(rows: pl.DataFrame, name: str) -> bool:
+    """Whether a column holds lists of ``{role, content}``."""
+    import polars as pl
+
+    if name not in rows.columns or not isinstance(rows.schema[name], pl.List):
+        return False
+    inner = rows.schema[name].inner
+    return isinstance(inner, pl.Struct) and {"role", "content"} <= {f.name for f in inner.fields}
 
 
 def group_column(rows: pl.DataFrame) -> str | None:

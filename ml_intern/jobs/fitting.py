@@ -69,7 +69,8 @@ def check_rows(method: str, rows: pl.DataFrame, text_column: str = "text") -> bo
         ToolError: Names each column of a wrong type and the first row without a value; says what the
             dataset would be good for.
     """
-    from ml_intern.data.formats import detect, is_messages
+    from ml_intern.data.formats import detect
+    from ml_intern.data.table import is_messages
 
     shape = (text_column,) if method == "pretrain" else shape_of(method, rows.columns)
     if shape is None:

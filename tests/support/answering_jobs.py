@@ -81,8 +81,10 @@ class AnsweringJobs:
         if task["kind"] == "likelihood":
             answers = [self._nats(row["text"], config, draw) for row in rows]
         else:
-            asked = [row for row in rows for _ in range(task.get("samples", 1))]
-            answers = [self._complete(row["prompt"], config, draw) for row in asked]
+            asked = [(n, k, row) for n, row in enumerate(rows) for k in range(task.get("samples", 1))]
+            answers = [
+                {"row": n, "sample": k, **self._complete(row["prompt"], config, draw)} for n, k, row in asked
+            ]
         (output / f"{task['name']}.jsonl").write_text("".join(json.dumps(a) + "\n" for a in answers))
 
     def _nats(self, text: str, config: dict[str, Any], draw: random.Random) -> dict[str, Any]:

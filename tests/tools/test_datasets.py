@@ -24,9 +24,10 @@ from ml_intern.sandbox.local import LocalSandbox
 from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in
-from ml_intern.tools import datasets
+from ml_intern.tools import auditing, datasets, filtering, mixing, reshaping, splitting
 
-TOOLS = {spec.name: spec for spec in specs_in(datasets)}
+ROOMS = (auditing, datasets, filtering, mixing, reshaping, splitting)
+TOOLS = {spec.name: spec for room in ROOMS for spec in specs_in(room)}
 Call = Callable[..., dict[str, Any]]
 _BOTH = {"prompt": "text", "completion": "text"}
 
@@ -352,7 +353,8 @@ def test_leaks_between_the_splits_of_a_folder_come_first(call: Call, work: Path)
     pl.DataFrame({"text": ["one", "two", "two"]}).write_parquet(folder / "train.parquet")
     pl.DataFrame({"text": ["Two ", "three"]}).write_parquet(folder / "test.parquet")
     audit = call("audit_dataset", source="data")
-    assert audit["leaks"] == [{"split": "test", "against": "train", "rows": 1, "share": 0.5}]
+    leak = {"split": "test", "against": "train", "rows": 1, "share": 0.5, "row_numbers": [0]}
+    assert audit["leaks"] == [leak]
     assert "1 rows of test (50.0%) stand in train too" in audit["findings"][0]
 
 

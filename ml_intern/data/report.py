@@ -1,0 +1,153 @@
+"""What an audit found, as a model and in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+SHOWN = 10
+"""Row numbers that stand as evidence for each finding."""
+
+
+class Lengths(BaseModel):
+    """How long texts are."""
+
+    min: int
+    median: int
+    mean: float
+    p95: int
+    max: int
+    total: int
+
+
+class ColumnAudit(BaseModel):
+    """One column. `missing` counts rows without a value; `distinct` is None where it was not counted."""
+
+    name: str
+    type: str
+    missing: int
+    distinct: int | None = None
+
+
+class Leak(BaseModel):
+    """Rows of a split whose text stands in another split too; `row_numbers` are the first of them."""
+
+    split: str
+    against: str
+    rows: int
+    share: float
+    row_numbers: list[int] = Field(default_factory=list)
+
+
+class AuditReport(BaseModel):
+    """The findings.
+
+    Attributes:
+        source: What was audited.
+        rows: Its rows.
+        text: The column taken for the text; None where rows have several.
+        columns: Types and missing values.
+        empty_rows: Rows whose content is empty or white space.
+        exact_duplicates: Rows that repeat an earlier one.
+        near_duplicates: Further rows that repeat an earlier one but for case, digits and punctuation.
+        chars: Lengths in characters.
+        bytes: Lengths in bytes of UTF-8.
+        tokens: Lengths in tokens; None where no tokenizer was named.
+        labels: Rows by value, for columns with few values.
+        looks_like_python: Whether the text was taken for Python.
+        python_parse_share: Share of rows that Python's parser accepts alone; None where it is not Python.
+        python_parse_rows: Rows that this share was measured on.
+        languages: Rows by language (ISO 639-1), "unsure" and "too short" among them; None: not looked at.
+        language_rows: Rows that this was measured on, evenly spaced.
+        personal: Rows with personal data, by kind; their values are shown nowhere.
+        leaks: Texts that stand in two splits.
+        encoding: Rows with signs of a wrong encoding, by kind.
+        evidence: The first row numbers of each finding, as inspect_dataset(offset=…) takes them.
+        streamed: The source was read piece by piece, since it is large.
+        findings: The same in sentences, worst first.
+    """
+
+    source: str
+    rows: int
+    text: str | None
+    columns: list[ColumnAudit]
+    empty_rows: int
+    exact_duplicates: int
+    near_duplicates: int
+    chars: Lengths
+    bytes: Lengths
+    tokens: Lengths | None = None
+    labels: dict[str, dict[str, int]] = Field(default_factory=dict)
+    looks_like_python: bool = False
+    python_parse_share: float | None = None
+    python_parse_rows: int = 0
+    languages: dict[str, int] | None = None
+    language_rows: int = 0
+    personal: dict[str, int] = Field(default_factory=dict)
+    leaks: list[Leak] = Field(default_factory=list)
+    encoding: dict[str, int] = Field(default_factory=dict)
+    evidence: dict[str, list[int]] = Field(default_factory=dict)
+    streamed: bool = False
+    findings: list[str] = Field(default_factory=list)
+
+
+def describe(report: AuditReport) -> list[str]:
+    """The findings in sentences, the one that touches most rows first."""
+    n = max(1, report.rows)
+    said: list[tuple[float, str]] = []
+
+    def say(share: float, text: str, evidence: str = "") -> None:
+        if share > 0:
+            rows = report.evidence.get(evidence, [])
+            said.append((share, f"{text.removesuffix('.')}{_rows(rows)}."))
+
+    if report.python_parse_share is not None:
+        bad = 1 - report.python_parse_share
+        measured = f"(measured on {report.python_parse_rows})"
+        say(bad, f"{bad:.0%} of the rows do not parse as Python alone {measured}.")
+    share = report.exact_duplicates / n
+    say(share, f"{report.exact_duplicates} rows ({share:.1%}) repeat an earlier one.", "exact duplicates")
+    near = f"{report.near_duplicates} more differ from an earlier one only in case, digits or signs."
+    say(report.near_duplicates / n, near, "near duplicates")
+    say(report.empty_rows / n, f"{report.empty_rows} rows are empty.", "empty rows")
+    for column in report.columns:
+        missing = f"missing {column.name}"
+        say(column.missing / n, f"{column.missing} rows have no {column.name!r}.", missing)
+    for kind, count in {**report.encoding, **report.personal}.items():
+        say(count / n, f"{count} rows hold {kind}.", kind)
+    for name, counts in report.labels.items():
+        top, last = max(counts.values()), min(counts.values())
+        if top >= 10 * last:
+            say(top / n, f"{name!r} is out of balance: {_pairs(counts)}.")
+    if mixed := _mixed(report.languages or {}):
+        say(mixed[0], mixed[1])
+    return [text for _, text in sorted(said, key=lambda item: -item[0])] or ["Nothing wrong was found."]
+
+
+def describe_leaks(found: list[Leak]) -> list[str]:
+    """Leaks in sentences."""
+    return [
+        f"{k.rows} rows of {k.split} ({k.share:.1%}) stand in {k.against} too{_rows(k.row_numbers)}."
+        for k in found
+    ]
+
+
+def _rows(rows: list[int]) -> str:
+    shown = ", ".join(map(str, rows[:3]))
+    return f" (rows {shown}{' …' if len(rows) > 3 else ''})" if rows else ""
+
+
+def _pairs(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{value} {count}" for value, count in list(counts.items())[:4])
+
+
+def _mixed(languages: Mapping[str, int]) -> tuple[float, str] | None:
+    """Rows in another language than most, where there are more than a guesser's slips."""
+    known = {name: count for name, count in languages.items() if len(name) == 2}
+    total, first = sum(known.values()), max(known.values(), default=0)
+    if total < 20 or total - first < 0.02 * total:
+        return None
+    share = (total - first) / total
+    return share, f"{share:.1%} of the rows are in another language than the rest: {_pairs(known)}."

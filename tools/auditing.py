@@ -1,0 +1,96 @@
+"""Judge data before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ml_intern.context import ToolContext
+from ml_intern.data import audit as auditing
+from ml_intern.data import language, sealing
+from ml_intern.data.audit import AuditReport, CountTokens
+from ml_intern.data.streams import Stream
+from ml_intern.data.table import Table
+from ml_intern.models import resolve_tokenizer
+from ml_intern.tooling import tool
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NO_LEAKS = "The source is large, so its splits were not compared; audit_dataset of a sample does."
+
+
+@tool(effect="read", needs=["hub:read"])
+def audit_dataset(
+    ctx: ToolContext,
+    source: str,
+    text: str | None = None,
+    tokenizer: str | None = None,
+    region: str | None = None,
+) -> AuditReport:
+    """Measure what is wrong with a dataset, with row numbers: inspect_dataset(source, offset=row) shows them.
+
+    Types and missing values, empty rows, exact and near duplicates, lengths, balance of labels, languages,
+    personal data (e-mail, phone, card, IBAN), signs of a wrong encoding, rows that stand in two splits. Where
+    the text looks like Python, `python_parse_share` is the share of rows that parse alone. A large source is
+    read piece by piece.
+
+    Args:
+        source: As for inspect_dataset.
+        text: Column of the text; nothing means the one that has a usual name.
+        tokenizer: A model, job or folder whose tokenizer counts tokens; nothing: no tokens are counted.
+        region: Country, such as "DE", whose national phone numbers count as well as international ones.
+    """
+    count = _counter(ctx, tokenizer) if tokenizer else None
+    if stream := ctx.datasets.stream(source):
+        report = auditing.audit(_pieces(ctx, stream), stream.source, text, count, region)
+        report.streamed = True
+        report.findings += stream.notes
+        report.findings += [NO_LEAKS] if len(stream.splits) > 1 else []
+    else:
+        table = ctx.datasets.open(source)
+        shown = sealing.openly(ctx.evals, table)
+        ctx.progress(f"auditing {shown.rows.height} rows")
+        report = auditing.audit(shown.rows, table.source, text, count, region)
+        report.findings += list(shown.notes)
+        _compare_splits(ctx, table, report)
+    if report.languages is None and not report.looks_like_python:
+        report.findings.append(language.MISSING)
+    return report
+
+
+def _compare_splits(ctx: ToolContext, table: Table, report: AuditReport) -> None:
+    """What stands in two splits, counted on all rows: that a held-out text is in train is no secret."""
+    if len(table.splits) < 2:
+        return
+    others = {
+        name: ctx.datasets.open(table.source, name).rows for name in table.splits if name != table.split
+    }
+    report.leaks = auditing.leaks({str(table.split): table.rows, **others})
+    report.findings[:0] = auditing.describe_leaks(report.leaks)
+
+
+def _pieces(ctx: ToolContext, stream: Stream) -> Iterator[pl.DataFrame]:
+    """The pieces without what is held out."""
+    done = held = 0
+    for piece in stream.pieces():
+        rows, out = sealing.without_held_out(ctx.evals, piece)
+        done, held = done + piece.height, held + len(out)
+        ctx.progress(f"audited {done} rows")
+        yield rows
+    if held:
+        stream.notes.append(f"{held} held-out rows were left out.")
+
+
+def _counter(ctx: ToolContext, ref: str) -> CountTokens:
+    """Counts tokens as a model reads them, without the special ones."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(resolve_tokenizer(ctx, ref) / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def count(texts: Sequence[str]) -> list[int]:
+        return [len(e.ids) for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    return count
