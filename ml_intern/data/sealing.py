@@ -158,7 +158,7 @@ def without_held_out(evals: Evals, rows: pl.DataFrame) -> tuple[pl.DataFrame, di
     """The rows that may be shown, and the ones that may not: their positions, each with its evaluation."""
     import polars as pl
 
-    held = evals.held_out(rows.iter_rows(named=True))
+    held = evals.held_out(rows)
     return (rows.filter(pl.Series([i not in held for i in range(rows.height)])) if held else rows), held
 
 
@@ -181,7 +181,7 @@ def withdraw(evals: Evals, datasets: DatasetStore) -> list[str]:
     """
     found = []
     for info in datasets.list():
-        if evals.held_out(datasets.open(info.id).rows.iter_rows(named=True)):
+        if evals.held_out(datasets.open(info.id).rows):
             datasets.withdraw(info.id, evals.folder / "withdrawn")
             found.append(info.id)
     return found

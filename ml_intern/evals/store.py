@@ -14,17 +14,19 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import ToolError
 from ml_intern.evals.asking import ask, read_outputs, readable, tasks_for
-from ml_intern.evals.guard import Contamination, Guard, Row
+from ml_intern.evals.guard import Contamination, Guard
 from ml_intern.evals.items import items_from, readings
 from ml_intern.evals.model import Asking, EvalInfo, Item, fingerprint
+from ml_intern.evals.nearness import Nearness
 from ml_intern.evals.results import compared, scored
+from ml_intern.evals.rows import Rows
 from ml_intern.evals.scorers import scorer
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobStatus
@@ -220,11 +222,11 @@ class Evals:
 
     # Guarding
 
-    def guard(self, rows: Iterable[Row]) -> Contamination:
-        """Look for held-out items among training rows: strings, or rows with any columns of text."""
-        return self._ready().check(rows if isinstance(rows, Sequence) else [*rows])
+    def guard(self, rows: Rows) -> Contamination:
+        """Look for held-out items among training rows: a table, strings, or rows with any columns of text."""
+        return self._ready().check(rows)
 
-    def held_out(self, rows: Iterable[Row]) -> dict[int, str]:
+    def held_out(self, rows: Rows) -> dict[int, str]:
         """The rows that no tool shows or hands on, by position, each with the eval that holds it."""
         ready = self._ready()
         return ready.held_out(rows) if ready else {}
@@ -235,9 +237,10 @@ class Evals:
         names = tuple(sorted(p.name for p in (self.folder / "items").glob("[!.]*")))
         with self._lock:
             if self._guard is None or self._guard[0] != names:
-                made = Guard()
+                made = Guard(Nearness.of(self.settings.contamination))
                 for name in names:
-                    made.add(name, (readings(item) for item in self._items(name)))
+                    items = self._items(name)
+                    made.add(name, map(readings, items), [item.target for item in items])
                 self._guard = names, made
             return self._guard[1]
 

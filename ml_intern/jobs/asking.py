@@ -112,7 +112,7 @@ def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) 
     table = ctx.datasets.open(dataset)
     preflight.check_columns(method, table.rows.columns, table.rows.height, text_column)
     chat = fitting.check_rows(method, table.rows)
-    ctx.evals.guard(table.rows.to_dicts()).demand_clean()
+    ctx.evals.guard(table.rows).demand_clean(dataset)
     known = {info.id: info for info in ctx.datasets.list()}
     if dataset in known or any(id.startswith(f"{dataset}@") for id in known):
         return ctx.datasets.info(dataset), chat

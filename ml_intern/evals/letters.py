@@ -1,0 +1,136 @@
+"""Texts as streams of letters, in which near copies meet: no case, no digits, no signs, no white space.
+
+GPT-4's report compares benchmarks with training data in this way (OpenAI 2023, appendix C: spaces and symbols
+taken out, substrings of 50 characters); here digits go too, so that an item with other numbers stays itself.
+A stream is bytes, a row ends in a zero byte, and `windows` hashes every 16 bytes of it, which numpy does at
+memory speed on machine words: no tokens, no language, no Python objects.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WINDOW = 16
+"""Letters in a window, two machine words; some four English words."""
+STRIDE = 8
+"""Letters between the windows that are looked at first: whatever shares 23 letters with an item is met."""
+CELL = "\x01"
+"""Stands between the texts of a row; no letter."""
+
+Hashes: TypeAlias = NDArray[np.uint64]
+Places: TypeAlias = NDArray[np.int64]
+
+_ROW = "\x00"
+_LOWER = bytes(c | 32 if 65 <= c <= 90 else c for c in range(256))
+_NO_LETTER = bytes(c for c in range(1, 128) if not chr(c).isalpha())
+_MIX = tuple(np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xFF51AFD7ED558CCD))
+_29, _31 = np.uint64(29), np.uint64(31)
+# What looks like a Latin letter and is none, the commonest of Unicode's confusables: Cyrillic, then Greek.
+_LOOKS = dict(zip("асеіјорѕухԁһкмтвнαορυικντβ", "aceijopsyxdhkmtbhaopuikvtb", strict=True))
+
+
+def streams(texts: pl.Series) -> bytes:
+    """The letters of texts, each text's behind the other's and ended by a zero byte.
+
+    Letters of other alphabets stay as their bytes in UTF-8, without accents.
+    """
+    import polars as pl
+
+    texts = plain(texts)
+    joined: str = pl.select(texts.str.join(_ROW)).item() if texts.len() else ""
+    data = (joined + _ROW).encode().translate(_LOWER, _NO_LETTER)
+    if data.count(b"\0") != max(1, texts.len()):  # A text has zero bytes of its own.
+        return streams(texts.str.replace_all(_ROW, CELL, literal=True))
+    return data
+
+
+def plain(texts: pl.Series) -> pl.Series:
+    """Texts with whatever is not ASCII brought to its plainest letters; what is ASCII is left as it is."""
+    texts = texts.fill_null("")
+    foreign = texts.str.len_bytes() != texts.str.len_chars()
+    if not foreign.any():
+        return texts
+    found = texts.filter(foreign).str.normalize("NFKD").str.to_lowercase()
+    found = found.str.replace_many(list(_LOOKS), list(_LOOKS.values()))
+    # Signs and combining marks fall away; ASCII stays, as it says where cells and words end.
+    return texts.scatter(foreign.arg_true(), found.str.replace_all(r"[^\p{L}\x00-\x7f]+", ""))
+
+
+def windows(data: bytes, first: int = 0) -> Hashes:
+    """Hashes of the windows at `first`, `first` + 8, `first` + 16 and so on."""
+    count = max(0, len(data) - first) // STRIDE
+    words = np.frombuffer(data, "<u8", count, first) if count else np.zeros(0, np.uint64)
+    low, high = words[:-1] * _MIX[0], words[1:] * _MIX[1]
+    high ^= high >> _29
+    low += high
+    low *= _MIX[2]
+    low ^= low >> _31
+    return low
+
+
+def all_windows(data: bytes) -> Hashes:
+    """Hashes of the windows at every letter."""
+    found = np.empty(max(0, len(data) - WINDOW + 1), np.uint64)
+    for first in range(min(STRIDE, len(found))):
+        found[first::STRIDE] = windows(data, first)
+    return found
+
+
+def ends(data: bytes) -> Places:
+    """Where each text of a stream ends."""
+    found: Places = np.flatnonzero(np.frombuffer(data, np.uint8) == 0)
+    return found
+
+
+def cells(frame: pl.DataFrame) -> pl.Series:
+    """All texts of each row in one, nested ones too: columns, messages, structs."""
+    import polars as pl
+
+    parts = [flat for name in frame.columns if (flat := _flat(frame[name])) is not None]
+    if not parts:
+        return pl.Series("text", [""] * frame.height, dtype=pl.String)
+    named = [part.rename(str(n)) for n, part in enumerate(parts)]
+    return pl.DataFrame(named).select(pl.concat_str(pl.all(), separator=CELL, ignore_nulls=True)).to_series()
+
+
+def _flat(column: pl.Series) -> pl.Series | None:
+    """A column's texts, one for each row; None where it can have none."""
+    import polars as pl
+
+    kind: Any = column.dtype
+    if kind == pl.String:
+        return column
+    if kind in (pl.Categorical, pl.Enum):
+        return column.cast(pl.String)
+    if kind == pl.Binary:
+        return column.cast(pl.String, strict=False)
+    if kind == pl.Struct:
+        return cells(column.struct.unnest())
+    if isinstance(kind, pl.Array):
+        return _flat(column.arr.to_list())
+    if isinstance(kind, pl.List):
+        return _flat_list(column)
+    if kind == pl.Object:
+        return column.map_elements(str, return_dtype=pl.String)
+    return None
+
+
+def _flat_list(column: pl.Series) -> pl.Series | None:
+    import polars as pl
+
+    lengths = column.list.len().fill_null(0)
+    # Lists of nothing are left out first: what explode() makes of them differs from version to version.
+    flat = _flat(column.filter(lengths > 0).explode())
+    if flat is None:
+        return None
+    rows = np.repeat(np.arange(column.len()), lengths.to_numpy())
+    joined = pl.DataFrame({"row": rows, "text": flat}).group_by("row", maintain_order=True)
+    every = pl.DataFrame({"row": np.arange(column.len())})
+    found = every.join(joined.agg(pl.col("text").str.join(CELL)), on="row", how="left", maintain_order="left")
+    return found["text"]
