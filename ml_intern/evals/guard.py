@@ -7,9 +7,11 @@ Every text of every row, whatever column or message it stands in, is held agains
   folded characters does not refuse a row by itself; but a whole eval may consist of short items (first names,
   sums), so rows that hold at least half of an eval's short items, and at least `MANY`, are refused as well.
 - **nearly** (`ml_intern.evals.near`): items with other numbers, sentences or options in another order, names
-  and words exchanged by template, inside longer documents, in base64, hexadecimal, rot13 and backwards.
-  `ml_intern.evals.nearness` says how near is too near.
-An item that was retold in other words is not found, nor one in another language, compressed or encrypted.
+  and words exchanged by template, inside longer documents. `ml_intern.evals.nearness` says how near is too
+  near.
+- **packed** (`ml_intern.evals.disguises`): in base64, hexadecimal, gzip, entities, rot13, backwards.
+An item that was retold in other words is not found, nor one in another language, packed in another
+way or encrypted.
 Items with fewer than ten words of their own, and items that only numbers tell from many others of the eval,
 are looked for as they stand and not nearly: rows that teach the same task would all look like them.
 
@@ -24,8 +26,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import BaseModel, Field
 
 from ml_intern.errors import ToolError
+from ml_intern.evals import letters
+from ml_intern.evals.disguises import unpacked
 from ml_intern.evals.nearness import Nearness
-from ml_intern.evals.rows import Row, Rows, chunks, fold, squeezed, texts_in
+from ml_intern.evals.rows import Chunk, Row, Rows, chunks, fold, squeezed, texts_in
 
 if TYPE_CHECKING:
     from ml_intern.evals.near import Held, Near
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 SHORT = 20
 MANY = 10
 SHOWN = 20
+PACKED = "encoded"
 
 
 class Match(BaseModel):
@@ -93,7 +98,7 @@ class Contamination(BaseModel):
             named = repr(source) if source else "the dataset"
             raise ToolError(
                 self.says(),
-                f"Nothing was started. filter_dataset({named}, where='1 = 1') makes a dataset without these rows.",
+                f"Nothing was started. filter_dataset({named}, where='1 = 1') makes one without these rows.",
             )
 
 
@@ -175,6 +180,10 @@ class Guard:
         _, bad, _, equal = self._look(rows)
         return dict(sorted({**equal, **{i: match.eval for i, match in bad.items()}}.items()))
 
+    def near(self) -> Near:
+        """The index of what is looked for nearly."""
+        return self._made()[0]
+
     def _look(self, rows: Rows) -> _Looked:
         try:
             return self._looked(rows)
@@ -184,7 +193,7 @@ class Guard:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
             raise ToolError(
                 f"The rows could not be compared with the sealed evaluations ({why}).",
-                "Nothing was started, since they may hold test items. audit_dataset says what is odd in them.",
+                "Nothing was started: they may hold test items. audit_dataset says what is odd in them.",
             ) from error
 
     def _looked(self, rows: Rows) -> _Looked:
@@ -194,16 +203,31 @@ class Guard:
         near, blind = self._made()
         count = 0
         for chunk in chunks(rows):
-            for found in near.find(chunk.texts):
+            data = letters.joined(chunk.texts)
+            for found in near.find(letters.of(data)):
                 i = chunk.first + found.row
                 bad[i] = Match(row=i, eval=found.eval, how=found.how)
             for at in chunk.may_hold(blind):
                 self._exactly(chunk.first + at, chunk.row(at), bad, short, equal)
+            for i, match in self._packed(chunk, data, near):
+                bad.setdefault(i, match)
             count += len(chunk.texts)
         for eval, met in short.items():
             if self._too_many(eval, set(met.values())):
                 bad = {**{i: Match(row=i, eval=eval) for i in met}, **bad}
         return _Looked(count, bad, short, equal)
+
+    def _packed(self, chunk: Chunk, data: bytes, near: Near) -> Iterator[tuple[int, Match]]:
+        """Items in what is packed in rows as base64 and the like."""
+        texts, rows = unpacked(chunk.texts, data)
+        for found in near.find(letters.streams(texts)):
+            i = chunk.first + rows[found.row]
+            yield i, Match(row=i, eval=found.eval, how=f"{PACKED}, {found.how}")
+        for text, row in zip(texts.to_list(), rows, strict=True):
+            for item, _ in self._found(text):
+                if len(item) >= SHORT:
+                    i = chunk.first + row
+                    yield i, Match(row=i, eval=self._where[item][0], how=PACKED)
 
     def _exactly(
         self,

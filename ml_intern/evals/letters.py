@@ -30,6 +30,7 @@ _ROW = "\x00"
 _LOWER = bytes(c | 32 if 65 <= c <= 90 else c for c in range(256))
 _NO_LETTER = bytes(c for c in range(1, 128) if not chr(c).isalpha())
 _MIX = tuple(np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xFF51AFD7ED558CCD))
+_BLANKS, _ONES, _TOPS = (np.uint64(c * 0x0101010101010101) for c in (0x20, 0x01, 0x80))
 _29, _31 = np.uint64(29), np.uint64(31)
 # What looks like a Latin letter and is none, the commonest of Unicode's confusables: Cyrillic, then Greek.
 _LOOKS = dict(zip("асеіјорѕухԁһкмтвнαορυικντβ", "aceijopsyxdhkmtbhaopuikvtb", strict=True))
@@ -40,26 +41,55 @@ def streams(texts: pl.Series) -> bytes:
 
     Letters of other alphabets stay as their bytes in UTF-8, without accents.
     """
+    return of(joined(texts))
+
+
+def joined(texts: pl.Series) -> bytes:
+    """Texts in plain letters as bytes, each behind the other and ended by a zero byte."""
+    data = _bytes(texts)
+    if not data.isascii():
+        data = _bytes(plain(texts))
+    if data.count(b"\0") != texts.len():  # A text has zero bytes of its own.
+        return joined(texts.str.replace_all(_ROW, CELL, literal=True))
+    return data
+
+
+def _bytes(texts: pl.Series) -> bytes:
+    """Arrow's own buffer of all texts: nothing is decoded or copied text by text."""
     import polars as pl
 
-    texts = plain(texts)
-    joined: str = pl.select(texts.str.join(_ROW)).item() if texts.len() else ""
-    data = (joined + _ROW).encode().translate(_LOWER, _NO_LETTER)
-    if data.count(b"\0") != max(1, texts.len()):  # A text has zero bytes of its own.
-        return streams(texts.str.replace_all(_ROW, CELL, literal=True))
-    return data
+    ended = pl.select(pl.concat_str([texts.fill_null(""), pl.lit(_ROW)])).to_series()
+    _, offsets, data = ended.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+    last = int(np.frombuffer(offsets, np.int64, 1, texts.len() * 8)[0])
+    return bytes(memoryview(data)[:last]) if last else b""
+
+
+def of(data: bytes) -> bytes:
+    """The letters, and the zero bytes, of bytes as `joined` gives them."""
+    return data.translate(_LOWER, _NO_LETTER)
+
+
+def unbroken(data: bytes) -> Places:
+    """Places of 16 bytes without a blank; every run of 31 bytes without one has such a place."""
+    words = np.frombuffer(data, "<u8", len(data) // 16 * 2) ^ _BLANKS
+    blank = (words - _ONES) & ~words & _TOPS
+    found: Places = np.flatnonzero((blank[::2] | blank[1::2]) == 0) * 16
+    return found
 
 
 def plain(texts: pl.Series) -> pl.Series:
     """Texts with whatever is not ASCII brought to its plainest letters; what is ASCII is left as it is."""
+    import polars as pl
+
     texts = texts.fill_null("")
-    foreign = texts.str.len_bytes() != texts.str.len_chars()
-    if not foreign.any():
-        return texts
-    found = texts.filter(foreign).str.normalize("NFKD").str.to_lowercase()
-    found = found.str.replace_many(list(_LOOKS), list(_LOOKS.values()))
+    foreign = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
+    found = texts.gather(foreign).to_frame("text")
     # Signs and combining marks fall away; ASCII stays, as it says where cells and words end.
-    return texts.scatter(foreign.arg_true(), found.str.replace_all(r"[^\p{L}\x00-\x7f]+", ""))
+    letters = pl.col("text").str.normalize("NFKD").str.to_lowercase()
+    letters = letters.str.replace_many(list(_LOOKS), list(_LOOKS.values()))
+    return texts.scatter(
+        foreign, found.select(letters.str.replace_all(r"[^\p{L}\x00-\x7f]+", "")).to_series()
+    )
 
 
 def windows(data: bytes, first: int = 0) -> Hashes:

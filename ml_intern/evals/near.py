@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_intern.evals import letters
-from ml_intern.evals.disguises import disguises
+from ml_intern.evals.disguises import swapped
 from ml_intern.evals.letters import STRIDE, WINDOW, Hashes, Places
 from ml_intern.evals.nearness import Nearness
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 WORD_FOR_WORD = "word for word, numbers aside"
 NEARLY = "nearly"
@@ -34,7 +34,9 @@ FIRST_HIT, LETTERS_A_HIT = 30, 70
 """In the first pass an item must be met once, and once more for each so many of its own letters beyond the
 first. Measured on GSM8K: it lets one in twenty clean questions through, and next to nothing is lost."""
 BUCKET_BITS = 20
+SLICE = 1 << 20
 _DEEP = np.uint64(64 - SIEVE_BITS)
+_3, _7 = np.uint64(3), np.uint64(7)
 _BUCKET = np.uint64(64 - BUCKET_BITS)
 _MASK = np.uint64((1 << SIEVE_BITS) - 1)
 
@@ -99,11 +101,14 @@ class Near:
         self.blind: set[str] = set()
         self._index(list({h.text: h for h in held}.values()))
 
-    def find(self, texts: pl.Series) -> list[Found]:
-        """The rows of some texts that repeat an item, each with the item that it repeats most of."""
-        if not len(self._hashes):
+    def find(self, data: bytes) -> list[Found]:
+        """The rows of a stream that repeat an item, each with the item that it repeats most of.
+
+        Args:
+            data: What `letters.of` or `letters.streams` made of texts.
+        """
+        if not len(self._hashes) or len(data) < WINDOW:
             return []
-        data = letters.streams(texts)
         ends = letters.ends(data)
         rows = self._first_pass(data, ends)
         return self._second_pass(data, ends, rows) if len(rows) else []
@@ -112,7 +117,7 @@ class Near:
 
     def _index(self, held: Sequence[Held]) -> None:
         texts = [(h, "", h.text) for h in held]
-        texts += [(h, how, text) for h in held if not h.answer for how, text in disguises(h.text)]
+        texts += [(h, how, text) for h in held if not h.answer for how, text in swapped(h.text)]
         import polars as pl
 
         data = letters.streams(pl.Series("text", [text for _, _, text in texts], dtype=pl.String))
@@ -145,9 +150,7 @@ class Near:
         self._asked = np.array([u.asked for u in self.units], np.float64)
         self._length = np.array([max(1, len(u.stream)) for u in self.units], np.int64)
         self._plain = np.array([not u.how and not u.held.answer for u in self.units], bool)
-        self._sieves = [np.zeros(1 << SIEVE_BITS, bool) for _ in range(2)]
-        for sieve, key in zip(self._sieves, _keys(self._hashes), strict=True):
-            sieve[key] = True
+        self._sieves = [_sieve(self._hashes >> _DEEP), _sieve(self._hashes & _MASK)]
 
     def _measure(self, unit: Places, place: Places) -> None:
         """What of each unit is its own, and how much of that a row must repeat."""
@@ -174,9 +177,13 @@ class Near:
 
     def _first_pass(self, data: bytes, ends: Places) -> Places:
         """The rows that share enough windows with one item."""
-        hashes = letters.windows(data)
-        met = self._sift(hashes)
-        place, entry = self._entries(hashes[met], met)
+        hashes, met = [], []
+        for first in range(0, len(data), SLICE):  # In slices that stay in a processor's cache.
+            part = letters.windows(data[first : first + SLICE + STRIDE])
+            known = self._sift(part)
+            hashes.append(part[known])
+            met.append(known + first // STRIDE)
+        place, entry = self._entries(np.concatenate(hashes), np.concatenate(met))
         row = np.searchsorted(ends, place * STRIDE)
         # A phrase that the row repeats counts once.
         _, once = np.unique(row * len(self._unit) + entry, return_index=True)
@@ -247,9 +254,8 @@ class Near:
 
     def _sift(self, hashes: Hashes) -> Places:
         """Where hashes may be known: two sieves let one in a hundred of the others through."""
-        first, second = self._sieves
-        met = np.flatnonzero(first[(hashes >> _DEEP).view(np.int64)])
-        found: Places = met[second[(hashes[met] & _MASK).view(np.int64)]]
+        met = np.flatnonzero(_passes(self._sieves[0], hashes >> _DEEP))
+        found: Places = met[_passes(self._sieves[1], hashes[met] & _MASK)]
         return found
 
     def _entries(self, hashes: Hashes, place: Places) -> tuple[Places, Places]:
@@ -269,8 +275,16 @@ class Near:
         return np.repeat(place, count), first + np.arange(len(first))
 
 
-def _keys(hashes: Hashes) -> tuple[Places, Places]:
-    return (hashes >> _DEEP).astype(np.int64), (hashes & _MASK).astype(np.int64)
+def _sieve(keys: Hashes) -> NDArray[np.uint8]:
+    """A bit for each key that there may be: two megabytes, which a processor keeps at hand."""
+    marks = np.zeros(1 << SIEVE_BITS, bool)
+    marks[keys.astype(np.int64)] = True
+    return np.packbits(marks, bitorder="little")
+
+
+def _passes(sieve: NDArray[np.uint8], keys: Hashes) -> Flags:
+    bits = sieve[(keys >> _3).view(np.int64)] >> (keys & _7).astype(np.uint8)
+    return (bits & 1).view(bool)
 
 
 def _changes(*columns: Places | Hashes) -> Flags:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ml_intern.evals.items import TARGETS
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 Row: TypeAlias = str | Mapping[str, Any]
 Rows: TypeAlias = "Iterable[Row] | pl.DataFrame"
 
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 32768
 CHUNK_BYTES = 16 << 20
 """A piece is at most so long, or one row."""
 
@@ -40,7 +42,7 @@ class Chunk:
     texts: pl.Series
     row: Callable[[int], Row]
 
-    def may_hold(self, known: Collection[bytes]) -> list[int]:
+    def may_hold(self, known: AbstractSet[bytes]) -> list[int]:
         """Rows of which a text or a line may be one of the `known`, which are as `squeezed` makes them.
 
         What is not ASCII may be anything.
@@ -55,7 +57,7 @@ class Chunk:
                 continue
             data = text.encode()
             lines = data.translate(_LINES, _SPACE).split(b"\n")
-            if not known.isdisjoint(lines) or (b"\n" in data and _any_cell(data, known)):
+            if any(line in known for line in lines) or (b"\n" in data and _any_cell(data, known)):
                 found.append(i)
         return found
 
@@ -103,7 +105,7 @@ def _of_frame(frame: pl.DataFrame) -> Iterator[Chunk]:
         while len(texts) > 1 and int(texts.str.len_bytes().sum()) > CHUNK_BYTES:
             step = len(texts) // 2
             texts = texts[:step]
-        yield Chunk(first, texts, lambda i, at=first: frame.row(at + i, named=True))
+        yield Chunk(first, texts, partial(_row_of, frame, first))
         first, step = first + len(texts), min(CHUNK_ROWS, 2 * step)
 
 
@@ -115,10 +117,19 @@ def _of_rows(rows: Sequence[Row]) -> Iterator[Chunk]:
         texts.append(CELL.join(text for text, _ in texts_in(row)))
         size += len(texts[-1])
         if size > CHUNK_BYTES or len(texts) == CHUNK_ROWS or number == len(rows) - 1:
-            yield Chunk(first, pl.Series("text", texts, dtype=pl.String), lambda i, at=first: rows[at + i])
+            yield Chunk(first, pl.Series("text", texts, dtype=pl.String), partial(_item_of, rows, first))
             first, texts, size = number + 1, [], 0
 
 
-def _any_cell(data: bytes, known: Collection[bytes]) -> bool:
+def _row_of(frame: pl.DataFrame, first: int, i: int) -> Row:
+    row: dict[str, Any] = frame.row(first + i, named=True)
+    return row
+
+
+def _item_of(rows: Sequence[Row], first: int, i: int) -> Row:
+    return rows[first + i]
+
+
+def _any_cell(data: bytes, known: AbstractSet[bytes]) -> bool:
     whole = (cell.translate(_LINES, _SPACE).replace(b"\n", b"") for cell in data.split(CELL.encode()))
     return any(cell in known for cell in whole)
