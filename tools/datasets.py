@@ -158,28 +158,6 @@ def filter_dataset(ctx: ToolContext, source: str, where: str, name: str | None =
 
 
 @tool(effect="write", repeatable=AGAIN)
-def deduplicate_dataset(
-    ctx: ToolContext,
-    source: str,
-    columns: list[str] | None = None,
-    near: bool = False,
-    name: str | None = None,
-) -> MadeDataset:
-    """Keep the first of rows that say the same.
-
-    Args:
-        source: As for inspect_dataset.
-        columns: What to compare; nothing means the content without the row's origin.
-        near: Whether texts that differ only in case, digits and signs are the same.
-        name: Name of the new dataset.
-    """
-    table = _open(ctx, source)
-    kept = auditing.first_of_each(table.rows, columns, near)
-    told = {"columns": columns, "near": near}
-    return _made(ctx, name or f"{name_of(source)}-deduplicated", kept, table, "deduplicate_dataset", told, [])
-
-
-@tool(effect="write", repeatable=AGAIN)
 def split_dataset(
     ctx: ToolContext,
     source: str,

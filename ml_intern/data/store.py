@@ -93,12 +93,20 @@ class DatasetStore:
         folder: Where the datasets of the session live.
         files: What paths may be read.
         fetch: Downloads a dataset of the Hub and gives its folder; nothing where there is no Hub.
+        refuse: Raises for a repository and split of the Hub that may not be opened.
     """
 
-    def __init__(self, folder: Path, files: Files, fetch: Callable[[str], Path] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: Files,
+        fetch: Callable[[str], Path] | None = None,
+        refuse: Callable[[str, str | None], None] = lambda repository, split: None,
+    ) -> None:
         self.folder = folder
         self.files = files
         self.fetch = fetch
+        self.refuse = refuse
         self._saving = threading.Lock()
         self._remembering = threading.Lock()
         self._recent: OrderedDict[tuple[Any, ...], Table] = OrderedDict()
@@ -262,8 +270,11 @@ class DatasetStore:
         match = _HUB.fullmatch(source)
         if not match or self.fetch is None or source.startswith((".", "/", "~")):
             raise self._missing(source)
+        self.refuse(match["id"], match["split"] or split)
         folder = self.fetch(match["id"])
-        return sources.read_path(folder, match["id"], match["split"] or split, unit, size, follow_links=True)
+        table = sources.read_path(folder, match["id"], match["split"] or split, unit, size, follow_links=True)
+        self.refuse(match["id"], table.split)
+        return table
 
     def _missing(self, source: str) -> ToolError:
         known = [p.parent.name for p in self._places()] + [sources.STDLIB]

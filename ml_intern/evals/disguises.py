@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 DEEPEST = 3
 MOST_CHARS = 1 << 20
 """What one row may unpack to, all its parts together."""
+LOOKED_AT = 4096
+"""Characters that decide whether bytes are text."""
 RUN = 32
 """Characters without a break that may be base64 or hexadecimal: 16 or 24 of what is inside."""
 
@@ -71,10 +73,9 @@ def unpack(text: str) -> list[str]:
     for _ in range(DEEPEST):
         layer = [inner for outer in layer for inner in _inside(outer)]
         for inner in layer:
-            if len(inner) <= left:
-                found.append(inner)
-                left -= len(inner)
-    return found
+            found.append(inner[:left])
+            left -= len(found[-1])
+    return [text for text in found if text]
 
 
 def _inside(text: str) -> Iterator[str]:
@@ -83,7 +84,7 @@ def _inside(text: str) -> Iterator[str]:
     if "\\u" in text and _ESCAPE.search(text):
         yield _ESCAPE.sub(lambda m: chr(int(m[1], 16)), text)
     for match in _PACKED.finditer(text):
-        run = "".join(match[0].split())
+        run = "".join(match[0][: 2 * MOST_CHARS].split())
         for data in _bytes_of(run):
             if (inner := _text_of(data)) is not None:
                 yield inner
@@ -114,5 +115,6 @@ def _text_of(data: bytes) -> str | None:
         except zlib.error:
             return None
     text = data.decode(errors="replace")
-    odd = sum(c == "\ufffd" or not (c.isprintable() or c.isspace()) for c in text)
-    return text if text and odd * 10 <= len(text) else None
+    begin = text[:LOOKED_AT]
+    odd = sum(c == "\ufffd" or not (c.isprintable() or c.isspace()) for c in begin)
+    return text if text and odd * 10 <= len(begin) else None

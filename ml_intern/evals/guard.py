@@ -20,7 +20,7 @@ Whatever goes wrong inside refuses the rows: `Guard.check` fails closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, Field
@@ -147,13 +147,17 @@ class Guard:
         self._items[eval] = number
         self._ready = None
 
-    def check(self, rows: Rows) -> Contamination:
+    def check(self, rows: Rows, lines: bool = True) -> Contamination:
         """Compare training rows, as strings or as rows with any columns of text, with every item.
+
+        Args:
+            rows: The rows.
+            lines: Whether items are looked for as they stand, too.
 
         Raises:
             ToolError: Something went wrong on the way: then nobody knows, and nothing may start.
         """
-        height, bad, short, _ = self._look(rows)
+        height, bad, short, _ = self._look(rows, lines)
         kinds: dict[str, int] = {}
         for match in bad.values():
             kinds[match.how] = kinds.get(match.how, 0) + 1
@@ -184,9 +188,9 @@ class Guard:
         """The index of what is looked for nearly."""
         return self._made()[0]
 
-    def _look(self, rows: Rows) -> _Looked:
+    def _look(self, rows: Rows, lines: bool = True) -> _Looked:
         try:
-            return self._looked(rows)
+            return self._looked(rows, lines)
         except ToolError:
             raise
         except _trouble() as error:
@@ -196,20 +200,22 @@ class Guard:
                 "Nothing was started: they may hold test items. audit_dataset says what is odd in them.",
             ) from error
 
-    def _looked(self, rows: Rows) -> _Looked:
+    def _looked(self, rows: Rows, lines: bool) -> _Looked:
         bad: dict[int, Match] = {}
         short: dict[str, dict[int, int]] = {}
         equal: dict[int, str] = {}
         near, blind = self._made()
+        if not self._where:
+            return _Looked(len(rows) if isinstance(rows, Sized) else sum(1 for _ in rows), {}, {}, {})
         count = 0
         for chunk in chunks(rows):
             data = letters.joined(chunk.texts)
             for found in near.find(letters.of(data)):
                 i = chunk.first + found.row
                 bad[i] = Match(row=i, eval=found.eval, how=found.how)
-            for at in chunk.may_hold(blind):
+            for at in chunk.may_hold(blind) if lines else []:
                 self._exactly(chunk.first + at, chunk.row(at), bad, short, equal)
-            for i, match in self._packed(chunk, data, near):
+            for i, match in self._packed(chunk, data, near, lines):
                 bad.setdefault(i, match)
             count += len(chunk.texts)
         for eval, met in short.items():
@@ -217,13 +223,13 @@ class Guard:
                 bad = {**{i: Match(row=i, eval=eval) for i in met}, **bad}
         return _Looked(count, bad, short, equal)
 
-    def _packed(self, chunk: Chunk, data: bytes, near: Near) -> Iterator[tuple[int, Match]]:
+    def _packed(self, chunk: Chunk, data: bytes, near: Near, lines: bool) -> Iterator[tuple[int, Match]]:
         """Items in what is packed in rows as base64 and the like."""
         texts, rows = unpacked(chunk.texts, data)
         for found in near.find(letters.streams(texts)):
             i = chunk.first + rows[found.row]
             yield i, Match(row=i, eval=found.eval, how=f"{PACKED}, {found.how}")
-        for text, row in zip(texts.to_list(), rows, strict=True):
+        for text, row in zip(texts.to_list(), rows, strict=True) if lines else ():
             for item, _ in self._found(text):
                 if len(item) >= SHORT:
                     i = chunk.first + row

@@ -46,22 +46,22 @@ def streams(texts: pl.Series) -> bytes:
 
 def joined(texts: pl.Series) -> bytes:
     """Texts in plain letters as bytes, each behind the other and ended by a zero byte."""
-    data = _bytes(texts)
-    if not data.isascii():
-        data = _bytes(plain(texts))
-    if data.count(b"\0") != texts.len():  # A text has zero bytes of its own.
-        return joined(texts.str.replace_all(_ROW, CELL, literal=True))
-    return data
+    data = raw(texts)
+    return data if data.isascii() else raw(plain(texts))
 
 
-def _bytes(texts: pl.Series) -> bytes:
-    """Arrow's own buffer of all texts: nothing is decoded or copied text by text."""
+def raw(texts: pl.Series) -> bytes:
+    """Texts as bytes, each behind the other and ended by a zero byte, of which they have none themselves."""
     import polars as pl
 
     ended = pl.select(pl.concat_str([texts.fill_null(""), pl.lit(_ROW)])).to_series()
-    _, offsets, data = ended.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+    # Arrow's own buffer of all texts: nothing is decoded or copied text by text.
+    _, offsets, buffer = ended.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
     last = int(np.frombuffer(offsets, np.int64, 1, texts.len() * 8)[0])
-    return bytes(memoryview(data)[:last]) if last else b""
+    data = bytes(memoryview(buffer)[:last]) if last else b""
+    if data.count(b"\0") != texts.len():
+        return raw(texts.str.replace_all(_ROW, CELL, literal=True))
+    return data
 
 
 def of(data: bytes) -> bytes:

@@ -164,7 +164,7 @@ class Near:
                 u.asked = n.whole * u.own if u.own >= n.answer else 0.0
             elif u.own >= n.least:
                 u.asked = max(n.share * u.own, min(n.letters, n.whole * u.own))
-            u.hits = 1 + max(0, u.own - FIRST_HIT) // LETTERS_A_HIT
+            u.hits = int(_hits(np.array(u.own)))
         phases = np.bincount(unit * STRIDE + place % STRIDE, minlength=STRIDE * len(self.units))
         least = phases.reshape(-1, STRIDE).min(axis=1).tolist()
         self.blind = {
@@ -188,7 +188,9 @@ class Near:
         # A phrase that the row repeats counts once.
         _, once = np.unique(row * len(self._unit) + entry, return_index=True)
         pair, count = np.unique(row[once] * len(self.units) + self._unit[entry[once]], return_counts=True)
-        enough = count >= self._hits[pair % len(self.units)]
+        # A row that is a piece of a long item cannot meet it more often than the row is long.
+        length = np.diff(ends, prepend=-1)[pair // len(self.units)]
+        enough = count >= np.minimum(self._hits[pair % len(self.units)], _hits(length))
         found: Places = np.unique(pair[enough] // len(self.units))
         return found
 
@@ -273,6 +275,12 @@ class Near:
         count = self._starts[at + 1] - self._starts[at]
         first = np.repeat(self._starts[at] - np.append(0, np.cumsum(count)[:-1]), count) if len(at) else at
         return np.repeat(place, count), first + np.arange(len(first))
+
+
+def _hits(length: Places) -> Places:
+    """How often something so long must be met in the first pass."""
+    found: Places = 1 + np.maximum(0, length - FIRST_HIT) // LETTERS_A_HIT
+    return found
 
 
 def _sieve(keys: Hashes) -> NDArray[np.uint8]:

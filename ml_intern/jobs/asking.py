@@ -121,6 +121,34 @@ def checked_data(ctx: ToolContext, method: str, dataset: str, text_column: str) 
     return ctx.datasets.save(name, table, lineage), chat
 
 
+def guard_file(ctx: ToolContext, ref: str, path: Path) -> None:
+    """Refuse a file or folder that a script is to read, if it is data and holds items of an evaluation.
+
+    Raises:
+        ToolError: It does.
+    """
+    from ml_intern.data.readers import TABLE_SUFFIXES, kind_of
+
+    files = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
+    if not ctx.evals.list() or not any(kind_of(p) in TABLE_SUFFIXES or p.suffix == ".txt" for p in files):
+        return
+    table = ctx.datasets.open(ref)
+    for split in table.splits or (None,):
+        rows = table.rows if split in (None, table.split) else ctx.datasets.open(ref, split).rows
+        ctx.evals.guard(rows).demand_clean(ref)
+
+
+def guard_again(ctx: ToolContext, spec: JobSpec) -> None:
+    """Refuse to go on with a training on rows of an evaluation that was registered since it began.
+
+    Raises:
+        ToolError: They hold some of its items.
+    """
+    dataset = spec.config.get("dataset")
+    if isinstance(dataset, str):
+        ctx.evals.guard(ctx.datasets.open(dataset).rows).demand_clean(dataset)
+
+
 def _base_model(ctx: ToolContext, method: str, model: str | dict[str, Any]) -> Path:
     if not isinstance(model, str) or model.startswith("scratch:"):
         raise ToolError(
