@@ -3,7 +3,7 @@
 Two tables. **Recall**: test items of GSM8K are planted among the rows of its training split, each kind of
 copy by itself; recall is the share of them that are refused, false alarms are other rows that are. What the
 guard finds in the untouched training split is printed row beside item, to be read. **Speed**: rows a second
-against `datasets.map` with plain Python, the same rows in the same run, side by side in turns; and memory.
+of the guard and of near-deduplication against `datasets.map` with plain Python, the same rows in turns.
 
     python benchmarks/contamination.py [DATA_FOLDER] [--rows 1000000]
 
@@ -26,13 +26,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from ml_intern.data import duplicates
 from ml_intern.data.audit import audit, describe_leaks, leaks
 from ml_intern.evals.guard import Guard
 
 Make = Callable[[str, random.Random], dict[str, Any]]
-GRAM = 13
+GRAM, TURNS = 13, 3
 
 
 def renumbered(text: str, draw: random.Random) -> str:
@@ -51,54 +53,14 @@ _SAID = {
     "What is": "Compute",
     "If ": "Suppose ",
 }
-_WORDS = {
-    "buys": "purchases", "bought": "purchased", "each": "every single", "has": "owns", "gives": "hands",
-    "makes": "produces", "total": "overall sum", "left": "remaining", "also": "in addition", "then": "after that",
-    "sells": "trades", "spends": "pays", "per": "for each", "needs": "requires", "wants": "would like",
-    "and": "as well as", "but": "however", "takes": "uses", "while": "whereas", "friends": "mates",
-    "day": "morning", "money": "cash", "if": "supposing",
-}  # fmt: skip
-_NAMES = [
-    "Ada",
-    "Bram",
-    "Chioma",
-    "Dmitri",
-    "Elif",
-    "Farah",
-    "Goran",
-    "Hana",
-    "Ines",
-    "Jorge",
-    "Kenji",
-    "Leila",
-    "Mateo",
-    "Nkechi",
-    "Omar",
-    "Priya",
-]
-_NO_NAMES = set(
-    [
-        "The",
-        "How",
-        "What",
-        "When",
-        "Where",
-        "Which",
-        "If",
-        "On",
-        "In",
-        "At",
-        "For",
-        "Each",
-        "After",
-        "Every",
-        "His",
-        "Her",
-        "She",
-        "They",
-        "There",
-        "Then",
-    ]
+_SYNONYMS = """buys: purchases|bought: purchased|each: every single|has: owns|gives: hands|makes: produces
+total: overall sum|left: remaining|also: in addition|then: after that|sells: trades|spends: pays
+per: for each|needs: requires|wants: would like|and: as well as|but: however|takes: uses
+while: whereas|friends: mates|day: morning|money: cash|if: supposing"""
+_WORDS = dict(re.findall(r"(\w+): ([\w ]+)", _SYNONYMS))
+_NAMES = "Ada Bram Chioma Dmitri Elif Farah Goran Hana Ines Jorge Kenji Leila Mateo Nkechi Omar Priya".split()
+_NO_NAMES = frozenset(
+    "The How What When Where Which If On In At For Each After Every His Her She They There Then".split()
 )
 
 
@@ -189,49 +151,17 @@ _ROT13 = str.maketrans(
 
 
 def made_up(count: int, seed: int) -> pl.DataFrame:
-    """Word problems, each of a few sentences of its own."""
+    """Word problems of four sentences, in words that nobody else uses."""
     draw = random.Random(seed)
-    people = [
-        f"{a}{b}" for a in ["Ka", "Mo", "Ri", "Ta", "Lu", "Ne"] for b in ["rin", "lan", "vek", "dra", "mio"]
-    ]
-    things = [
-        "apples",
-        "marbles",
-        "ribbons",
-        "candles",
-        "baskets",
-        "lanterns",
-        "pebbles",
-        "stamps",
-        "kites",
-        "buttons",
-    ]
-    places = ["at the harbour", "by the old mill", "in the market hall", "near the school", "on the island"]
-    acts = [
-        "collects",
-        "paints",
-        "sells",
-        "borrows",
-        "repairs",
-        "counts",
-        "wraps",
-        "stores",
-        "trades",
-        "polishes",
-    ]
-    asks = ["How many {} are there now?", "What is the number of {} in the end?", "How many {} does {} keep?"]
-    rows = []
-    for _ in range(count):
-        who, other = draw.sample(people, 2)
-        what, more = draw.sample(things, 2)
-        said = [
-            f"{who} {draw.choice(acts)} {draw.randrange(2, 90)} {what} {draw.choice(places)}.",
-            f"{other} {draw.choice(acts)} {draw.randrange(2, 90)} {more} {draw.choice(places)}.",
-            f"Then {who} {draw.choice(acts)} {draw.randrange(2, 90)} more {what} with {draw.choice(people)}.",
-        ]
-        draw.shuffle(said)
-        rows.append({"question": " ".join([*said, draw.choice(asks).format(what, who)]), "answer": "#### 7"})
-    return pl.DataFrame(rows).unique(maintain_order=True)
+    parts = "ba de fi go hu ka le mi no pu ra se ti vo wu ya ze qui dra ston plim grev".split()
+    words = ["".join(draw.choices(parts, k=draw.randrange(1, 4))) for _ in range(600)]
+
+    def sentence(mark: str) -> str:
+        said = [*draw.choices(words, k=draw.randrange(5, 9)), str(draw.randrange(2, 900)), draw.choice(words)]
+        return " ".join(said).capitalize() + mark
+
+    texts = [" ".join(sentence(mark) for mark in "...?") for _ in range(count)]
+    return pl.DataFrame({"question": texts, "answer": [f"#### {draw.randrange(100)}" for _ in texts]})
 
 
 def read(folder: Path | None) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -284,12 +214,12 @@ def recall(guard: Guard, train: pl.DataFrame, test: pl.DataFrame, known: set[int
 
 
 def grown(train: pl.DataFrame, count: int) -> pl.DataFrame:
-    """So many rows that are all different: the training split's, each time with other numbers."""
-    parts = []
-    for turn in range(-(-count // train.height)):
-        shift = pl.col("question").str.replace_all(r"(\d)", f"{turn}$1")
-        parts.append(train.select(shift))
-    return pl.concat(parts).head(count).rechunk()
+    """So many rows that are all different: the training split's sentences, put together anew."""
+    draw = np.random.default_rng(0)
+    sentences = train["question"].str.split(". ").explode()
+    parts = [sentences.gather(draw.integers(0, sentences.len(), count)).rename(str(n)) for n in range(4)]
+    joined = pl.concat_str([pl.col(part.name) for part in parts], separator=". ").alias("question")
+    return pl.DataFrame(parts).select(joined).rechunk()
 
 
 def grams(text: str) -> set[str]:
@@ -297,50 +227,55 @@ def grams(text: str) -> set[str]:
     return {" ".join(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)}
 
 
-def speed(guard: Guard, train: pl.DataFrame, test: pl.DataFrame, count: int) -> None:
+def minhash(text: str, numbers: int = 64) -> list[int]:
+    """A MinHash of pieces of eight letters, as it is written first."""
+    pieces = {hash(text[i : i + 8]) for i in range(len(text) - 7)} or {0}
+    return [min((piece * (2 * n + 1) + n) & 0xFFFFFFFF for piece in pieces) for n in range(numbers)]
+
+
+def mapped(rows: pl.DataFrame, function: Callable[[str], Any]) -> int:
+    """`datasets.map` over the rows, which is written to disk as it always is."""
     import datasets
 
     datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory() as folder:
+        table = datasets.Dataset.from_polars(rows)
+        table.map(lambda row: {"found": function(row["question"])}, cache_file_name=f"{folder}/made.arrow")
+    return rows.height
+
+
+def speed(guard: Guard, train: pl.DataFrame, test: pl.DataFrame, count: int) -> None:
     rows = grown(train, count)
     known = set().union(*map(grams, test["question"].to_list()))
-    piece = rows.head(min(count, 20_000))
-
-    def plain() -> int:
-        with tempfile.TemporaryDirectory() as folder:
-            table = datasets.Dataset.from_polars(piece)
-            marked = table.map(
-                lambda row: {"hit": not known.isdisjoint(grams(row["question"]))},
-                cache_file_name=f"{folder}/marked.arrow",
-            )
-            sum(marked["hit"])
-        return piece.height
-
-    def ours() -> int:
-        return guard.check(rows).rows
-
     guard.check(rows.head(10))
+    duplicates.find(rows["question"].head(10), near=True)
     before = _memory()
     size = rows.estimated_size() / 2**20
     print(
-        f"\n{count} rows ({size:.0f} MiB) against {test.height} items, in turns; datasets.map on {piece.height}:"
+        f"\n{count} rows ({size:.0f} MiB, {before:.0f} MiB in memory) against {test.height} items, in turns:"
     )
-    turns(plain, ours, "datasets.map, 13-grams in Python sets", "the guard")
-    print(f"peak memory: {before:.0f} MiB before the guard's first run, {_memory():.0f} MiB at the end")
-
-
-def turns(plain: Callable[[], int], ours: Callable[[], int], one: str, other: str, count: int = 3) -> None:
-    """Rows a second by the clock and by the processor, the best of some turns, and their ratio."""
-    best = {one: (0.0, 0.0), other: (0.0, 0.0)}
-    for _ in range(count):
-        for name, run in ((one, plain), (other, ours)):
+    runs: dict[str, Callable[[], int]] = {
+        "datasets.map, 13-grams (20,000 rows)": lambda: mapped(
+            rows.head(20_000), lambda text: not known.isdisjoint(grams(text))
+        ),
+        "the guard": lambda: guard.check(rows).rows,
+        "datasets.map, MinHash (1,000 rows)": lambda: mapped(rows.head(1000), minhash),
+        "near-deduplication": lambda: len(duplicates.find(rows["question"], near=True).keep),
+    }
+    best = {name: (0.0, 0.0) for name in runs}
+    peaks = dict.fromkeys(runs, 0.0)
+    for _ in range(TURNS):
+        for name, run in runs.items():
             clock, cpu = time.perf_counter(), time.process_time()
-            rows = run()
-            now = (rows / (time.perf_counter() - clock), rows / (time.process_time() - cpu))
+            done = run()
+            now = (done / (time.perf_counter() - clock), done / (time.process_time() - cpu))
             best[name] = (max(best[name][0], now[0]), max(best[name][1], now[1]))
+            peaks[name] = peaks[name] or _memory()
+    yard = best["datasets.map, 13-grams (20,000 rows)"]
+    print(f"{'':38}{'rows/s':>12}{'ratio':>8}{'rows/s of CPU':>16}{'ratio':>8}{'peak MiB so far':>18}")
     for name, (clock, cpu) in best.items():
-        print(f"  {name:40}{clock:12,.0f} rows/s{cpu:12,.0f} rows/s of CPU")
-    ratio = [b / a for a, b in zip(best[one], best[other], strict=True)]
-    print(f"  {'ratio':40}{ratio[0]:12.1f}       {ratio[1]:12.1f}")
+        ratios = (clock / yard[0], cpu / yard[1])
+        print(f"{name:38}{clock:12,.0f}{ratios[0]:8.1f}{cpu:16,.0f}{ratios[1]:8.1f}{peaks[name]:18.0f}")
 
 
 def _memory() -> float:

@@ -35,7 +35,7 @@ BAND, WIDE_BAND, WIDE = 4, 2, 0.7
 share one with a chance of 0.9998; below `WIDE` bands of 2 are needed for that, which cost more."""
 LEAST_SIMILARITY = 0.5
 CHUNK_ROWS = 4096
-SHOWN = 5
+SHOWN, COUNTED = 5, 8
 
 Offsets: TypeAlias = NDArray[np.uint64]
 
@@ -105,13 +105,24 @@ def _nearly(texts: pl.Series, rows: letters.Places, similarity: float, found: Du
         some = rows[alike[first : first + CHUNK_ROWS]].tolist()
         pieces = _as_tokens(texts.gather(some))
         fresh = judge.add_pairs((str(row), tokens) for row, tokens in zip(some, pieces, strict=True))
-        for row, tokens, new in zip(some, pieces, fresh, strict=True):
-            if not new:
+        known = [(row, tokens) for row, tokens, new in zip(some, pieces, fresh, strict=True) if not new]
+        others = judge.get_duplicate_sets([tokens for _, tokens in known])
+        for (row, tokens), keys in zip(known, others, strict=True):
+            # A sketch is a guess: nothing is dropped that was not counted.
+            other = _really(texts, tokens, sorted(map(int, keys))[:COUNTED], similarity)
+            if other is not None:
                 found.keep[row] = False
                 found.near += 1
-                if len(found.pairs) < SHOWN:
-                    [others] = judge.get_duplicate_sets([tokens])
-                    found.pairs += [(row, int(other)) for other in sorted(others, key=int)[:1]]
+                found.pairs += [(row, other)] if len(found.pairs) < SHOWN else []
+
+
+def _really(texts: pl.Series, tokens: list[bytes], rows: list[int], similarity: float) -> int | None:
+    """The first of some rows that is as near as is asked, counted piece by piece."""
+    mine = set(tokens)
+    for row, pieces in zip(rows, map(set, _as_tokens(texts.gather(rows))), strict=True):
+        if len(mine & pieces) >= similarity * len(mine | pieces):
+            return row
+    return None
 
 
 def _band(similarity: float) -> int:
