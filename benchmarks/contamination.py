@@ -58,9 +58,9 @@ total: overall sum|left: remaining|also: in addition|then: after that|sells: tra
 per: for each|needs: requires|wants: would like|and: as well as|but: however|takes: uses
 while: whereas|friends: mates|day: morning|money: cash|if: supposing"""
 _WORDS = dict(re.findall(r"(\w+): ([\w ]+)", _SYNONYMS))
-_NAMES = "Ada Bram Chioma Dmitri Elif Farah Goran Hana Ines Jorge Kenji Leila Mateo Nkechi Omar Priya".split()
+_NAMES = "Ada Bram Chioma Dmitri Elif Farah Goran Hana Ines Jorge Kenji Leila Omar Priya".split()  # noqa: SIM905
 _NO_NAMES = frozenset(
-    "The How What When Where Which If On In At For Each After Every His Her She They There Then".split()
+    "The How What When Where Which If On In At For Each After Every His Her She They There Then".split()  # noqa: SIM905
 )
 
 
@@ -153,7 +153,7 @@ _ROT13 = str.maketrans(
 def made_up(count: int, seed: int) -> pl.DataFrame:
     """Word problems of four sentences, in words that nobody else uses."""
     draw = random.Random(seed)
-    parts = "ba de fi go hu ka le mi no pu ra se ti vo wu ya ze qui dra ston plim grev".split()
+    parts = "ba de fi go hu ka le mi no pu ra se ti vo wu ya ze qui dra ston plim grev".split()  # noqa: SIM905
     words = ["".join(draw.choices(parts, k=draw.randrange(1, 4))) for _ in range(600)]
 
     def sentence(mark: str) -> str:
@@ -262,7 +262,7 @@ def speed(guard: Guard, train: pl.DataFrame, test: pl.DataFrame, count: int) -> 
         "datasets.map, MinHash (1,000 rows)": lambda: mapped(rows.head(1000), minhash),
         "near-deduplication": lambda: len(duplicates.find(rows["question"], near=True).keep),
     }
-    best = {name: (0.0, 0.0) for name in runs}
+    best = dict.fromkeys(runs, (0.0, 0.0))
     peaks = dict.fromkeys(runs, 0.0)
     for _ in range(TURNS):
         for name, run in runs.items():

@@ -46,8 +46,7 @@ def streams(texts: pl.Series) -> bytes:
 
 def joined(texts: pl.Series) -> bytes:
     """Texts in plain letters as bytes, each behind the other and ended by a zero byte."""
-    data = raw(texts)
-    return data if data.isascii() else raw(plain(texts))
+    return raw(plain(texts))
 
 
 def raw(texts: pl.Series) -> bytes:
@@ -59,7 +58,7 @@ def raw(texts: pl.Series) -> bytes:
     _, offsets, buffer = ended.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
     last = int(np.frombuffer(offsets, np.int64, 1, texts.len() * 8)[0])
     data = bytes(memoryview(buffer)[:last]) if last else b""
-    if data.count(b"\0") != texts.len():
+    if len(data) - np.count_nonzero(np.frombuffer(data, np.uint8)) != texts.len():
         return raw(texts.str.replace_all(_ROW, CELL, literal=True))
     return data
 
@@ -83,6 +82,8 @@ def plain(texts: pl.Series) -> pl.Series:
 
     texts = texts.fill_null("")
     foreign = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
+    if not foreign.len():
+        return texts
     found = texts.gather(foreign).to_frame("text")
     # Signs and combining marks fall away; ASCII stays, as it says where cells and words end.
     letters = pl.col("text").str.normalize("NFKD").str.to_lowercase()
@@ -92,24 +93,31 @@ def plain(texts: pl.Series) -> pl.Series:
     )
 
 
-def windows(data: bytes, first: int = 0) -> Hashes:
-    """Hashes of the windows at `first`, `first` + 8, `first` + 16 and so on."""
-    count = max(0, len(data) - first) // STRIDE
-    words = np.frombuffer(data, "<u8", count, first) if count else np.zeros(0, np.uint64)
-    low, high = words[:-1] * _MIX[0], words[1:] * _MIX[1]
+def windows(data: bytes) -> Hashes:
+    """Hashes of every eighth window."""
+    words = np.frombuffer(data, "<u8", len(data) // STRIDE)
+    return _mixed(words[:-1], words[1:])
+
+
+def all_windows(data: bytes) -> Hashes:
+    """Hashes of the windows at every letter."""
+    words = every_eight(data)
+    return _mixed(words[:-STRIDE], words[STRIDE:])
+
+
+def every_eight(data: bytes) -> Hashes:
+    """The eight bytes from each place on, as one number each."""
+    # A view whose items overlap; a copy of it is six times as fast as eight views laid side by side.
+    return np.ndarray((max(0, len(data) - 7),), "<u8", data, strides=(1,)).copy()
+
+
+def _mixed(first: Hashes, second: Hashes) -> Hashes:
+    low, high = first * _MIX[0], second * _MIX[1]
     high ^= high >> _29
     low += high
     low *= _MIX[2]
     low ^= low >> _31
     return low
-
-
-def all_windows(data: bytes) -> Hashes:
-    """Hashes of the windows at every letter."""
-    found = np.empty(max(0, len(data) - WINDOW + 1), np.uint64)
-    for first in range(min(STRIDE, len(found))):
-        found[first::STRIDE] = windows(data, first)
-    return found
 
 
 def ends(data: bytes) -> Places:
