@@ -46,15 +46,16 @@ def assemble(
         (folder / name).mkdir(parents=True, exist_ok=True)
     jobs = Jobs(folder / "jobs", sandbox, settings, emit, hub)
     hidden_jobs = Jobs(folder / "evals" / "jobs", sandbox, settings, emit)
+    evals = Evals(folder / "evals", hidden_jobs, ledger, settings)
     return Services(
         session=session,
         folder=folder,
         settings=settings,
         files=files,
-        datasets=DatasetStore(folder / "datasets", files, hub.download_dataset),
+        datasets=DatasetStore(folder / "datasets", files, hub.download_dataset, evals.refuse),
         jobs=jobs,
         ledger=ledger,
-        evals=Evals(folder / "evals", hidden_jobs, ledger, settings),
+        evals=evals,
         hub=hub,
         emit=emit,
         secrets=secrets,

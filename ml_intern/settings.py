@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from ml_intern.errors import UsageError
+from ml_intern.evals.nearness import Nearness
 from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.tooling import did_you_mean
 from ml_intern.trust import check_trust
@@ -160,6 +161,9 @@ class Settings(BaseSettings):
     alerts: dict[str, float] = Field(
         default_factory=dict, description="from when on a curve is called ill: {kl_limit = 3}, say"
     )
+    contamination: dict[str, float] = Field(
+        default_factory=dict, description="how near to a test item is too near: {share = 0.7}, say"
+    )
     trackio: bool = Field(False, description="show jobs in a Trackio dashboard on this machine, too")
     eval: str | None = Field(None, description="file or name of the evaluation that decides")
     metric: str | None = Field(None, description="metric that decides")
@@ -177,6 +181,12 @@ class Settings(BaseSettings):
         default_factory=dict, description="MCP servers whose tools the intern may call, by name"
     )
     playbooks: Paths = Field(default_factory=list, description="folders with a user's own playbooks")
+
+    @field_validator("contamination")
+    @classmethod
+    def _known_nearness(cls, given: dict[str, float]) -> dict[str, float]:
+        Nearness.of(given)
+        return given
 
     @field_validator("alerts")
     @classmethod

@@ -1,13 +1,11 @@
-"""Look at data, and leave out what it says twice."""
+"""Look at data."""
 
 from __future__ import annotations
 
 from ml_intern.context import ToolContext
-from ml_intern.data import audit as auditing
 from ml_intern.data import formats, sealing
-from ml_intern.data.making import AGAIN, make, open_source
-from ml_intern.data.results import DatasetView, MadeDataset
-from ml_intern.data.table import columns_of, group_column, name_of, sample_of
+from ml_intern.data.results import DatasetView
+from ml_intern.data.table import columns_of, group_column, sample_of
 from ml_intern.tooling import tool
 
 SHOWN_ROWS = 50
@@ -64,25 +62,3 @@ def _shown_less(asked: int, shown: int, there: int) -> list[str]:
         return []
     why = f"at most {SHOWN_ROWS} at a time" if shown == SHOWN_ROWS else "they are long"
     return [f"{asked} rows were asked for, {shown} are shown: {why}."]
-
-
-@tool(effect="write", repeatable=AGAIN)
-def deduplicate_dataset(
-    ctx: ToolContext,
-    source: str,
-    columns: list[str] | None = None,
-    near: bool = False,
-    name: str | None = None,
-) -> MadeDataset:
-    """Keep the first of rows that say the same.
-
-    Args:
-        source: As for inspect_dataset.
-        columns: What to compare; nothing means the content without the row's origin.
-        near: Whether texts that differ only in case, digits and signs are the same.
-        name: Name of the new dataset.
-    """
-    table = open_source(ctx, source)
-    kept = auditing.first_of_each(table.rows, columns, near)
-    told = {"columns": columns, "near": near}
-    return make(ctx, name or f"{name_of(source)}-deduplicated", kept, table, "deduplicate_dataset", told, [])

@@ -191,7 +191,12 @@ def read_hub_file(
         revision: Branch, tag or commit; main when it is not said.
         offset: Character to begin at; `next_offset` of the page before.
     """
-    text = _text(ctx, ctx.hub.full_name(repo), path, kind, revision)
+    repo = ctx.hub.full_name(repo)
+    if kind == "dataset":
+        ctx.evals.refuse(repo, path=path)
+    text = _text(ctx, repo, path, kind, revision)
+    if kind == "dataset" and not ctx.evals.guard(text.splitlines()).clean:
+        raise ToolError(f"{path} of {repo} holds items of a sealed evaluation.", "No tool shows them.")
     end = offset + PAGE_CHARS
     page = text[offset:end]
     return FilePage(text=page, next_offset=end if end < len(text) else None, total_chars=len(text))

@@ -14,6 +14,7 @@ from ml_intern.context import ToolContext
 from ml_intern.durations import parse_duration
 from ml_intern.errors import InternError, ToolError
 from ml_intern.jobs import metrics as reading
+from ml_intern.jobs.asking import guard_again
 from ml_intern.jobs.conditions import Condition
 from ml_intern.jobs.diagnosis import Diagnosis, diagnose
 from ml_intern.jobs.early import ask_to_stop, forget
@@ -230,6 +231,7 @@ def resume_job(ctx: ToolContext, job: str) -> JobStatus:
     if status.state in ("queued", "running"):
         return status
     _resumable(ctx, job)
+    guard_again(ctx, ctx.jobs.spec(job))
     forget(ctx.jobs.folder_of(job))
     ctx.spent(Measured(usd=0.0, gpu_hours=0.0, jobs=0))  # The job is counted by itself, each of its starts.
     return ctx.jobs.resume(job)

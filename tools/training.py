@@ -13,7 +13,7 @@ from ml_intern.durations import show_duration
 from ml_intern.errors import InternError, Interrupted, ToolError
 from ml_intern.events import Notice
 from ml_intern.jobs import preflight
-from ml_intern.jobs.asking import Training, training_spec
+from ml_intern.jobs.asking import Training, guard_file, training_spec
 from ml_intern.jobs.conditions import condition
 from ml_intern.jobs.estimate import Workload, workload
 from ml_intern.jobs.hardware import gpu_count, gpu_name, slots_here
@@ -293,6 +293,7 @@ def launch_script(
     """
     _check_hardware(hardware)
     code, called = _code_of(ctx, script)
+    ctx.evals.guard([code], lines=False).demand_clean()
     places = {ref: _input(ctx, ref) for ref in inputs or []}
     if experiment is not None:
         ctx.ledger.get(experiment)
@@ -322,11 +323,14 @@ def launch_script(
 def _input(ctx: ToolContext, ref: str) -> Path:
     """A dataset's file, a model's folder or a path."""
     if any(ref in (info.id, info.id.partition("@")[0]) for info in ctx.datasets.list()):
+        ctx.evals.guard(ctx.datasets.open(ref).rows).demand_clean(ref)
         return ctx.datasets.path(ref)
     try:
-        return ctx.files.readable(ref)
+        path = ctx.files.readable(ref)
     except ToolError:
         return resolve_model(ctx, ref)
+    guard_file(ctx, ref, path)
+    return path
 
 
 def _without_credentials(code: str, name: str) -> str:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _NUMBER_LAST = re.compile(r"(?:^|####|=)\s*[-+]?[$€£]?\d[\d.,]*\s*%?\s*$")
 
 
+COPY_SHARE, COPY_ROWS = 0.9, 10
+"""From so large a share of held-out rows on, a source is a copy of an evaluation and refused as a whole."""
+
+
 @dataclass
 class SealedEval:
     """What is registered: rows with input, target, split and group; how they are asked and scored."""
@@ -158,13 +162,24 @@ def without_held_out(evals: Evals, rows: pl.DataFrame) -> tuple[pl.DataFrame, di
     """The rows that may be shown, and the ones that may not: their positions, each with its evaluation."""
     import polars as pl
 
-    held = evals.held_out(rows.iter_rows(named=True))
+    held = evals.held_out(rows)
     return (rows.filter(pl.Series([i not in held for i in range(rows.height)])) if held else rows), held
 
 
 def openly(evals: Evals, table: Table) -> Table:
-    """A table as tools may show it and hand it on; a note says how many rows were left out."""
+    """A table as tools may show it and hand it on; a note says how many rows were left out.
+
+    Raises:
+        ToolError: It is an evaluation under whatever name: next to nothing of it may be shown.
+    """
     rows, held = without_held_out(evals, table.rows)
+    if len(held) >= COPY_ROWS and len(held) >= COPY_SHARE * table.rows.height:
+        names = ", ".join(sorted(set(held.values())))
+        raise ToolError(
+            f"{table.source!r} is a copy of the sealed evaluation {names}:"
+            f" {len(held)} of its {table.rows.height} rows are held out.",
+            "No tool opens it, whatever its name. Train on other data; evaluate() measures on it.",
+        )
     return replace(table, rows=rows, notes=(*table.notes, *left_out(held))) if held else table
 
 
@@ -181,7 +196,7 @@ def withdraw(evals: Evals, datasets: DatasetStore) -> list[str]:
     """
     found = []
     for info in datasets.list():
-        if evals.held_out(datasets.open(info.id).rows.iter_rows(named=True)):
+        if evals.held_out(datasets.open(info.id).rows):
             datasets.withdraw(info.id, evals.folder / "withdrawn")
             found.append(info.id)
     return found

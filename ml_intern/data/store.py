@@ -102,13 +102,21 @@ class DatasetStore:
         folder: Where the datasets of the session live.
         files: What paths may be read.
         fetch: Downloads a dataset of the Hub and gives its folder; nothing where there is no Hub.
+        refuse: Raises for a repository and split of the Hub that may not be opened.
     """
 
-    def __init__(self, folder: Path, files: Files, fetch: Callable[[str], Path] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: Files,
+        fetch: Callable[[str], Path] | None = None,
+        refuse: Callable[[str, str | None], None] = lambda repository, split: None,
+    ) -> None:
         self.folder = folder
         self.files = files
         self.fetch = fetch
         self.stream_above = STREAM_ABOVE
+        self.refuse = refuse
         self._saving = threading.Lock()
         self._remembering = threading.Lock()
         self._recent: OrderedDict[tuple[Any, ...], Table] = OrderedDict()
@@ -161,8 +169,11 @@ class DatasetStore:
         path, name, named = self._path(source)
         if path:
             return sources.stream_path(path, name, named or split, above=self.stream_above)
-        folder, name, named = self._download(source)
-        return sources.stream_path(folder, name, named or split, True, self.stream_above)
+        folder, name, named = self._download(source, split)
+        found = sources.stream_path(folder, name, named or split, True, self.stream_above)
+        if found is not None:
+            self.refuse(name, found.split)
+        return found
 
     def save(self, name: str, rows_or_table: Rows, lineage: Lineage, maker: str = "") -> DatasetInfo:
         """Write a new version, whole or not at all.
@@ -284,15 +295,17 @@ class DatasetStore:
         return None, source, None
 
     def _fetched(self, source: str, split: str | None, unit: Unit | None, size: int) -> Table:
-        folder, name, named = self._download(source)
+        folder, name, named = self._download(source, split)
         table = sources.read_path(folder, name, named or split, unit, size, follow_links=True)
+        self.refuse(name, table.split)
         return replace(table, revision=revision_of(folder))
 
-    def _download(self, source: str) -> tuple[Path, str, str | None]:
+    def _download(self, source: str, split: str | None) -> tuple[Path, str, str | None]:
         """The folder of a dataset of the Hub, its id, and the split behind its colon."""
         match = _HUB.fullmatch(source)
         if not match or self.fetch is None or source.startswith((".", "/", "~")):
             raise self._missing(source)
+        self.refuse(match["id"], match["split"] or split)
         return self.fetch(match["id"]), match["id"], match["split"]
 
     def _missing(self, source: str) -> ToolError:

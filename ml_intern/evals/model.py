@@ -80,6 +80,7 @@ class EvalInfo(BaseModel):
         higher_is_better: Which way is up for that metric.
         asking: How completions are drawn.
         sha256: Hash of all items; two evals of one hash are the same.
+        repositories: Where the items come from on the Hub, ``owner/name`` or ``owner/name:split``: closed.
         queries_used: Dev scores asked so far, each for other weights.
         queries_left: Dev scores that may still be asked.
     """
@@ -93,6 +94,7 @@ class EvalInfo(BaseModel):
     slices: list[str] = Field(default_factory=list)
     asking: Asking = Asking()
     sha256: str = ""
+    repositories: list[str] = Field(default_factory=list)
     queries_used: int = 0
     queries_left: int = 0
 

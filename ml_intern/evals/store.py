@@ -14,17 +14,20 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import ToolError
 from ml_intern.evals.asking import ask, read_outputs, readable, tasks_for
-from ml_intern.evals.guard import Contamination, Guard, Row
+from ml_intern.evals.guard import Contamination, Guard
 from ml_intern.evals.items import items_from, readings
 from ml_intern.evals.model import Asking, EvalInfo, Item, fingerprint
+from ml_intern.evals.nearness import Nearness
+from ml_intern.evals.repositories import refuse
 from ml_intern.evals.results import compared, scored
+from ml_intern.evals.rows import Rows
 from ml_intern.evals.scorers import scorer
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobStatus
@@ -72,6 +75,7 @@ class Evals:
         group: str | None = None,
         slice_by: str | None = None,
         asking: Asking | dict[str, Any] | None = None,
+        repositories: Sequence[str] = (),
     ) -> EvalInfo:
         """Take rows into the host's keeping. The same rows under the same name again change nothing.
 
@@ -87,6 +91,8 @@ class Evals:
             group: Column of the cluster that a row belongs to; ``group`` where there is one.
             slice_by: Column by which scores are broken down.
             asking: How completions are drawn.
+            repositories: Where the rows come from on the Hub, "owner/name" or "owner/name:split"; from now on
+                no dataset tool opens that.
 
         Raises:
             ToolError: A column is missing, a row is empty, or the name holds other rows.
@@ -116,6 +122,7 @@ class Evals:
             slices=sorted({i.slice for i in items if i.slice is not None}),
             asking=Asking.model_validate(asking or {}),
             sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+            repositories=list(repositories),
         )
         self._keep(info, lines)
         return self.get(name)
@@ -220,11 +227,24 @@ class Evals:
 
     # Guarding
 
-    def guard(self, rows: Iterable[Row]) -> Contamination:
-        """Look for held-out items among training rows: strings, or rows with any columns of text."""
-        return self._ready().check(rows if isinstance(rows, Sequence) else [*rows])
+    def guard(self, rows: Rows, lines: bool = True) -> Contamination:
+        """Look for held-out items among training rows: a table, strings, or rows with any columns of text.
 
-    def held_out(self, rows: Iterable[Row]) -> dict[int, str]:
+        Args:
+            rows: The rows.
+            lines: Whether a line that is an item counts; not for programs, of which lines are everywhere.
+        """
+        return self._ready().check(rows, lines)
+
+    def refuse(self, repository: str, split: str | None = None, path: str = "") -> None:
+        """Refuse what an evaluation comes from; see `ml_intern.evals.repositories`.
+
+        Raises:
+            ToolError: `repository` is an evaluation's.
+        """
+        refuse(self.list(), repository, split, path)
+
+    def held_out(self, rows: Rows) -> dict[int, str]:
         """The rows that no tool shows or hands on, by position, each with the eval that holds it."""
         ready = self._ready()
         return ready.held_out(rows) if ready else {}
@@ -235,9 +255,10 @@ class Evals:
         names = tuple(sorted(p.name for p in (self.folder / "items").glob("[!.]*")))
         with self._lock:
             if self._guard is None or self._guard[0] != names:
-                made = Guard()
+                made = Guard(Nearness.of(self.settings.contamination))
                 for name in names:
-                    made.add(name, (readings(item) for item in self._items(name)))
+                    items = self._items(name)
+                    made.add(name, map(readings, items), [item.target for item in items])
                 self._guard = names, made
             return self._guard[1]
 

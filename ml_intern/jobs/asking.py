@@ -123,7 +123,7 @@ def _checked_rows(
         chat = fitting.check_rows(asked.method, rows, text_column)
     with found.gather():
         if table is not None:
-            ctx.evals.guard(table.rows.to_dicts()).demand_clean()
+            ctx.evals.guard(table.rows).demand_clean(asked.dataset)
     return table, chat
 
 
@@ -212,6 +212,34 @@ def _kept(ctx: ToolContext, dataset: str, table: Table) -> DatasetInfo:
     return ctx.datasets.save(name, table, lineage)
 
 
+def guard_file(ctx: ToolContext, ref: str, path: Path) -> None:
+    """Refuse a file or folder that a script is to read, if it is data and holds items of an evaluation.
+
+    Raises:
+        ToolError: It does.
+    """
+    from ml_intern.data.loading import TABLE_SUFFIXES, kind_of
+
+    files = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
+    if not ctx.evals.list() or not any(kind_of(p) in TABLE_SUFFIXES or p.suffix == ".txt" for p in files):
+        return
+    table = ctx.datasets.open(ref)
+    for split in table.splits or (None,):
+        rows = table.rows if split in (None, table.split) else ctx.datasets.open(ref, split).rows
+        ctx.evals.guard(rows).demand_clean(ref)
+
+
+def guard_again(ctx: ToolContext, spec: JobSpec) -> None:
+    """Refuse to go on with a training on rows of an evaluation that was registered since it began.
+
+    Raises:
+        ToolError: They hold some of its items.
+    """
+    for dataset in (spec.config.get("dataset"), spec.config.get("held_out_texts")):
+        if isinstance(dataset, str):
+            ctx.evals.guard(ctx.datasets.open(dataset).rows).demand_clean(dataset)
+
+
 def _held_out_texts(
     ctx: ToolContext, dataset: str | None, trained: Table | None, found: Findings
 ) -> Table | None:
@@ -228,7 +256,7 @@ def _held_out_texts(
                 )
             if trained is not None and table.rows.equals(trained.rows):
                 raise ToolError("held_out_texts are the training data.", "Set some apart with split_dataset.")
-            ctx.evals.guard(table.rows.to_dicts()).demand_clean()
+            ctx.evals.guard(table.rows).demand_clean(dataset)
     return table
 
 

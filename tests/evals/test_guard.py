@@ -5,7 +5,8 @@ import time
 import pytest
 
 from ml_intern.errors import ToolError
-from ml_intern.evals.guard import Guard, fold
+from ml_intern.evals.guard import Guard
+from ml_intern.evals.rows import fold
 
 LONG = "The quick brown fox jumps over the lazy dog."
 

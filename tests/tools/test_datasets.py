@@ -24,9 +24,9 @@ from ml_intern.sandbox.local import LocalSandbox
 from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in
-from ml_intern.tools import auditing, datasets, filtering, mixing, reshaping, splitting
+from ml_intern.tools import auditing, datasets, deduplication, filtering, mixing, reshaping, splitting
 
-ROOMS = (auditing, datasets, filtering, mixing, reshaping, splitting)
+ROOMS = (auditing, datasets, deduplication, filtering, mixing, reshaping, splitting)
 TOOLS = {spec.name: spec for room in ROOMS for spec in specs_in(room)}
 Call = Callable[..., dict[str, Any]]
 _BOTH = {"prompt": "text", "completion": "text"}
@@ -258,12 +258,13 @@ def test_a_source_of_which_every_row_is_held_out(call: Call, services: Services,
     _write_lines(work / "test.jsonl", [{"question": f"q{n}", "answer": f"{n}"} for n in range(30)])
     rows = [{"question": f"q{n}", "answer": f"{n}"} for n in range(30)]
     services.evals.register("bench", rows, ["exact_match"])
-    view = call("inspect_dataset", source="test.jsonl")
-    assert (view["rows"], view["sample"]) == (0, [])
-    with pytest.raises(
-        ToolError, match=r"Nothing is left of 'test.jsonl': 30 rows that are held out in bench"
-    ):
-        call("filter_dataset", source="test.jsonl", where="1 = 1")
+    for name, more in (("inspect_dataset", {}), ("filter_dataset", {"where": "1 = 1"})):
+        with pytest.raises(ToolError, match=r"'test.jsonl' is a copy of the sealed evaluation bench: 30 of"):
+            call(name, source="test.jsonl", **more)
+    _write_lines(work / "few.jsonl", rows[:5])
+    assert call("inspect_dataset", source="few.jsonl")["rows"] == 0
+    with pytest.raises(ToolError, match=r"Nothing is left of 'few.jsonl': 5 rows that are held out in bench"):
+        call("filter_dataset", source="few.jsonl", where="1 = 1")
 
 
 def test_the_help_of_a_split_names_the_scorers() -> None:
