@@ -1,8 +1,7 @@
-"""From a job's rows to scores, and from two scores to a finding."""
+"""From a job's rows to scores."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 from ml_intern.evals.asking import outputs_for
 from ml_intern.evals.model import EvalInfo, Item
 from ml_intern.evals.scorers import scorer
-from ml_intern.evals.statistics import FEW, compare, measure
-from ml_intern.ledger.model import Comparison, ItemScores, Measured, Scores, Split
+from ml_intern.evals.statistics import measure
+from ml_intern.ledger.model import ItemScores, Measured, Scores, Split
 
 SLICE_AT_LEAST = 20
 """A slice of fewer items would say too much about each."""
@@ -56,42 +55,6 @@ def scored(
         seconds=seconds,
         items=per_item,
     )
-
-
-def compared(a: str, b: str, eval: str, metric: str, left: Scores, right: Scores) -> Comparison:
-    """How the items of `right` (experiment `b`) stand against those of `left` (experiment `a`)."""
-    up = scorer(metric).higher_is_better
-    d = compare(left.items[metric], right.items[metric], up)
-    unit = "items" if left.items[metric].groups is None else "groups"
-    k = _decimals(d.high - d.low)
-    interval = f"[{d.low:+.{k}f}, {d.high:+.{k}f}], p={d.p:.2g}, n={d.n} {unit}"
-    values = (
-        f"{metric} {d.value_b:.{k}f} against {d.value_a:.{k}f}, difference {d.difference:+.{k}f} {interval}"
-    )
-    word = {"better": "is better than", "worse": "is worse than", "inconclusive": "is not clearly apart from"}
-    few = f" Fewer than {FEW} items or groups say nothing." if d.n < FEW else ""
-    return Comparison(
-        a=a,
-        b=b,
-        eval=eval,
-        metric=metric,
-        value_a=d.value_a,
-        value_b=d.value_b,
-        difference=d.difference,
-        low=d.low,
-        high=d.high,
-        p=d.p,
-        n=d.n,
-        higher_is_better=up,
-        verdict=d.verdict,
-        method=d.method,
-        says=f"{b} {word[d.verdict]} {a}: {values} ({d.method}).{few}",
-    )
-
-
-def _decimals(width: float) -> int:
-    """Decimals for all numbers of a comparison: enough to see three digits of its interval's width."""
-    return min(6, max(3, 2 - math.floor(math.log10(width)))) if width > 0 else 3
 
 
 def _by_slice(found: ItemScores, items: Sequence[Item], up: bool) -> dict[str, Measured]:

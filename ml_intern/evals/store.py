@@ -24,8 +24,9 @@ from ml_intern.evals.asking import ask, read_outputs, readable, tasks_for
 from ml_intern.evals.guard import Contamination, Guard, Row
 from ml_intern.evals.items import items_from, readings
 from ml_intern.evals.model import Asking, EvalInfo, Item, fingerprint
-from ml_intern.evals.results import compared, scored
+from ml_intern.evals.results import scored
 from ml_intern.evals.scorers import scorer
+from ml_intern.evals.verdicts import stand
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobStatus
 from ml_intern.ledger.model import Comparison, Scores, Split
@@ -193,6 +194,8 @@ class Evals:
     def compare(self, a: str, b: str, metric: str | None = None, eval: str | None = None) -> Comparison:
         """How experiment `b` stands against `a` on the dev items that both answered; the finding is recorded.
 
+        All seeds of both configurations count.
+
         Raises:
             ToolError: They have no eval or no such metric in common.
         """
@@ -214,7 +217,7 @@ class Evals:
                 f"{name} has no metric {metric!r}{did_you_mean(metric, left.metrics)}.",
                 f"Metrics: {', '.join(left.metrics)}.",
             )
-        found = compared(a, b, name, metric, left, right)
+        found = stand(self.ledger, a, b, name, metric)
         self.ledger.record_comparison(found)
         return found
 
