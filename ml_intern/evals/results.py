@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from ml_intern.evals import power
 from ml_intern.evals.asking import outputs_for
 from ml_intern.evals.model import EvalInfo, Item
+from ml_intern.evals.power import Detectable
 from ml_intern.evals.scorers import scorer
-from ml_intern.evals.statistics import measure
+from ml_intern.evals.statistics import compare, measure, standard_error
 from ml_intern.ledger.model import ItemScores, Measured, Scores, Split
 
 SLICE_AT_LEAST = 20
 """A slice of fewer items would say too much about each."""
+SHARES = ("python_parses", "exact_match", "numeric_match")
+"""Metrics whose items are right or wrong, as far as that is known before the first score."""
 SHOWN = 8
 """Samples that the brain may read."""
 
@@ -55,6 +59,53 @@ def scored(
         seconds=seconds,
         items=per_item,
     )
+
+
+def detectable(info: EvalInfo, known: Sequence[ItemScores]) -> dict[str, Detectable]:
+    """What difference of the metric that decides each split can tell.
+
+    Args:
+        info: The evaluation.
+        known: What items contributed, of each model that was scored on dev; the newest last.
+    """
+    what = "groups" if info.grouped else "items"
+    sampled = scorer(info.primary).asks == "samples"
+    found = {}
+    for split, rows in info.rows.items():
+        n = info.asking.samples if sampled else info.groups.get(split, rows)
+        if info.primary in SHARES if not known else known[-1].right_or_wrong and not info.grouped:
+            found[split] = power.of_answers(n, *_shares(known), what=what)
+        else:
+            single, paired = (_scaled(e, info, split) for e in _errors(known))
+            found[split] = power.of_errors(n, single, paired, info.primary, what)
+    return found
+
+
+def _shares(known: Sequence[ItemScores]) -> tuple[float, float | None]:
+    """Share of right answers of the newest model, and how many only the one before it got right."""
+    if not known:
+        return 0.5, None
+    share = round(float(known[-1].numerator.mean()), 3)
+    if len(known) < 2 or len(known[-2]) != len(known[-1]):
+        return share, None
+    only = [int((x.numerator > y.numerator).sum()) for x, y in (known[-2:], known[:-3:-1])]
+    return share, round(min(only) / len(known[-1]), 3)
+
+
+def _errors(known: Sequence[ItemScores]) -> tuple[float | None, float | None]:
+    """Standard errors of the newest model's score, and of its difference to the one before it."""
+    if not known:
+        return None, None
+    single = standard_error(known[-1])
+    if len(known) < 2 or len(known[-2]) != len(known[-1]):
+        return single, None
+    return single, compare(known[-2], known[-1], True).error or None
+
+
+def _scaled(error: float | None, info: EvalInfo, split: str) -> float | None:
+    """Dev's error on as many items as the split has."""
+    many = info.groups or info.rows
+    return error and error * (many.get("dev", many[split]) / many[split]) ** 0.5
 
 
 def _by_slice(found: ItemScores, items: Sequence[Item], up: bool) -> dict[str, Measured]:

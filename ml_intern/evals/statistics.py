@@ -176,7 +176,13 @@ def by_group(items: ItemScores) -> tuple[Floats, Floats]:
 def influence(numerator: Floats, denominator: Floats) -> Floats:
     """What each item adds to a ratio of sums, to first order; its mean is zero (the delta method)."""
     value = numerator.sum() / denominator.sum()
-    return (numerator - value * denominator) / denominator.mean()
+    found: Floats = (numerator - value * denominator) / denominator.mean()
+    return found
+
+
+def standard_error(items: ItemScores) -> float:
+    """Standard error of the metric over items, or over groups of them."""
+    return _error(*by_group(items))
 
 
 def _compare_answers(a: Floats, b: Floats, higher_is_better: bool) -> Difference:
@@ -254,7 +260,9 @@ def _draw(seed: int, numerator: Floats, denominator: Floats) -> Floats:
     n = len(numerator)
     if n > _MOST:
         lots = np.random.default_rng(seed).permutation(n) % _MOST
-        numerator, denominator = (np.bincount(lots, x, _MOST) for x in (numerator, denominator))
+        numerator, denominator = (
+            np.bincount(lots, x, _MOST).astype(np.float64) for x in (numerator, denominator)
+        )
         n = _MOST
     columns = (numerator, denominator, numerator**2, numerator * denominator, denominator**2)
     table = np.stack(columns, axis=1)

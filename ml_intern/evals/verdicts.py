@@ -11,7 +11,7 @@ from ml_intern.evals.power import reach
 from ml_intern.evals.replicates import compare_runs, holm, luck_of_the_best
 from ml_intern.evals.scorers import scorer
 from ml_intern.evals.statistics import FEW, LEVEL, Difference
-from ml_intern.ledger.configurations import configuration, first_of, replications, trained
+from ml_intern.ledger.configurations import configurations, first_of, trained
 from ml_intern.ledger.model import Comparison, Experiment, Finding, ItemScores
 from ml_intern.ledger.store import Ledger
 
@@ -50,20 +50,51 @@ class Side:
         return [items for run, items in self.runs if run.replicates is not None]
 
 
+class _Family:
+    """The configurations of a ledger as one eval's metric has measured them."""
+
+    def __init__(self, ledger: Ledger, eval: str, metric: str) -> None:
+        self.experiments = {e.id: e for e in ledger.list()}
+        self.words = configurations(list(self.experiments.values()))
+        self._ledger, self._eval, self._metric = ledger, eval, metric
+
+    def side(self, id: str) -> Side:
+        """The runs of an experiment's configuration: its own first, each set of weights once."""
+        runs, weights = [], set()
+        others = [k for k in self.experiments if k != id and self.words[k] == self.words[id]]
+        for run in [id, *others]:
+            scores = self._ledger.scores(experiment=run, eval=self._eval, split="dev", items=True)
+            newest = next((s for s in reversed(scores) if self._metric in s.items), None)
+            if newest is not None and newest.model not in weights:
+                weights.add(newest.model)
+                runs.append((self.experiments[run], newest.items[self._metric]))
+        return Side(self.experiments[id], runs)
+
+    def rivals(self, a: str, b: str) -> list[Side]:
+        """The other configurations that were tried against `a`: its children that were measured."""
+        taken = {self.words[a], self.words[b]}
+        ours = {k for k in self.experiments if self.words[k] == self.words[a]}
+        found = []
+        for id, e in self.experiments.items():
+            if e.parent in ours and self.words[id] not in taken:
+                taken.add(self.words[id])
+                found.append(self.side(id))
+        return [side for side in found if side.runs]
+
+
 def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
     """How experiment `b` stands against `a` on the dev items of an eval.
 
     Raises:
         ToolError: They were not measured on the same items.
     """
-    experiments = ledger.list()
-    by_id = {e.id: e for e in experiments}
+    family = _Family(ledger, eval, metric)
     up = scorer(metric).higher_is_better
-    left, right = (_side(ledger, by_id[x], experiments, eval, metric) for x in (a, b))
-    if configuration(by_id[a]) == configuration(by_id[b]):
+    left, right = family.side(a), family.side(b)
+    if family.words[a] == family.words[b]:
         return _replications(left, right, eval, metric, up)
     found = _compared(left, right, up)
-    rivals = _rivals(ledger, by_id[a], by_id[b], experiments, eval, metric)
+    rivals = family.rivals(a, b)
     others = [_compared(left, rival, up).p for rival in rivals]
     corrected = holm([found.p, *others])[0]
     verdict = found.verdict if corrected < 1 - LEVEL else "inconclusive"
@@ -87,13 +118,15 @@ def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
 def standing(ledger: Ledger) -> list[Experiment]:
     """All experiments, each with how it stands among the others by the comparisons that were made."""
     experiments, comparisons = ledger.list(), ledger.comparisons()
+    words = configurations(experiments)
     told = []
     for e in experiments:
         lines = [f"changed also {', '.join(e.also)}"] if e.also else []
-        own = first_of(e, experiments)
+        runs = [run for run in experiments if words[run.id] == words[e.id]]
+        own = first_of(runs)
         if own.id != e.id:
             lines.append(f"runs {own.id} again on seed {e.seed}: a replication, not a variant")
-        seeds = len(replications(e, experiments))
+        seeds = sum(bool(run.dev) for run in runs)
         if trained(e) and e.dev and own.id == e.id:
             lines.append(f"{seeds} seed{'s' * (seeds > 1)}")
         lines += [line for c in comparisons if c.b == e.id and (line := _in_family(c, comparisons))]
@@ -116,37 +149,12 @@ def _in_family(c: Comparison, comparisons: Sequence[Comparison]) -> str:
     return f"{told} against {c.a} in {c.metric}: {c.difference:+.4g}, p={c.p:.2g}{of}{more}"
 
 
-def _side(ledger: Ledger, e: Experiment, experiments: Sequence[Experiment], eval: str, metric: str) -> Side:
-    runs, weights = [], set()
-    for run in [e, *(r for r in replications(e, experiments) if r.id != e.id)]:
-        scores = ledger.scores(experiment=run.id, eval=eval, split="dev", items=True)
-        newest = next((s for s in reversed(scores) if metric in s.items), None)
-        if newest is not None and newest.model not in weights:
-            weights.add(newest.model)
-            runs.append((run, newest.items[metric]))
-    return Side(e, runs)
-
-
 def _compared(left: Side, right: Side, up: bool) -> Difference:
     try:
         return compare_runs(left.items, right.items, up, left.fixed)
     except ValueError as error:
         a, b = left.experiment.id, right.experiment.id
         raise ToolError(f"{a} and {b} cannot be compared: {error}.", "evaluate() both again.") from None
-
-
-def _rivals(
-    ledger: Ledger, a: Experiment, b: Experiment, experiments: Sequence[Experiment], eval: str, metric: str
-) -> list[Side]:
-    """The other configurations that were tried against `a`: its children that were measured."""
-    taken = {configuration(a), configuration(b)}
-    ours = {run.id for run in replications(a, experiments)}
-    found = []
-    for e in experiments:
-        if e.parent in ours and e.replicates is None and configuration(e) not in taken:
-            taken.add(configuration(e))
-            found.append(_side(ledger, e, experiments, eval, metric))
-    return [side for side in found if side.runs]
 
 
 def _confirmed(left: Side, right: Side, up: bool, verdict: Finding) -> bool | None:
@@ -201,7 +209,7 @@ def _replications(left: Side, right: Side, eval: str, metric: str, up: bool) -> 
     spread = math.sqrt(sum((v - sum(values) / len(values)) ** 2 for v in values) / max(1, len(values) - 1))
     notes = [
         f"{b.id} and {a.id} are one configuration on the seeds {b.seed} and {a.seed}: what is between them "
-        f"is the luck of the seed, not a gain. Over {len(values)} seeds the standard deviation is {spread:.2g}."
+        f"is the luck of the seed, not a gain. The standard deviation over {len(values)} is {spread:.2g}."
     ]
     alone = (Side(a, left.runs[:1]), Side(b, [r for r in right.runs if r[0].id == b.id]))
     return _comparison(*alone, found, eval, metric, up, verdict="inconclusive", notes=notes)

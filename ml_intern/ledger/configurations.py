@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_intern.ledger.model import Experiment
@@ -15,13 +15,30 @@ _HAPPENED = ("recoveries", "stopped_early")
 _SHORT = 40
 
 
-def configuration(e: Experiment) -> str:
-    """One word for all that decides a result but its seed; experiments that share it are replications.
+def configurations(experiments: Sequence[Experiment]) -> dict[str, str]:
+    """By experiment one word for all that decides its result but the seed: replications share it.
 
     An experiment of which nothing is known but its name is a configuration of its own.
     """
+    by_id = {e.id: e for e in experiments}
+    words = {e.id: _word(e) for e in experiments}
+    for e in experiments:
+        of = by_id.get(e.replicates or "")
+        # A run that was opened as a replication is held to it at its launch; see `jobs.record.demand_same`.
+        if of is not None and bool(of.config) == bool(e.config):
+            words[e.id] = words[of.id]
+    return words
+
+
+def same_configuration(a: Experiment, b: Experiment) -> bool:
+    """Whether two experiments differ in their seed alone."""
+    words = configurations([a, b])
+    return words[a.id] == words[b.id]
+
+
+def _word(e: Experiment) -> str:
     if not e.config:
-        return e.replicates or e.id
+        return e.id
     asked = {name: value for name, value in e.config.items() if name not in _HAPPENED}
     data = {role: _version(info) for role, info in e.data.items()}
     told = json.dumps([asked, data, e.code_hash], sort_keys=True, default=str)
@@ -33,15 +50,14 @@ def trained(e: Experiment) -> bool:
     return bool(e.config or e.jobs or e.replicates)
 
 
-def replications(e: Experiment, experiments: Iterable[Experiment]) -> list[Experiment]:
+def replications(e: Experiment, experiments: Sequence[Experiment]) -> list[Experiment]:
     """All experiments of one configuration, that one included, oldest first."""
-    own = configuration(e)
-    return [other for other in experiments if other.id == e.id or configuration(other) == own]
+    words = configurations(experiments)
+    return [other for other in experiments if words[other.id] == words[e.id]]
 
 
-def first_of(e: Experiment, experiments: Iterable[Experiment]) -> Experiment:
-    """What names a configuration: its first experiment that is no replication of the host's."""
-    runs = replications(e, experiments)
+def first_of(runs: Sequence[Experiment]) -> Experiment:
+    """What names a configuration: the first of its experiments that is no replication of the host's."""
     return next((run for run in runs if run.replicates is None), runs[0])
 
 

@@ -19,10 +19,11 @@ from typing import Any, Literal
 from ml_intern.errors import ToolError
 from ml_intern.events import Event, ExperimentChanged
 from ml_intern.ledger.configurations import (
-    configuration,
+    configurations,
     differences,
     first_of,
     replications,
+    same_configuration,
     trained,
     undeclared,
 )
@@ -117,10 +118,11 @@ class Ledger:
             if known := self.opened_by(key):
                 return known
             everything = self.list()
-            winner = first_of(self.get(id), everything)
-            other = first_of(self.get(against), everything) if against is not None else None
+            winner = first_of(replications(self.get(id), everything))
+            other = first_of(replications(self.get(against), everything)) if against is not None else None
             sides = [(other, count - len(self._confirmations(other)))] if other and trained(other) else []
-            used, opened = {e.seed for e in everything}, []
+            used = {e.seed for e in everything}
+            opened: builtins.list[Experiment] = []
             seeds = [_new_seed(used) for _ in range(count)]
             for of, wanted in [(winner, count), *sides]:
                 for seed in seeds[: max(0, wanted)]:
@@ -254,14 +256,16 @@ class Ledger:
         pool = pool or [e for e in measured if e.verdict in ("open", "inconclusive")]
         lost = {c.b for c in self.comparisons() if c.confirmed is False}
         pool = [e for e in pool if e.id not in lost] or pool
+        words = configurations(everything)
         best: Experiment | None = None
         standing: Measured | None = None
         for e in pool:
             name = metric or e.primary or ""
-            mean = _mean([run.dev[name] for run in replications(e, everything) if name in run.dev])
+            runs = [run for run in everything if words[run.id] == words[e.id] and name in run.dev]
+            mean = _mean([run.dev[name] for run in runs])
             if standing is None or (best and name in best.dev and mean.beats(standing)):
                 best, standing = e, mean
-        return best and first_of(best, pool)
+        return best
 
     # Measurements
 
@@ -417,7 +421,7 @@ class Ledger:
         if e.parent is None:
             return
         older, own = self.get(e.parent), e
-        if configuration(older) != configuration(own):
+        if not same_configuration(older, own):
             row["also"] = undeclared(e.change, differences(older, own))
 
     def _metric_name(self, id: str, eval: str, metric: str) -> str:
