@@ -4,7 +4,7 @@ The model of a run's item is ``configuration + item + item within configuration 
 crossed with seeds. The variance of the difference of two configurations is then the variance between the
 seeds of each, and what the items add to it beyond that. It is put together from the mean squares, with
 Satterthwaite's (1946) degrees of freedom, and the interval is Student's t. A bootstrap over two or three
-seeds would cover far less than it says; benchmarks/statistics.py shows both.
+seeds would cover far less than it says; benchmarks/simulated_statistics.py shows both.
 """
 
 from __future__ import annotations
@@ -90,12 +90,18 @@ def _concluded(
 ) -> Difference:
     va, vb, error = float(left.values.mean()), float(right.values.mean()), math.sqrt(variance)
     difference = vb - va
-    half = student_quantile(0.5 + LEVEL / 2, round(max(freedom, 1.0), 2)) * error
+    half = student_quantile(0.5 + LEVEL / 2, _rounded(freedom)) * error
     p = 2 * student_tail(abs(difference) / error, max(freedom, 1.0)) if error > 0 else float(difference == 0)
     low, high = difference - half, difference + half
     verdict = verdict_of(low, high, p, n, higher_is_better)
     method = f"items and seeds ({left.count} against {right.count}), Satterthwaite's t"
     return Difference(va, vb, difference, low, high, p, n, verdict, method, error)
+
+
+def _rounded(freedom: float) -> float:
+    """Down to what makes a difference in Student's t, so that its quantiles are found once."""
+    step = 0.1 if freedom < 10 else 1.0 if freedom < 100 else 100.0
+    return max(1.0, math.floor(freedom / step) * step)
 
 
 @dataclass(frozen=True)

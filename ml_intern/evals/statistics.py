@@ -2,7 +2,7 @@
 
 A metric here is ``sum(numerator) / sum(denominator)`` over items: bits over bytes, right answers over
 answers. Items that belong together (statements of one file) come with a group, and whole groups are drawn.
-benchmarks/statistics.py shows what each of these covers, and what the ones that were left would have covered.
+benchmarks/simulated_statistics.py shows what each of these covers, and what the usual ones would have.
 
 - Shares of right answers: Wilson's score interval (Wilson 1927; recommended by Brown, Cai and DasGupta 2001).
   A bootstrap of 200 wrong answers would say [0, 0]. In groups: the same with the effective number of answers

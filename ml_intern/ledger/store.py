@@ -148,8 +148,10 @@ class Ledger:
         return found
 
     def _confirmations(self, e: Experiment) -> builtins.list[Experiment]:
-        runs = replications(e, self.list())
-        return [run for run in runs if run.replicates is not None and run.verdict != "crashed"]
+        """The runs that were opened for a configuration, measured or not; what crashed counts for nothing."""
+        everything = self.list()
+        own = {run.id for run in replications(e, everything)}
+        return [run for run in everything if run.replicates in own and run.verdict != "crashed"]
 
     def get(self, id: str) -> Experiment:
         """One experiment.
