@@ -144,6 +144,7 @@ def _launch(ctx: ToolContext, row: Experiment, of: Experiment) -> dict[str, Any]
         "dataset": told["dataset"],
         "config": told["asked"],
         "experiment": row.id,
+        "name": row.change,
     }
 
 

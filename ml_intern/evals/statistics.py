@@ -9,7 +9,8 @@ benchmarks/simulated_statistics.py shows what each of these covers, and what the
   (Korn and Graubard 1998 did so for the exact interval) and Student's t of the groups.
 - Everything else, single or paired: the studentised bootstrap, "bootstrap-t" (Efron and Tibshirani 1993,
   chapter 12; Hesterberg 2015, "What teachers should know about the bootstrap"). Of 20 skewed items the
-  percentile interval covers 87 to 91 %, this one 92 to 95 %.
+  percentile interval covers 87 to 91 %, this one 92 to 95 %. It is never taken to be narrower than Student's
+  t, which holds better where tails are heavy.
 - Right or wrong, paired: McNemar's mid-p test, which never broke its level in the 9,595 cases of Fagerland,
   Lydersen and Laake (2013), where the exact one is far below it; with the score interval of Tango (1998).
 
@@ -244,15 +245,15 @@ def _bootstrap(numerator: Floats, denominator: Floats, seed: int) -> _Interval:
     errors = np.sqrt(np.maximum(squares, 0.0) * n / (n - 1)) / sums[1]
     alike = errors <= 1e-9 * error
     t = value / error
-    student = 2 * student_tail(abs(t), n - 1)
+    student, half = 2 * student_tail(abs(t), n - 1), student_quantile(0.5 + LEVEL / 2, n - 1) * error
     if alike.mean() > _DEGENERATE:
-        half = student_quantile(0.5 + LEVEL / 2, n - 1) * error
         return _Interval(value, value - half, value + half, student, error)
     pivots = (ratios - value)[~alike] / errors[~alike]
     low, high = np.quantile(pivots, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     beyond = min(int((pivots >= t).sum()), int((pivots <= t).sum()))
-    p = 2 * beyond / len(pivots) if beyond else min(student, 2 / (len(pivots) + 1))
-    return _Interval(value, value - float(high) * error, value - float(low) * error, min(1.0, p), error)
+    # Skewed items need the one, heavy tails the other, and neither can be told from few items.
+    ends = (value - max(float(high) * error, half), value - min(float(low) * error, -half))
+    return _Interval(value, *ends, min(1.0, max(2 * beyond / len(pivots), student)), error)
 
 
 def _draw(seed: int, numerator: Floats, denominator: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ml_intern.errors import ToolError
 from ml_intern.evals.power import reach
@@ -99,7 +100,9 @@ def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
     corrected = holm([found.p, *others])[0]
     verdict = found.verdict if corrected < 1 - LEVEL else "inconclusive"
     confirmed = _confirmed(left, right, up, verdict)
-    notes = _notes(left, right, found, corrected, len(rivals) + 1, confirmed, up)
+    variants = len(rivals) + 1
+    luck = luck_of_the_best(variants) * found.error if variants > 1 else None
+    notes = _notes(left, right, found, corrected, variants, luck, confirmed)
     return _comparison(
         left,
         right,
@@ -108,8 +111,9 @@ def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
         metric,
         up,
         verdict=verdict,
-        variants=len(rivals) + 1,
+        variants=variants,
         p_corrected=corrected,
+        luck_of_best=luck,
         confirmed=confirmed,
         notes=notes,
     )
@@ -173,15 +177,14 @@ def _notes(
     found: Difference,
     corrected: float,
     variants: int,
+    luck: float | None,
     confirmed: bool | None,
-    up: bool,
 ) -> list[str]:
     a, b = left.experiment, right.experiment
     notes = [f"Fewer than {FEW} items or groups say nothing."] if found.n < FEW else []
     if b.also:
         notes.append(f"{b.id} changed also {', '.join(b.also)}: the difference is not of one change alone.")
-    if variants > 1:
-        luck = luck_of_the_best(variants) * found.error
+    if luck is not None:
         notes.append(
             f"It is one of {variants} held against {a.id}: p={corrected:.2g} after Holm's correction, and "
             f"the best of {variants} equal ones would look better by about {luck:.2g} by luck alone."
@@ -212,7 +215,8 @@ def _replications(left: Side, right: Side, eval: str, metric: str, up: bool) -> 
         f"is the luck of the seed, not a gain. The standard deviation over {len(values)} is {spread:.2g}."
     ]
     alone = (Side(a, left.runs[:1]), Side(b, [r for r in right.runs if r[0].id == b.id]))
-    return _comparison(*alone, found, eval, metric, up, verdict="inconclusive", notes=notes)
+    said: dict[str, Any] = {"notes": notes, "seed_spread": spread}
+    return _comparison(*alone, found, eval, metric, up, verdict="inconclusive", **said)
 
 
 def _comparison(
@@ -225,9 +229,7 @@ def _comparison(
     *,
     verdict: Finding,
     notes: list[str],
-    variants: int = 1,
-    p_corrected: float | None = None,
-    confirmed: bool | None = None,
+    **more: Any,
 ) -> Comparison:
     a, b = left.experiment.id, right.experiment.id
     seen = reach(found.error, found.n - 1) if found.error > 0 and found.n > 1 else None
@@ -248,12 +250,11 @@ def _comparison(
         method=found.method,
         seeds_a=len(left.runs),
         seeds_b=len(right.runs),
-        variants=variants,
-        p_corrected=p_corrected if p_corrected is not None else found.p,
-        confirmed=confirmed,
+        new_seeds=len(right.confirmations),
         detectable=seen,
         notes=notes,
         says=" ".join([_sentence(left, right, found, metric, verdict, seen), *notes]),
+        **{"p_corrected": found.p, **more},
     )
 
 

@@ -123,7 +123,10 @@ class Comparison(BaseModel):
         variants: Configurations held against ``a``'s on this metric, this one included.
         p_corrected: p after Holm's correction for so many.
         confirmed: Did the gain hold on new seeds that the host drew? None: nobody has tried.
+        new_seeds: Seeds of ``b`` that the host drew to confirm it.
         detectable: The difference that would have been seen four times in five.
+        luck_of_best: How much better the best of so many equal variants looks on average.
+        seed_spread: Of two runs of one configuration, the standard deviation over its seeds.
         notes: What else a reader should know: other changes, one seed each, the luck of the best of many.
         says: The finding in words, notes included.
     """
@@ -147,7 +150,10 @@ class Comparison(BaseModel):
     variants: int = 1
     p_corrected: float | None = None
     confirmed: bool | None = None
+    new_seeds: int = 0
     detectable: float | None = None
+    luck_of_best: float | None = None
+    seed_spread: float | None = None
     notes: list[str] = Field(default_factory=list)
     says: str = ""
 

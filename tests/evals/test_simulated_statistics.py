@@ -47,6 +47,7 @@ ONE: dict[str, tuple[Callable[[Rng, int], ItemScores], float]] = {
     "bits": (lambda rng, n: bits(rng, n, rng.gamma(16, 1 / 4, n)), 4.0),
     "skewed bits": (lambda rng, n: bits(rng, n, 4 * rng.lognormal(-0.125, 0.5, n)), 4.0),
     "reward": (lambda rng, n: ItemScores(rng.normal(0, 1, n), np.ones(n)), 0.0),
+    "reward with heavy tails": (lambda rng, n: ItemScores(rng.standard_t(3, n), np.ones(n)), 0.0),
 }
 
 

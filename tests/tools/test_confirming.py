@@ -12,6 +12,7 @@ from support.answering_jobs import AnsweringJobs, make_model
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
+from ml_intern.hub.claims import unresolved
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
 from ml_intern.jobs.record import demand_same
@@ -170,6 +171,17 @@ def test_the_same_call_opens_the_same_runs(ctx: ToolContext) -> None:
     other = tried(ctx, 0.7, 5e-3, base)
     ctx.key = "key-2"
     assert {run.replicates for run in experiments.confirm_experiment(ctx, other, seeds=3).runs} == {other}
+
+
+def test_every_number_of_a_finding_may_be_told(ctx: ToolContext) -> None:
+    base = tried(ctx, 0.4, 1e-3, per_device_train_batch_size=8)
+    child = tried(ctx, 0.8, 3e-3, base)
+    other = tried(ctx, 0.5, 4e-3, base)
+    lucky = tried(ctx, 0.8, 3e-3, base, seed=9, per_device_train_batch_size=8)
+    confirmed(ctx, child, {base: [0.4, 0.42], child: [0.82, 0.79]})
+    for pair in ((base, child), (base, other), (base, lucky), (child, lucky), (base, "exp-7")):
+        says = evaluation.compare_experiments(ctx, *pair).says
+        assert unresolved(says, ctx.ledger) == [], says
 
 
 def test_a_model_as_it_comes_has_no_seeds(ctx: ToolContext) -> None:
