@@ -5,7 +5,7 @@
 Four tables: coverage of 95 % intervals of one model; of paired differences, with how often two equal models
 are called different (nominal: 5 %); the same over several seeds, where a bootstrap of seeds and a comparison
 of items alone stand beside it; and a search over many variants of which none is better. Everything is drawn
-from fixed seeds, so that a table can be had again. About two minutes on one core.
+from fixed seeds, so that a table can be had again. Three to four minutes of one core.
 """
 
 from __future__ import annotations
