@@ -17,9 +17,10 @@ from ml_intern.tooling import tool
 def list_evals(ctx: ToolContext) -> list[EvalInfo]:
     """The sealed evaluations: items by split, metrics, the one that decides, dev queries left.
 
-    The items themselves are shown to nobody.
+    `detectable` says of each split what difference it can tell: look before you trust one. The items
+    themselves are shown to nobody.
     """
-    return ctx.evals.list()
+    return [ctx.evals.described(info) for info in ctx.evals.list()]
 
 
 @tool(
@@ -30,7 +31,8 @@ def list_evals(ctx: ToolContext) -> list[EvalInfo]:
 def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = None) -> Scores:
     """Score a model on the dev split of a sealed evaluation; the ledger records it under the experiment.
 
-    The result has metrics with 95 % intervals, slices, and the shape of what the model wrote. `samples` are
+    The result has metrics with 95 % intervals, slices, what difference so few items can tell (`detectable`),
+    and the shape of what the model wrote. `samples` are
     texts that it wrote from nothing, where the eval scores likelihoods or samples: read them, since a good
     score can hide bad text. Each other set of weights costs one dev query; the same weights again cost none.
 
@@ -53,6 +55,11 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
         raise ToolError(
             f"{model} belongs to {owner}, not to {experiment}.", f"Leave experiment out, or say {owner!r}."
         )
+    if experiment and not owner and ctx.ledger.get(experiment).replicates:
+        raise ToolError(
+            f"{experiment} runs a configuration again, and {model!r} is no job of it.",
+            "Launch it as confirm_experiment said, and evaluate that job.",
+        )
     path: Path = resolve_model(ctx, model)
 
     def progress(status: JobStatus) -> None:
@@ -67,10 +74,12 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
 def compare_experiments(ctx: ToolContext, a: str, b: str, metric: str | None = None) -> Comparison:
     """Say whether experiment b is better than experiment a, worse, or not clearly apart.
 
-    Paired over the items that both were scored on: McNemar's exact test for right and wrong, else a bootstrap
-    of items (of whole groups, where items come in groups). The verdict is ``better`` or ``worse`` only when
-    the 95 % interval of the difference leaves out zero. It does not know the luck of a seed: confirm a winner
-    on another.
+    Paired over the items that both were scored on: McNemar's mid-p test for right and wrong, else a bootstrap
+    of items (of whole groups, where items come in groups). Experiments that differ in their seed alone are
+    one configuration: all its seeds are taken, and with several of them seeds count as luck just as items
+    do. The verdict is ``better`` or ``worse`` only when the 95 % interval of the difference leaves out zero,
+    also after Holm's correction for all variants held against `a`. With one seed each it says nothing about
+    the luck of the seed: `confirmed` is None until confirm_experiment's runs were measured.
 
     Args:
         a: The earlier experiment, as a rule the parent.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ml_intern import budget
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
+from ml_intern.evals.verdicts import standing
 from ml_intern.jobs.hardware import gpu_name
+from ml_intern.jobs.preflight import METHODS
+from ml_intern.ledger.configurations import same_configuration, trained
 from ml_intern.ledger.model import Experiment, Measured, Scores
 from ml_intern.models import resolve_model
 from ml_intern.tooling import Price, tool
@@ -23,26 +27,125 @@ class Frozen(BaseModel):
     scores: list[Scores]
 
 
+class ConfirmationRun(BaseModel):
+    """One run on a new seed: its row in the ledger, and what launch_training is to be given.
+
+    Attributes:
+        experiment: The row.
+        replicates: The experiment whose configuration it runs again.
+        seed: Drawn by the host.
+        launch: Arguments of launch_training; empty where a script trained, which is then to be run again.
+    """
+
+    experiment: str
+    replicates: str
+    seed: int
+    launch: dict[str, Any]
+
+
+class Confirmation(BaseModel):
+    """The runs that confirm a gain, and what comes after them."""
+
+    runs: list[ConfirmationRun]
+    says: str
+
+
+_NEXT = (
+    "Launch each run with launch_training(**run.launch), wait, evaluate each, then compare_experiments with "
+    "the experiment that was won against: `confirmed` says whether the gain holds."
+)
+
+
 def _opened(ctx: ToolContext, key: str) -> Experiment | None:
     return ctx.ledger.by_key(key)
 
 
 @tool(effect="write", reconcile=_opened)
 def start_experiment(
-    ctx: ToolContext, hypothesis: str, change: str, parent: str | None = None, seed: int = 0
+    ctx: ToolContext, hypothesis: str, change: str, parent: str | None = None, seed: int | None = None
 ) -> Experiment:
     """Open a row of the ledger before the work starts; give its id to launch_training and evaluate.
 
-    One experiment is one change against its parent. To confirm a winner on another seed, name the winner's
-    own parent, so that the comparison asks the same question again.
+    One experiment is one change against its parent. What differs besides is noted in `also`. Experiments that
+    differ in nothing but their seed are one configuration; confirm_experiment opens such rows for a winner.
 
     Args:
         hypothesis: What you expect, and why.
         change: The one thing that differs from the parent.
         parent: The experiment it is held against; none for a baseline.
-        seed: Seed of the training.
+        seed: Seed of the training; nothing: the host's, which is the same for all.
     """
-    return ctx.ledger.start(hypothesis, change, parent, seed, key=ctx.key)
+    by: Literal["host", "agent"] = "host" if seed is None else "agent"
+    chosen = ctx.settings.seed if seed is None else seed
+    return ctx.ledger.start(hypothesis, change, parent, chosen, key=ctx.key, seed_by=by)
+
+
+def _confirming(ctx: ToolContext, key: str) -> Confirmation | None:
+    rows = ctx.ledger.opened_by(key)
+    return Confirmation(runs=_runs(ctx, rows), says=_NEXT) if rows else None
+
+
+@tool(effect="write", reconcile=_confirming)
+def confirm_experiment(
+    ctx: ToolContext,
+    experiment: str,
+    against: str | None = None,
+    seeds: Annotated[int, Field(ge=1, le=20)] = 2,
+) -> Confirmation:
+    """Open the runs that tell a gain from a lucky seed: the same configurations again, on new seeds.
+
+    The host draws the seeds. Launch every run as its `launch` says, launch_training(**run.launch), evaluate
+    each, then compare_experiments(against, experiment): it takes all seeds of both and says in `confirmed`
+    whether the gain holds. With one new seed only a large gain can be told from luck; take two or three.
+
+    Args:
+        experiment: The winner.
+        against: What it won against; nothing: its parent.
+        seeds: How many new seeds.
+    """
+    winner = ctx.ledger.get(experiment)
+    if not winner.dev:
+        raise ToolError(
+            f"{experiment} was not measured.", "evaluate() it first: there is no gain to confirm."
+        )
+    if not trained(winner):
+        raise ToolError(f"{experiment} was not trained, so no seed moves it.", "Confirm one that was.")
+    if against is None and winner.parent is None:
+        raise ToolError(f"{experiment} has no parent.", "Say against which experiment it won.")
+    other = ctx.ledger.get(against or winner.parent or "")
+    if same_configuration(other, winner):
+        raise ToolError(
+            f"{experiment} and {other.id} are one configuration on two seeds: there is no gain to confirm."
+        )
+    return Confirmation(runs=_runs(ctx, ctx.ledger.confirm(winner.id, other.id, seeds, ctx.key)), says=_NEXT)
+
+
+def _runs(ctx: ToolContext, rows: Sequence[Experiment]) -> list[ConfirmationRun]:
+    return [
+        ConfirmationRun(
+            experiment=row.id,
+            replicates=row.replicates or "",
+            seed=row.seed,
+            launch=_launch(ctx, row, ctx.ledger.get(row.replicates or "")),
+        )
+        for row in rows
+    ]
+
+
+def _launch(ctx: ToolContext, row: Experiment, of: Experiment) -> dict[str, Any]:
+    """The arguments of launch_training that run a configuration again."""
+    specs = [ctx.jobs.spec(job) for job in of.jobs if ctx.jobs.spec(job).method in METHODS]
+    if not specs:
+        return {}
+    told = specs[-1].config
+    return {
+        "method": specs[-1].method,
+        "model": told["model_ref"],
+        "dataset": told["dataset"],
+        "config": told["asked"],
+        "experiment": row.id,
+        "name": row.change,
+    }
 
 
 @tool(effect="write", repeatable="an experiment that was closed with these words stays as it is")
@@ -68,13 +171,20 @@ def finish_experiment(
 
 @tool(effect="read")
 def list_experiments(ctx: ToolContext) -> list[Experiment]:
-    """All experiments, oldest first, with hypothesis, change, cost, metrics and verdict."""
-    return ctx.ledger.list()
+    """All experiments, oldest first, with hypothesis, change, cost, metrics and verdict.
+
+    `standing` says what else changed, how many seeds there are, and how each comparison stands once it is
+    corrected (Holm) for all that were held against the same experiment.
+    """
+    return standing(ctx.ledger)
 
 
 @tool(effect="read")
 def best_experiment(ctx: ToolContext, metric: str | None = None) -> Experiment | None:
     """The best of the kept experiments by its dev score; of the others only where none was kept.
+
+    A configuration counts with the mean over its seeds and is named by its first experiment, not by the run
+    of a lucky seed. One whose gain did not hold on new seeds is passed over.
 
     Args:
         metric: The metric to rank by; the one that decides where it is not said.
@@ -129,7 +239,7 @@ def _demand_gain(ctx: ToolContext, e: Experiment) -> None:
             f"{e.parent}, the parent of {e.id}, was not measured.", "evaluate() it on the same eval first."
         )
     found = ctx.evals.compare(e.parent, e.id)
-    if found.verdict != "better":
+    if found.verdict != "better" or found.confirmed is False:
         raise ToolError(
             f"{e.id} cannot be kept: {found.says}",
             f"Finish it as {'inconclusive' if found.verdict == 'inconclusive' else 'discarded'}, "

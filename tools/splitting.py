@@ -132,6 +132,8 @@ def _seal(
     held = {split: rows for split, rows in parts.rows.items() if split != "train"}
     eval_ = sealing.prepare(name, held, parts.group, scorers, primary)
     sealing.register(ctx.evals, eval_)
+    told = ctx.evals.described(ctx.evals.get(eval_.name)).detectable
+    result.notes += [f"dev: {told['dev'].says}"] if "dev" in told else []
     again = sealing.sweep(ctx.evals, parts.rows["train"])
     parts.drop_train(again, "holds a row of an evaluation")
     result.eval, result.scorers, result.primary = eval_.name, eval_.scorers, eval_.primary

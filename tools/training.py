@@ -13,13 +13,13 @@ from ml_intern.durations import show_duration
 from ml_intern.errors import InternError, Interrupted, ToolError
 from ml_intern.events import Notice
 from ml_intern.jobs import preflight
-from ml_intern.jobs.asking import Training, guard_file, training_spec
+from ml_intern.jobs.asking import Training, guard_file, seed_for, training_spec
 from ml_intern.jobs.conditions import condition
 from ml_intern.jobs.estimate import Workload, workload
 from ml_intern.jobs.hardware import gpu_count, gpu_name, slots_here
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, Place
 from ml_intern.jobs.places import HERE, ON_CPU, choose, read_place, sized_timeout, smaller_plan
-from ml_intern.jobs.record import record_start
+from ml_intern.jobs.record import demand_same, record_start
 from ml_intern.jobs.smoke import SmokeTest, smoke_result, smoke_spec
 from ml_intern.masking import holds_secret
 from ml_intern.models import resolve_model
@@ -158,7 +158,7 @@ def launch_training(
     hardware: str = "auto",
     name: str | None = None,
     experiment: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     timeout: str | float | None = None,
     stop_when: str | None = None,
     priority: Annotated[int, Field(ge=-9, le=9)] = 0,
@@ -198,7 +198,8 @@ def launch_training(
             list_hardware() shows what there is and what it costs.
         name: Words for the job; its id is made from them.
         experiment: The ledger's row that this belongs to.
-        seed: Of the weights, the order of the data and all else that is drawn.
+        seed: Of the weights, the order of the data and all else that is drawn; nothing: the experiment's own,
+            or the host's.
         timeout: Wall time after which the job is stopped, "30m"; nothing: the setting job_timeout.
         stop_when: End early, with the model as it then is, when this holds; written as for wait_for_job:
             "loss plateau", "overfitting or reward collapse". It is looked at while nobody waits, too.
@@ -209,8 +210,10 @@ def launch_training(
     if stop_when is not None:
         condition(stop_when)
     place = read_place(ctx.settings, ctx.services.hub, hardware)
-    asked = Training(method, model, dataset, config or {}, hardware, name, experiment, seed, seconds, place)
+    own = seed_for(ctx, experiment, seed)
+    asked = Training(method, model, dataset, config or {}, hardware, name, experiment, own, seconds, place)
     spec = training_spec(ctx, asked, _threads(ctx))
+    demand_same(ctx.ledger, spec)
     more = {"stop_when": stop_when, "priority": priority}
     status = ctx.jobs.submit(spec.model_copy(update=more))
     # The job's own words, not this call's: the key may have found one that was asked for before.
@@ -226,7 +229,7 @@ def smoke_test(
     dataset: str,
     config: dict[str, Any] | None = None,
     hardware: str = "auto",
-    seed: int = 0,
+    seed: int | None = None,
     timeout: str | float | None = None,
 ) -> SmokeTest:
     """Run a few steps of a training and wait: does it run, and how long will it take? Do it before a sweep.
@@ -249,9 +252,8 @@ def smoke_test(
     _check_hardware(hardware)
     seconds = _told(ctx, timeout, SMOKE_TIMEOUT_S)
     place = read_place(ctx.settings, ctx.services.hub, hardware)
-    asked = Training(
-        method, model, dataset, config or {}, hardware, seed=seed, timeout_s=seconds, place=place
-    )
+    own = seed_for(ctx, None, seed)
+    asked = Training(method, model, dataset, config or {}, hardware, seed=own, timeout_s=seconds, place=place)
     status = ctx.jobs.submit(smoke_spec(ctx, asked, _threads(ctx)))
     return _watched(ctx, status.id)
 
@@ -277,7 +279,8 @@ def launch_script(
     """Run Python code as a job in the sandbox's walls: no credentials, the workspace read-only, no network.
 
     It runs in its output folder: what it writes there stays. A model saved as ./model can be evaluated and
-    published. Lines of JSON with a "step" appended to os.environ["ML_INTERN_METRICS"] become metrics.
+    published. Lines of JSON with a "step" appended to os.environ["ML_INTERN_METRICS"] become metrics. Draw
+    with the seed os.environ["ML_INTERN_SEED"], the experiment's.
 
     Args:
         script: A path in the workspace, or the code itself.
@@ -304,6 +307,7 @@ def launch_script(
             "code": code,
             "args": [str(places.get(a, a)) for a in args or []],
             "model": None,
+            "seed": seed_for(ctx, experiment, None),
             "use_cpu": hardware == "cpu",
         },
         place=read_place(ctx.settings, ctx.services.hub, hardware),

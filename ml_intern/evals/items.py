@@ -67,6 +67,14 @@ def items_from(
     return items
 
 
+def groups_of(items: Sequence[Item]) -> dict[str, int]:
+    """Groups by split; an item without one is a group of its own."""
+    found: dict[str, set[str]] = {}
+    for number, item in enumerate(items):
+        found.setdefault(item.split, set()).add(f"i{number}" if item.group is None else f"g{item.group}")
+    return {split: len(names) for split, names in sorted(found.items())}
+
+
 def _column(columns: Sequence[str], named: str | None, usual: Sequence[str], what: str) -> str:
     found = (
         named

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.power import Detectable
 from ml_intern.ledger.model import Split
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
@@ -75,6 +76,8 @@ class EvalInfo(BaseModel):
     Attributes:
         name: Its name.
         rows: Items by split.
+        groups: Groups by split, where items come in groups.
+        detectable: By split, what difference of the metric that decides it can tell.
         scorers: Its metrics.
         primary: The metric that decides.
         higher_is_better: Which way is up for that metric.
@@ -91,6 +94,8 @@ class EvalInfo(BaseModel):
     primary: str
     higher_is_better: bool
     grouped: bool = False
+    groups: dict[str, int] = Field(default_factory=dict)
+    detectable: dict[str, Detectable] = Field(default_factory=dict)
     slices: list[str] = Field(default_factory=list)
     asking: Asking = Asking()
     sha256: str = ""

@@ -1,21 +1,24 @@
-"""From a job's rows to scores, and from two scores to a finding."""
+"""From a job's rows to scores."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ml_intern.evals import power
 from ml_intern.evals.asking import outputs_for
 from ml_intern.evals.model import EvalInfo, Item
+from ml_intern.evals.power import Detectable
 from ml_intern.evals.scorers import scorer
-from ml_intern.evals.statistics import FEW, compare, measure
-from ml_intern.ledger.model import Comparison, ItemScores, Measured, Scores, Split
+from ml_intern.evals.statistics import compare, measure, standard_error
+from ml_intern.ledger.model import ItemScores, Measured, Scores, Split
 
 SLICE_AT_LEAST = 20
 """A slice of fewer items would say too much about each."""
+SHARES = ("python_parses", "exact_match", "numeric_match")
+"""Metrics whose items are right or wrong, as far as that is known before the first score."""
 SHOWN = 8
 """Samples that the brain may read."""
 MANY_EMPTY = 0.05
@@ -63,40 +66,51 @@ def scored(
     )
 
 
-def compared(a: str, b: str, eval: str, metric: str, left: Scores, right: Scores) -> Comparison:
-    """How the items of `right` (experiment `b`) stand against those of `left` (experiment `a`)."""
-    up = scorer(metric).higher_is_better
-    d = compare(left.items[metric], right.items[metric], up)
-    unit = "items" if left.items[metric].groups is None else "groups"
-    k = _decimals(d.high - d.low)
-    interval = f"[{d.low:+.{k}f}, {d.high:+.{k}f}], p={d.p:.2g}, n={d.n} {unit}"
-    values = (
-        f"{metric} {d.value_b:.{k}f} against {d.value_a:.{k}f}, difference {d.difference:+.{k}f} {interval}"
-    )
-    word = {"better": "is better than", "worse": "is worse than", "inconclusive": "is not clearly apart from"}
-    few = f" Fewer than {FEW} items or groups say nothing." if d.n < FEW else ""
-    return Comparison(
-        a=a,
-        b=b,
-        eval=eval,
-        metric=metric,
-        value_a=d.value_a,
-        value_b=d.value_b,
-        difference=d.difference,
-        low=d.low,
-        high=d.high,
-        p=d.p,
-        n=d.n,
-        higher_is_better=up,
-        verdict=d.verdict,
-        method=d.method,
-        says=f"{b} {word[d.verdict]} {a}: {values} ({d.method}).{few}",
-    )
+def detectable(info: EvalInfo, known: Sequence[ItemScores]) -> dict[str, Detectable]:
+    """What difference of the metric that decides each split can tell.
+
+    Args:
+        info: The evaluation.
+        known: What items contributed, of each model that was scored on dev; the newest last.
+    """
+    what = "groups" if info.grouped else "items"
+    sampled = scorer(info.primary).asks == "samples"
+    found = {}
+    for split, rows in info.rows.items():
+        n = info.asking.samples if sampled else info.groups.get(split, rows)
+        if info.primary in SHARES if not known else known[-1].right_or_wrong and not info.grouped:
+            found[split] = power.of_answers(n, *_shares(known), what=what)
+        else:
+            single, paired = (_scaled(e, info, split) for e in _errors(known))
+            found[split] = power.of_errors(n, single, paired, info.primary, what)
+    return found
 
 
-def _decimals(width: float) -> int:
-    """Decimals for all numbers of a comparison: enough to see three digits of its interval's width."""
-    return min(6, max(3, 2 - math.floor(math.log10(width)))) if width > 0 else 3
+def _shares(known: Sequence[ItemScores]) -> tuple[float, float | None]:
+    """Share of right answers of the newest model, and how many only the one before it got right."""
+    if not known:
+        return 0.5, None
+    share = round(float(known[-1].numerator.mean()), 3)
+    if len(known) < 2 or len(known[-2]) != len(known[-1]):
+        return share, None
+    only = [int((x.numerator > y.numerator).sum()) for x, y in (known[-2:], known[:-3:-1])]
+    return share, round(min(only) / len(known[-1]), 3)
+
+
+def _errors(known: Sequence[ItemScores]) -> tuple[float | None, float | None]:
+    """Standard errors of the newest model's score, and of its difference to the one before it."""
+    if not known:
+        return None, None
+    single = standard_error(known[-1])
+    if len(known) < 2 or len(known[-2]) != len(known[-1]):
+        return single, None
+    return single, compare(known[-2], known[-1], True).error or None
+
+
+def _scaled(error: float | None, info: EvalInfo, split: str) -> float | None:
+    """Dev's error on as many items as the split has."""
+    many = info.groups or info.rows
+    return error and error * (many.get("dev", many[split]) / many[split]) ** 0.5
 
 
 def _by_slice(found: ItemScores, items: Sequence[Item], up: bool) -> dict[str, Measured]:

@@ -22,13 +22,14 @@ from typing import Any
 from ml_intern.errors import ToolError
 from ml_intern.evals.asking import ask, read_outputs, readable, tasks_for
 from ml_intern.evals.guard import Contamination, Guard
-from ml_intern.evals.items import items_from, readings
+from ml_intern.evals.items import groups_of, items_from, readings
 from ml_intern.evals.model import Asking, EvalInfo, Item, fingerprint
 from ml_intern.evals.nearness import Nearness
 from ml_intern.evals.repositories import refuse
-from ml_intern.evals.results import compared, scored
+from ml_intern.evals.results import detectable, scored
 from ml_intern.evals.rows import Rows
 from ml_intern.evals.scorers import scorer
+from ml_intern.evals.verdicts import stand
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobStatus
 from ml_intern.ledger.model import Comparison, Scores, Split
@@ -119,13 +120,14 @@ class Evals:
             primary=primary,
             higher_is_better=scorer(primary).higher_is_better,
             grouped=group is not None,
+            groups=groups_of(items) if group else {},
             slices=sorted({i.slice for i in items if i.slice is not None}),
             asking=Asking.model_validate(asking or {}),
             sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
             repositories=list(repositories),
         )
         self._keep(info, lines)
-        return self.get(name)
+        return self.described(self.get(name))
 
     def list(self) -> list[EvalInfo]:
         """All evaluations, by name."""
@@ -149,6 +151,12 @@ class Evals:
         return info.model_copy(
             update={"queries_used": used, "queries_left": max(0, self.settings.dev_queries - used)}
         )
+
+    def described(self, info: EvalInfo) -> EvalInfo:
+        """With what each split can tell; the more exactly, the more models were scored on dev."""
+        known = self.ledger.scores(eval=info.name, split="dev", items=True)
+        items = {s.model: s.items[info.primary] for s in known if info.primary in s.items}
+        return info.model_copy(update={"detectable": detectable(info, [*items.values()])})
 
     # Scoring
 
@@ -200,6 +208,8 @@ class Evals:
     def compare(self, a: str, b: str, metric: str | None = None, eval: str | None = None) -> Comparison:
         """How experiment `b` stands against `a` on the dev items that both answered; the finding is recorded.
 
+        All seeds of both configurations count.
+
         Raises:
             ToolError: They have no eval or no such metric in common.
         """
@@ -221,7 +231,7 @@ class Evals:
                 f"{name} has no metric {metric!r}{did_you_mean(metric, left.metrics)}.",
                 f"Metrics: {', '.join(left.metrics)}.",
             )
-        found = compared(a, b, name, metric, left, right)
+        found = stand(self.ledger, a, b, name, metric)
         self.ledger.record_comparison(found)
         return found
 
@@ -306,8 +316,9 @@ class Evals:
                 with self._query(name, split) as record:
                     scores = self._ask(info, split, model_path, model, cancelled, on_progress)
                     record(experiment, scores)
-        left = self.get(name).queries_left if split == "dev" else None
-        return scores.model_copy(update={"experiment": experiment, "queries_left": left})
+        now = self.described(self.get(name))
+        told = {"experiment": experiment, "queries_left": now.queries_left if split == "dev" else None}
+        return scores.model_copy(update={**told, "detectable": now.detectable[split].says})
 
     def _one_at_a_time(self, key: str) -> threading.Lock:
         """Threads that ask for the same score wait for the first and then read what it recorded."""

@@ -50,6 +50,23 @@ class Training:
         return self.hardware == "cpu" or (self.place.away and not self.place.gpus)
 
 
+def seed_for(ctx: ToolContext, experiment: str | None, asked: int | None) -> int:
+    """The seed of a training: what was asked, else its experiment's, else the host's.
+
+    Raises:
+        ToolError: The experiment confirms another one, so that its seed is the host's to choose.
+    """
+    row = ctx.ledger.get(experiment) if experiment is not None else None
+    if row is not None and row.replicates and asked not in (None, row.seed):
+        raise ToolError(
+            f"{row.id} runs {row.replicates} again on the host's seed {row.seed}, not on {asked}.",
+            "Leave seed out.",
+        )
+    if asked is not None:
+        return asked
+    return row.seed if row is not None else ctx.settings.seed
+
+
 def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     """Check everything that can be checked, cheapest first, and say what the job is to do.
 

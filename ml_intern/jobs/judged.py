@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ml_intern.jobs.diagnosis import Diagnosis, Finding, as_asked
 from ml_intern.jobs.model import JobSpec
+from ml_intern.ledger.configurations import configurations
 
 if TYPE_CHECKING:
     from ml_intern.ledger import Experiment, Ledger
@@ -38,7 +39,14 @@ def _verdict(own: Experiment, parent: Experiment, ledger: Ledger) -> str | None:
     here, there = own.score, parent.dev.get(own.primary or "")
     if here is None or there is None:
         return None
-    compared = [c for c in ledger.comparisons() if (c.a, c.b, c.metric) == (parent.id, own.id, own.primary)]
+    words = configurations(ledger.list())
+    ours, theirs = words[own.id], words[parent.id]
+    if ours == theirs:
+        return None  # What is between two seeds of one configuration is luck.
+    # A comparison takes all seeds of both, whichever of them it was asked for.
+    compared = [
+        c for c in ledger.comparisons() if (words[c.a], words[c.b], c.metric) == (theirs, ours, own.primary)
+    ]
     if compared:
         return compared[-1].verdict
     apart = here.high < there.low or there.high < here.low

@@ -185,4 +185,5 @@ def _environment(folder: Path, spec: JobSpec) -> dict[str, str]:
         "MKL_NUM_THREADS": threads,
         "ML_INTERN_JOB": mark(folder),
         "ML_INTERN_METRICS": str(folder / "metrics.jsonl"),
+        "ML_INTERN_SEED": str(spec.config.get("seed", 0)),
     }

@@ -9,9 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_intern.errors import ToolError
 from ml_intern.jobs.curves import is_number
 from ml_intern.jobs.launch import recipe_files
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
+from ml_intern.jobs.preflight import ALIASES
+from ml_intern.ledger.configurations import differences
 
 if TYPE_CHECKING:
     from ml_intern.jobs.local import Jobs
@@ -24,15 +27,40 @@ def record_start(ledger: Ledger, spec: JobSpec, job: str) -> None:
     """Attach a job to its experiment: configuration, data with its hash, seed, hash of the recipe."""
     if spec.experiment is None:
         return
+    ledger.attach(spec.experiment, job=job, seed=spec.config["seed"], **_told(spec))
+
+
+def _told(spec: JobSpec) -> dict[str, Any]:
+    """What decides a training but for its seed. A field has its full name, whichever was used."""
     config = spec.config
-    ledger.attach(
-        spec.experiment,
-        job=job,
-        config={"method": spec.method, "model": config["model"], **config["asked"]},
-        data={"train": {"id": config["dataset"], "rows": config["rows"], "sha256": config["data_sha256"]}},
-        code_hash=recipe_hash(spec.method),
-        seed=config["seed"],
-    )
+    asked = {ALIASES.get(name, name): value for name, value in config["asked"].items()}
+    return {
+        "config": {"method": spec.method, "model": config["model"], **asked},
+        "data": {"train": {"id": config["dataset"], "rows": config["rows"], "sha256": config["data_sha256"]}},
+        "code_hash": recipe_hash(spec.method),
+    }
+
+
+def demand_same(ledger: Ledger, spec: JobSpec) -> None:
+    """Refuse a training that is to run a configuration again, and is another one.
+
+    Raises:
+        ToolError: Names what differs.
+    """
+    row = ledger.get(spec.experiment) if spec.experiment is not None else None
+    if row is None or row.replicates is None:
+        return
+    of = ledger.get(row.replicates)
+    if "recoveries" in of.config:
+        return  # Its config says what a recovery made of it, not what was asked.
+    found = differences(of, row.model_copy(update=_told(spec)))
+    found.pop("seed", None)
+    if found:
+        told = ", ".join(f"{name}: {how}" for name, how in found.items())
+        raise ToolError(
+            f"{row.id} runs {of.id} again on another seed, and this differs from it ({told}).",
+            "Launch it as confirm_experiment said, or open another experiment.",
+        )
 
 
 def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:

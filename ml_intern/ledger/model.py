@@ -77,6 +77,7 @@ class Scores(BaseModel):
         warnings: What a reader of the numbers should know.
         seconds: Wall time of the scoring.
         queries_left: Dev scores that may still be asked of this eval.
+        detectable: What difference this many items can tell, in words, before anybody trusts one.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -92,6 +93,7 @@ class Scores(BaseModel):
     warnings: list[str] = Field(default_factory=list)
     seconds: float = 0.0
     queries_left: int | None = None
+    detectable: str = ""
     experiment: str | None = None
     items: dict[str, ItemScores] = Field(default_factory=dict, exclude=True, repr=False)
 
@@ -107,16 +109,26 @@ class Comparison(BaseModel):
     Attributes:
         a: The earlier one, the parent as a rule.
         b: The experiment that the verdict is about.
-        value_a: The metric of ``a``.
-        value_b: The metric of ``b``.
+        value_a: The metric of ``a``, the mean of its seeds.
+        value_b: The metric of ``b``, the mean of its seeds.
         difference: ``value_b - value_a``.
         low: Lower end of the 95 % interval of the difference.
         high: Upper end of it.
         p: Two-sided p value of "no difference".
         n: Items (clusters, where items come in groups) that were compared.
-        verdict: ``better`` means that ``b`` is better than ``a``.
+        verdict: ``better`` means that ``b`` is better than ``a``, after the correction for `variants`.
         method: The test.
-        says: The finding in one sentence.
+        seeds_a: Seeds of ``a``'s configuration that were measured.
+        seeds_b: The same of ``b``'s.
+        variants: Configurations held against ``a``'s on this metric, this one included.
+        p_corrected: p after Holm's correction for so many.
+        confirmed: Did the gain hold on new seeds that the host drew? None: nobody has tried.
+        new_seeds: Seeds of ``b`` that the host drew to confirm it.
+        detectable: The difference that would have been seen four times in five.
+        luck_of_best: How much better the best of so many equal variants looks on average.
+        seed_spread: Of two runs of one configuration, the standard deviation over its seeds.
+        notes: What else a reader should know: other changes, one seed each, the luck of the best of many.
+        says: The finding in words, notes included.
     """
 
     a: str
@@ -133,6 +145,16 @@ class Comparison(BaseModel):
     higher_is_better: bool
     verdict: Finding
     method: str
+    seeds_a: int = 1
+    seeds_b: int = 1
+    variants: int = 1
+    p_corrected: float | None = None
+    confirmed: bool | None = None
+    new_seeds: int = 0
+    detectable: float | None = None
+    luck_of_best: float | None = None
+    seed_spread: float | None = None
+    notes: list[str] = Field(default_factory=list)
     says: str = ""
 
     @property
@@ -165,6 +187,9 @@ class Experiment(BaseModel):
         change: The one thing that differs from the parent.
         parent: The experiment it is held against; None for a baseline.
         seed: Seed of the training.
+        seed_by: Who chose the seed: the host, or the agent that asked for this one.
+        replicates: The experiment whose configuration this one runs again on a seed that the host drew.
+        also: What differs from the parent beside what `change` says.
         jobs: Its jobs, oldest first.
         config: What was run, merged over its jobs.
         data: Datasets by role: version, rows, hash.
@@ -176,6 +201,7 @@ class Experiment(BaseModel):
         primary: The metric that decides, once something was measured.
         model: Fingerprint of the weights that were scored last.
         frozen: Was this the experiment whose test split was opened?
+        standing: How it stands among the others, in sentences; told by list_experiments, not kept.
     """
 
     model_config = ConfigDict(protected_namespaces=())
@@ -185,6 +211,9 @@ class Experiment(BaseModel):
     change: str
     parent: str | None = None
     seed: int = 0
+    seed_by: Literal["host", "agent"] = "host"
+    replicates: str | None = None
+    also: list[str] = Field(default_factory=list)
     jobs: list[str] = Field(default_factory=list)
     config: dict[str, Any] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
@@ -202,6 +231,7 @@ class Experiment(BaseModel):
     published: list[Publication] = Field(default_factory=list)
     created: float = 0.0
     finished: float | None = None
+    standing: list[str] = Field(default_factory=list)
 
     @property
     def metrics(self) -> dict[str, Measured]:

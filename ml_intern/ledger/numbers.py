@@ -49,6 +49,10 @@ def numbers_of_comparison(c: Comparison) -> Iterator[Number]:
     where = f"{c.b} against {c.a} {c.metric}"
     for name in ("difference", "low", "high", "p", "n", "value_a", "value_b"):
         yield Number(getattr(c, name), f"{where} {name}")
+    more = ("seeds_a", "seeds_b", "new_seeds", "variants", "p_corrected")
+    for name in (*more, "detectable", "luck_of_best", "seed_spread"):
+        if (value := getattr(c, name)) is not None:
+            yield Number(value, f"{where} {name}")
     if c.relative is not None:
         yield Number(c.relative, f"{where} relative difference")
 

@@ -10,16 +10,35 @@ from __future__ import annotations
 import builtins
 import json
 import re
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ml_intern.errors import ToolError
 from ml_intern.events import Event, ExperimentChanged
+from ml_intern.ledger.configurations import (
+    configurations,
+    differences,
+    first_of,
+    replications,
+    same_configuration,
+    trained,
+    undeclared,
+)
 from ml_intern.ledger.database import Database, pack, unpack
 from ml_intern.ledger.environment import environment as this_environment
-from ml_intern.ledger.model import Comparison, Experiment, Number, Publication, Scores, Split, Verdict
+from ml_intern.ledger.model import (
+    Comparison,
+    Experiment,
+    Measured,
+    Number,
+    Publication,
+    Scores,
+    Split,
+    Verdict,
+)
 from ml_intern.ledger.numbers import numbers_of, numbers_of_comparison, numbers_of_scores, totals
 from ml_intern.tooling import did_you_mean
 
@@ -58,7 +77,14 @@ class Ledger:
     # Experiments
 
     def start(
-        self, hypothesis: str, change: str, parent: str | None = None, seed: int = 0, key: str | None = None
+        self,
+        hypothesis: str,
+        change: str,
+        parent: str | None = None,
+        seed: int = 0,
+        key: str | None = None,
+        seed_by: Literal["host", "agent"] = "host",
+        replicates: str | None = None,
     ) -> Experiment:
         """Open a row. The same `key` returns the row that it opened before.
 
@@ -70,19 +96,62 @@ class Ledger:
                 return known
             if parent is not None:
                 self.get(parent)
-            number = self._db.one("SELECT COALESCE(MAX(number), 0) + 1 FROM experiments")[0]
-            opened = Experiment(
-                id=f"exp-{number}",
+            opened = self._open(
+                key,
                 hypothesis=hypothesis,
                 change=change,
                 parent=parent,
                 seed=seed,
-                environment=this_environment(),
-                created=time.time(),
+                seed_by=seed_by,
+                replicates=replicates,
             )
-            self._db.run("INSERT INTO experiments VALUES (?, ?, ?)", (number, key, opened.model_dump_json()))
         self._tell(opened)
         return opened
+
+    def confirm(self, id: str, against: str | None, count: int, key: str) -> builtins.list[Experiment]:
+        """Open rows that run a configuration, and the one it is held against, again on new seeds.
+
+        The host draws the seeds, and none that this ledger has seen. The other side is given as many runs
+        as it lacks. The same `key` returns the rows that it opened before.
+        """
+        with self._db.change():
+            if known := self.opened_by(key):
+                return known
+            everything = self.list()
+            winner = first_of(replications(self.get(id), everything))
+            other = first_of(replications(self.get(against), everything)) if against is not None else None
+            sides = [(other, count - len(self._confirmations(other)))] if other and trained(other) else []
+            used = {e.seed for e in everything}
+            opened: builtins.list[Experiment] = []
+            seeds = [_new_seed(used) for _ in range(count)]
+            for of, wanted in [(winner, count), *sides]:
+                for seed in seeds[: max(0, wanted)]:
+                    opened.append(
+                        self._open(
+                            f"{key}/{len(opened)}",
+                            hypothesis="The gain does not hang on its seed.",
+                            change=f"{of.change}, seed {seed}",
+                            parent=of.parent,
+                            seed=seed,
+                            replicates=of.id,
+                        )
+                    )
+        for e in opened:
+            self._tell(e)
+        return opened
+
+    def opened_by(self, key: str) -> builtins.list[Experiment]:
+        """The rows that `confirm` opened under a key."""
+        found: builtins.list[Experiment] = []
+        while row := self._by_key(f"{key}/{len(found)}"):
+            found.append(row)
+        return found
+
+    def _confirmations(self, e: Experiment) -> builtins.list[Experiment]:
+        """The runs that were opened for a configuration, measured or not; what crashed counts for nothing."""
+        everything = self.list()
+        own = {run.id for run in replications(e, everything)}
+        return [run for run in everything if run.replicates in own and run.verdict != "crashed"]
 
     def get(self, id: str) -> Experiment:
         """One experiment.
@@ -153,6 +222,7 @@ class Ledger:
                 row["code_hash"] = code_hash
             if seed is not None:
                 row["seed"] = seed
+            self._say_what_else(row)
             spent = row.setdefault("spent", {})
             for unit, amount in (("seconds", seconds), ("usd", usd)):
                 if amount is not None:
@@ -174,19 +244,29 @@ class Ledger:
         return changed
 
     def best(self, metric: str | None = None) -> Experiment | None:
-        """The best experiment by its dev score: of those kept, else of those that nobody discarded.
+        """The best configuration by its dev score: of those kept, else of those that nobody discarded.
+
+        A configuration counts with the mean over its seeds and is named by its first experiment, so that a
+        lucky seed wins nothing. One whose gain did not hold on new seeds comes last.
 
         Args:
             metric: The metric to rank by; nothing means each experiment's primary metric.
         """
-        measured = [e for e in self.list() if (metric or e.primary) in e.dev]
+        everything = self.list()
+        measured = [e for e in everything if (metric or e.primary) in e.dev and e.replicates is None]
         pool = [e for e in measured if e.verdict == "kept"]
         pool = pool or [e for e in measured if e.verdict in ("open", "inconclusive")]
+        lost = {c.b for c in self.comparisons() if c.confirmed is False}
+        pool = [e for e in pool if e.id not in lost] or pool
+        words = configurations(everything)
         best: Experiment | None = None
+        standing: Measured | None = None
         for e in pool:
             name = metric or e.primary or ""
-            if best is None or (name in best.dev and e.dev[name].beats(best.dev[name])):
-                best = e
+            runs = [run for run in everything if words[run.id] == words[e.id] and name in run.dev]
+            mean = _mean([run.dev[name] for run in runs])
+            if standing is None or (best and name in best.dev and mean.beats(standing)):
+                best, standing = e, mean
         return best
 
     # Measurements
@@ -312,6 +392,12 @@ class Ledger:
 
     # Below: rows
 
+    def _open(self, key: str | None, **told: Any) -> Experiment:
+        number = self._db.one("SELECT COALESCE(MAX(number), 0) + 1 FROM experiments")[0]
+        opened = Experiment(id=f"exp-{number}", environment=this_environment(), created=time.time(), **told)
+        self._db.run("INSERT INTO experiments VALUES (?, ?, ?)", (number, key, opened.model_dump_json()))
+        return opened
+
     def _by_key(self, key: str) -> Experiment | None:
         row = self._db.one("SELECT body FROM experiments WHERE key = ?", (key,))
         return Experiment.model_validate_json(row[0]) if row else None
@@ -331,6 +417,15 @@ class Ledger:
         )
         return checked
 
+    def _say_what_else(self, row: dict[str, Any]) -> None:
+        """Note what differs from the parent beside the one change that was announced."""
+        e = Experiment.model_validate(row)
+        if e.parent is None:
+            return
+        older, own = self.get(e.parent), e
+        if not same_configuration(older, own):
+            row["also"] = undeclared(e.change, differences(older, own))
+
     def _metric_name(self, id: str, eval: str, metric: str) -> str:
         """Two evals may have a metric of one name: the eval that was asked first keeps the short name."""
         rows = self._db.all("SELECT eval, body FROM scores WHERE experiment = ? ORDER BY number", (id,))
@@ -342,6 +437,19 @@ class Ledger:
             f"test {n}": m.value for n, m in e.test.items()
         }
         self._emit(ExperimentChanged(e.id, e.change, e.verdict, metrics))
+
+
+def _new_seed(used: set[int]) -> int:
+    """A seed that nobody could know beforehand, so that nobody could have chosen by it."""
+    while (seed := secrets.randbelow(2**31 - 1)) in used:
+        pass
+    used.add(seed)
+    return seed
+
+
+def _mean(values: builtins.list[Measured]) -> Measured:
+    mean = sum(m.value for m in values) / len(values)
+    return values[0].model_copy(update={"value": mean})
 
 
 def _number(id: str) -> int:

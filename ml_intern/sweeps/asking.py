@@ -44,7 +44,8 @@ def read_base(ctx: ToolContext, given: Mapping[str, Any] | str) -> dict[str, Any
     config = given.get("config") or {}
     if not isinstance(config, Mapping):
         raise ToolError(f"base['config'] must be a dict of fields, not {config!r}.")
-    return {**given, "config": {ALIASES.get(name, name): value for name, value in config.items()}}
+    config = {ALIASES.get(name, name): value for name, value in config.items()}
+    return {"seed": ctx.settings.seed, **given, "config": config}
 
 
 def _of_job(ctx: ToolContext, job: str) -> dict[str, Any]:

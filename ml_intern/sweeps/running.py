@@ -36,8 +36,8 @@ POLL_S = 0.2
 MOST_FAILED = 3
 """So many trials that fail before any succeeds, and the sweep itself is at fault."""
 NEXT = (
-    "The best of {count} is partly the luckiest of {count}: before it counts, train {who} again on another "
-    "seed with launch_training, and hold it against its parent on dev with compare_experiments."
+    "The best of {count} is partly the luckiest of {count}: before it counts, confirm_experiment({who!r}) "
+    "opens runs on new seeds; then hold it against its parent on dev with compare_experiments."
 )
 
 

@@ -157,7 +157,7 @@ def test_dev_and_test_draw_other_samples_and_models_of_one_split_the_same(
     assert test.samples == []
     # The draws of one split are one set of items: the comparison pairs them.
     found = evals.compare(*ids, "python_parses")
-    assert (found.n, found.method) == (400, "McNemar, exact")
+    assert (found.n, found.method) == (400, "McNemar, mid-p")
 
 
 def test_the_same_weights_cost_one_query_and_the_cap_holds(
@@ -267,12 +267,12 @@ def test_comparisons_are_paired_and_recorded(evals: Evals, ledger: Ledger, tmp_p
     assert better.high < 0
     assert re.fullmatch(
         r"exp-2 is better than exp-1: bits_per_byte 3\.\d{3} against 5\.\d{3}, difference -2\.\d{3} "
-        r"\[-2\.\d{3}, -2\.\d{3}\], p=\S+, n=100 items \(paired bootstrap\)\.",
+        r"\[-2\.\d{3}, -2\.\d{3}\], p=\S+, n=100 items \(paired bootstrap-t\)\.",
         better.says,
     ), better.says
     assert evals.compare("exp-2", "exp-1").verdict == "worse"
     assert evals.compare("exp-2", "exp-3").verdict == "inconclusive"
-    assert evals.compare("exp-1", "exp-2", "python_parses").method == "McNemar, exact"
+    assert evals.compare("exp-1", "exp-2", "python_parses").method == "McNemar, mid-p"
     assert len(ledger.comparisons()) == 4
     with pytest.raises(ToolError, match="did you mean 'python_parses'"):
         evals.compare("exp-1", "exp-2", "python_parse")

@@ -82,15 +82,17 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_right_and_wrong_are_compared_exactly() -> None:
-    # 10 items that only one side got right: 2 * (1/2)^10.
-    assert mcnemar(10, 0) == pytest.approx(2 / 1024)
+    # 10 items that only one side got right: 2 * (1/2)^10, of which the mid-p takes half.
+    assert mcnemar(10, 0) == pytest.approx(1 / 1024)
+    # Table 1 of Fagerland, Lydersen and Laake (2013): 1 against 7.
+    assert mcnemar(1, 7) == pytest.approx(0.0391, abs=5e-5)
     assert mcnemar(0, 0) == 1.0
-    assert mcnemar(5, 5) == 1.0
+    assert mcnemar(5, 5) == pytest.approx(1 - 0.5 * 252 / 1024)
     assert mcnemar(3000, 3200) == pytest.approx(0.0115, abs=0.001)
     a = answers(np.r_[np.zeros(20), np.ones(30)])
     b = answers(np.r_[np.ones(18), np.zeros(2), np.ones(30)])
     found = compare(a, b, higher_is_better=True)
-    assert (found.verdict, found.method, found.n) == ("better", "McNemar, exact", 50)
+    assert (found.verdict, found.method, found.n) == ("better", "McNemar, mid-p", 50)
     assert found.difference == pytest.approx(0.36)
     assert 0 < found.low < found.difference < found.high < 1
 

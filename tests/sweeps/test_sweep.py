@@ -53,7 +53,7 @@ def test_killed_with_9_it_goes_on_and_trains_nothing_twice(tmp_path: Path):
         services.ledger.get(found.best.experiment).config["learning_rate"]
         == found.best.params["learning_rate"]
     )
-    assert found.best.experiment in found.next and "another seed" in found.next
+    assert found.best.experiment in found.next and "new seeds" in found.next
     assert "training rows" in found.notes[0]
 
     # Asked once more with the same key it tells the same and starts nothing.

@@ -57,6 +57,7 @@ def test_what_is_offered() -> None:
         "evaluate": "compute",
         "compare_experiments": "read",
         "start_experiment": "write",
+        "confirm_experiment": "write",
         "finish_experiment": "write",
         "list_experiments": "read",
         "best_experiment": "read",

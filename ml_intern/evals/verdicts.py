@@ -1,0 +1,279 @@
+"""How two experiments stand: configurations over all their seeds, corrected for how many were tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ml_intern.errors import ToolError
+from ml_intern.evals.power import reach
+from ml_intern.evals.replicates import compare_runs, holm, luck_of_the_best
+from ml_intern.evals.scorers import scorer
+from ml_intern.evals.statistics import FEW, LEVEL, Difference
+from ml_intern.ledger.configurations import configurations, first_of, trained
+from ml_intern.ledger.model import Comparison, Experiment, Finding, ItemScores
+from ml_intern.ledger.store import Ledger
+
+_WORDS: dict[Finding, str] = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "inconclusive": "is not clearly apart from",
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One configuration with the scorings of its seeds.
+
+    Attributes:
+        experiment: The experiment that was asked about.
+        runs: Its own first, then its replications; each set of weights once.
+    """
+
+    experiment: Experiment
+    runs: Sequence[tuple[Experiment, ItemScores]]
+
+    @property
+    def fixed(self) -> bool:
+        """A model as it comes: no seed moves it."""
+        return not trained(self.experiment)
+
+    @property
+    def items(self) -> list[ItemScores]:
+        """The scoring of each seed."""
+        return [items for _, items in self.runs]
+
+    @property
+    def confirmations(self) -> list[ItemScores]:
+        """The scorings on seeds that the host drew."""
+        return [items for run, items in self.runs if run.replicates is not None]
+
+
+class _Family:
+    """The configurations of a ledger as one eval's metric has measured them."""
+
+    def __init__(self, ledger: Ledger, eval: str, metric: str) -> None:
+        self.experiments = {e.id: e for e in ledger.list()}
+        self.words = configurations(list(self.experiments.values()))
+        self._ledger, self._eval, self._metric = ledger, eval, metric
+
+    def side(self, id: str) -> Side:
+        """The runs of an experiment's configuration: its own first, each set of weights once."""
+        runs, weights = [], set()
+        others = [k for k in self.experiments if k != id and self.words[k] == self.words[id]]
+        for run in [id, *others]:
+            scores = self._ledger.scores(experiment=run, eval=self._eval, split="dev", items=True)
+            newest = next((s for s in reversed(scores) if self._metric in s.items), None)
+            if newest is not None and newest.model not in weights:
+                weights.add(newest.model)
+                runs.append((self.experiments[run], newest.items[self._metric]))
+        return Side(self.experiments[id], runs)
+
+    def rivals(self, a: str, b: str) -> list[Side]:
+        """The other configurations that were tried against `a`: its children that were measured."""
+        taken = {self.words[a], self.words[b]}
+        ours = {k for k in self.experiments if self.words[k] == self.words[a]}
+        found = []
+        for id, e in self.experiments.items():
+            if e.parent in ours and self.words[id] not in taken:
+                taken.add(self.words[id])
+                found.append(self.side(id))
+        return [side for side in found if side.runs]
+
+
+def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
+    """How experiment `b` stands against `a` on the dev items of an eval.
+
+    Raises:
+        ToolError: They were not measured on the same items.
+    """
+    family = _Family(ledger, eval, metric)
+    up = scorer(metric).higher_is_better
+    left, right = family.side(a), family.side(b)
+    if family.words[a] == family.words[b]:
+        return _replications(left, right, eval, metric, up)
+    found = _compared(left, right, up)
+    rivals = family.rivals(a, b)
+    others = [_compared(left, rival, up).p for rival in rivals]
+    corrected = holm([found.p, *others])[0]
+    verdict = found.verdict if corrected < 1 - LEVEL else "inconclusive"
+    confirmed = _confirmed(left, right, up, verdict)
+    variants = len(rivals) + 1
+    luck = luck_of_the_best(variants) * found.error if variants > 1 else None
+    notes = _notes(left, right, found, corrected, variants, luck, confirmed)
+    return _comparison(
+        left,
+        right,
+        found,
+        eval,
+        metric,
+        up,
+        verdict=verdict,
+        variants=variants,
+        p_corrected=corrected,
+        luck_of_best=luck,
+        confirmed=confirmed,
+        notes=notes,
+    )
+
+
+def standing(ledger: Ledger) -> list[Experiment]:
+    """All experiments, each with how it stands among the others by the comparisons that were made."""
+    experiments, comparisons = ledger.list(), ledger.comparisons()
+    words = configurations(experiments)
+    told = []
+    for e in experiments:
+        lines = [f"changed also {', '.join(e.also)}"] if e.also else []
+        runs = [run for run in experiments if words[run.id] == words[e.id]]
+        own = first_of(runs)
+        if own.id != e.id:
+            lines.append(f"runs {own.id} again on seed {e.seed}: a replication, not a variant")
+        seeds = sum(bool(run.dev) for run in runs)
+        if trained(e) and e.dev and own.id == e.id:
+            lines.append(f"{seeds} seed{'s' * (seeds > 1)}")
+        lines += [line for c in comparisons if c.b == e.id and (line := _in_family(c, comparisons))]
+        told.append(e.model_copy(update={"standing": lines}))
+    return told
+
+
+def _in_family(c: Comparison, comparisons: Sequence[Comparison]) -> str:
+    """A comparison with the correction for all that stand against the same experiment today."""
+    family = [o for o in comparisons if (o.a, o.eval, o.metric) == (c.a, c.eval, c.metric)]
+    corrected = holm([o.p for o in family])[family.index(c)]
+    told = "inconclusive" if corrected >= 1 - LEVEL else c.verdict
+    seeds = {
+        None: "not confirmed on new seeds",
+        True: "confirmed on new seeds",
+        False: "not held on new seeds",
+    }
+    more = f", {seeds[c.confirmed]}" if c.verdict == "better" or c.confirmed is not None else ""
+    of = f" ({corrected:.2g} among {len(family)}, Holm)" if len(family) > 1 else ""
+    return f"{told} against {c.a} in {c.metric}: {c.difference:+.4g}, p={c.p:.2g}{of}{more}"
+
+
+def _compared(left: Side, right: Side, up: bool) -> Difference:
+    try:
+        return compare_runs(left.items, right.items, up, left.fixed)
+    except ValueError as error:
+        a, b = left.experiment.id, right.experiment.id
+        raise ToolError(f"{a} and {b} cannot be compared: {error}.", "evaluate() both again.") from None
+
+
+def _confirmed(left: Side, right: Side, up: bool, verdict: Finding) -> bool | None:
+    """Whether a gain holds over all seeds, and on those alone that the host drew after it was found."""
+    new, old = right.confirmations, left.confirmations or left.items
+    if not new or (not left.fixed and len(left.runs) < 2) or len(right.runs) < 2:
+        return None
+    # On the new seeds alone the spread of two or three says little; over all of them it has been asked.
+    mean = compare_runs(old, new, up, left.fixed)
+    return verdict == "better" and (mean.difference > 0) == up
+
+
+def _notes(
+    left: Side,
+    right: Side,
+    found: Difference,
+    corrected: float,
+    variants: int,
+    luck: float | None,
+    confirmed: bool | None,
+) -> list[str]:
+    a, b = left.experiment, right.experiment
+    notes = [f"Fewer than {FEW} items or groups say nothing."] if found.n < FEW else []
+    if b.also:
+        notes.append(f"{b.id} changed also {', '.join(b.also)}: the difference is not of one change alone.")
+    if luck is not None:
+        notes.append(
+            f"It is one of {variants} held against {a.id}: p={corrected:.2g} after Holm's correction, and "
+            f"the best of {variants} equal ones would look better by about {luck:.2g} by luck alone."
+        )
+    single = [side.experiment.id for side in (left, right) if len(side.runs) == 1 and not side.fixed]
+    if single and confirmed is None:
+        notes.append(
+            f"One seed of {' and of '.join(single)} cannot separate a change from the luck of the seed: "
+            f"confirm on new seeds, confirm_experiment({b.id!r}, against={a.id!r})."
+        )
+    elif confirmed is None and not right.fixed:
+        notes.append(f"No seed was drawn after the gain was found: confirm_experiment({b.id!r}).")
+    elif confirmed is not None:
+        held = "It held" if confirmed else "It did not hold"
+        notes.append(f"{held} on {len(right.confirmations)} new seeds that the host drew.")
+    return notes
+
+
+def _replications(left: Side, right: Side, eval: str, metric: str, up: bool) -> Comparison:
+    """Two experiments that differ in their seed alone: what is between them is luck."""
+    own, other = left.items[0], next(i for run, i in right.runs if run.id == right.experiment.id)
+    found = compare_runs([own], [other], up)
+    a, b = left.experiment, right.experiment
+    values = [items.numerator.sum() / items.denominator.sum() for items in left.items]
+    spread = math.sqrt(sum((v - sum(values) / len(values)) ** 2 for v in values) / max(1, len(values) - 1))
+    notes = [
+        f"{b.id} and {a.id} are one configuration on the seeds {b.seed} and {a.seed}: what is between them "
+        f"is the luck of the seed, not a gain. The standard deviation over {len(values)} is {spread:.2g}."
+    ]
+    alone = (Side(a, left.runs[:1]), Side(b, [r for r in right.runs if r[0].id == b.id]))
+    said: dict[str, Any] = {"notes": notes, "seed_spread": spread}
+    return _comparison(*alone, found, eval, metric, up, verdict="inconclusive", **said)
+
+
+def _comparison(
+    left: Side,
+    right: Side,
+    found: Difference,
+    eval: str,
+    metric: str,
+    up: bool,
+    *,
+    verdict: Finding,
+    notes: list[str],
+    **more: Any,
+) -> Comparison:
+    a, b = left.experiment.id, right.experiment.id
+    seen = reach(found.error, found.n - 1) if found.error > 0 and found.n > 1 else None
+    return Comparison(
+        a=a,
+        b=b,
+        eval=eval,
+        metric=metric,
+        value_a=found.value_a,
+        value_b=found.value_b,
+        difference=found.difference,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        n=found.n,
+        higher_is_better=up,
+        verdict=verdict,
+        method=found.method,
+        seeds_a=len(left.runs),
+        seeds_b=len(right.runs),
+        new_seeds=len(right.confirmations),
+        detectable=seen,
+        notes=notes,
+        says=" ".join([_sentence(left, right, found, metric, verdict, seen), *notes]),
+        **{"p_corrected": found.p, **more},
+    )
+
+
+def _sentence(
+    left: Side, right: Side, found: Difference, metric: str, verdict: Finding, seen: float | None
+) -> str:
+    a, b = left.experiment.id, right.experiment.id
+    unit = "items" if left.items[0].groups is None else "groups"
+    k = _decimals(found.high - found.low)
+    values = (
+        f"{metric} {found.value_b:.{k}f} against {found.value_a:.{k}f}, difference {found.difference:+.{k}f}"
+    )
+    interval = f"[{found.low:+.{k}f}, {found.high:+.{k}f}], p={found.p:.2g}, n={found.n} {unit}"
+    told = f"{b} {_WORDS[verdict]} {a}: {values} {interval} ({found.method})."
+    if verdict == "inconclusive" and seen is not None:
+        told += f" A difference of {seen:.{k}f} would have been seen four times in five."
+    return told
+
+
+def _decimals(width: float) -> int:
+    """Decimals for all numbers of a comparison: enough to see three digits of its interval's width."""
+    return min(6, max(3, 2 - math.floor(math.log10(width)))) if 0 < width < math.inf else 3
