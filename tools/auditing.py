@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from ml_intern.context import ToolContext
 from ml_intern.data import audit as auditing
-from ml_intern.data import language, sealing
+from ml_intern.data import duplicates, language, sealing
 from ml_intern.data.audit import AuditReport, CountTokens
 from ml_intern.data.streams import Stream
 from ml_intern.data.table import Table
+from ml_intern.evals.repositories import SealedSource
 from ml_intern.models import resolve_tokenizer
 from ml_intern.tooling import tool
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 NO_LEAKS = "The source is large, so its splits were not compared; audit_dataset of a sample does."
+
+SEALED = "Sealed, and so not compared: {names}. The guard holds every training against what is sealed."
 
 
 @tool(effect="read", needs=["hub:read"])
@@ -32,8 +35,9 @@ def audit_dataset(
 
     Types and missing values, empty rows, exact and near duplicates, lengths, balance of labels, languages,
     personal data (e-mail, phone, card, IBAN), signs of a wrong encoding, rows that stand in two splits. Where
-    the text looks like Python, `python_parse_share` is the share of rows that parse alone. A large source is
-    read piece by piece.
+    the text looks like Python, `python_parse_share` is the share of rows that parse alone. Near duplicates
+    are those that deduplicate_dataset(near=True) takes out. A large source is read piece by piece, and its
+    near duplicates are rows that differ only in case, digits and signs.
 
     Args:
         source: As for inspect_dataset.
@@ -51,7 +55,7 @@ def audit_dataset(
         table = ctx.datasets.open(source)
         shown = sealing.openly(ctx.evals, table)
         ctx.progress(f"auditing {shown.rows.height} rows")
-        report = auditing.audit(shown.rows, table.source, text, count, region)
+        report = auditing.audit(shown.rows, table.source, text, count, region, duplicates.Nearly())
         report.findings += list(shown.notes)
         _compare_splits(ctx, table, report)
     if report.languages is None and not report.looks_like_python:
@@ -63,11 +67,15 @@ def _compare_splits(ctx: ToolContext, table: Table, report: AuditReport) -> None
     """What stands in two splits, counted on all rows: that a held-out text is in train is no secret."""
     if len(table.splits) < 2:
         return
-    others = {
-        name: ctx.datasets.open(table.source, name).rows for name in table.splits if name != table.split
-    }
-    report.leaks = auditing.leaks({str(table.split): table.rows, **others})
+    rows, sealed = {str(table.split): table.rows}, list[str]()
+    for name in table.splits:
+        try:
+            rows[name] = rows[name] if name in rows else ctx.datasets.open(table.source, name).rows
+        except SealedSource:
+            sealed.append(name)
+    report.leaks = auditing.leaks(rows)
     report.findings[:0] = auditing.describe_leaks(report.leaks)
+    report.findings += [SEALED.format(names=", ".join(sealed))] if sealed else []
 
 
 def _pieces(ctx: ToolContext, stream: Stream) -> Iterator[pl.DataFrame]:

@@ -124,6 +124,7 @@ class Audit:
             empty_rows=marks.counts.get("empty rows", 0),
             exact_duplicates=len(exact),
             near_duplicates=len(near),
+            near_means=self._near.means,
             chars=self._chars.lengths(),
             bytes=self._bytes.lengths(),
             tokens=self._tokens.lengths() if self._count_tokens else None,

@@ -63,6 +63,27 @@ class Duplicates:
     short: int = 0
 
 
+class Nearly:
+    """Near duplicates for an audit: it holds the texts until it is asked."""
+
+    means = f"share {SIMILARITY:.0%} of their text with an earlier one"
+
+    def __init__(self) -> None:
+        self._texts: list[pl.Series] = []
+
+    def add(self, texts: pl.Series) -> None:
+        """Take the texts of the next rows."""
+        self._texts.append(texts)
+
+    def rows(self) -> NDArray[np.int64]:
+        """The numbers of rows that repeat an earlier one, exact copies included."""
+        import polars as pl
+
+        if not self._texts:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(~find(pl.concat(self._texts), near=True).keep)
+
+
 def find(texts: pl.Series, near: bool, similarity: float = SIMILARITY) -> Duplicates:
     """Look for texts that repeat an earlier one.
 

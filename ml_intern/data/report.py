@@ -51,7 +51,8 @@ class AuditReport(BaseModel):
         columns: Types and missing values.
         empty_rows: Rows whose content is empty or white space.
         exact_duplicates: Rows that repeat an earlier one.
-        near_duplicates: Further rows that repeat an earlier one but for case, digits and punctuation.
+        near_duplicates: Further rows that nearly repeat an earlier one.
+        near_means: What that is, in words.
         chars: Lengths in characters.
         bytes: Lengths in bytes of UTF-8.
         tokens: Lengths in tokens; None where no tokenizer was named.
@@ -76,6 +77,7 @@ class AuditReport(BaseModel):
     empty_rows: int
     exact_duplicates: int
     near_duplicates: int
+    near_means: str
     chars: Lengths
     bytes: Lengths
     tokens: Lengths | None = None
@@ -109,7 +111,7 @@ def describe(report: AuditReport) -> list[str]:
         say(bad, f"{bad:.0%} of the rows do not parse as Python alone {measured}.")
     share = report.exact_duplicates / n
     say(share, f"{report.exact_duplicates} rows ({share:.1%}) repeat an earlier one.", "exact duplicates")
-    near = f"{report.near_duplicates} more differ from an earlier one only in case, digits or signs."
+    near = f"{report.near_duplicates} more {report.near_means}."
     say(report.near_duplicates / n, near, "near duplicates")
     say(report.empty_rows / n, f"{report.empty_rows} rows are empty.", "empty rows")
     for column in report.columns:

@@ -19,7 +19,9 @@ MOST_DISTINCT = 1_000_000
 
 
 class NearDuplicates(Protocol):
-    """What finds rows that nearly repeat earlier ones; the seam for another measure of likeness."""
+    """What finds rows that nearly repeat earlier ones; `means` says in words what that is."""
+
+    means: str
 
     def add(self, texts: pl.Series) -> None:
         """Take the texts of the next rows."""
@@ -48,6 +50,8 @@ class Copies:
 
 class Folded(Copies):
     """Rows that repeat an earlier one but for case, digits and signs."""
+
+    means = "differ from an earlier one only in case, digits or signs"
 
     def add(self, texts: pl.Series) -> None:
         """Take the texts of the next rows."""

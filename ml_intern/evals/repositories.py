@@ -16,6 +16,10 @@ from ml_intern.evals.model import EvalInfo
 HELD_OUT = frozenset({"test", "testing", "dev", "validation", "valid", "val", "eval", "evaluation"})
 
 
+class SealedSource(ToolError):
+    """What is to be opened is where a sealed evaluation comes from."""
+
+
 def refuse(evals: Iterable[EvalInfo], repository: str, split: str | None = None, path: str = "") -> None:
     """Refuse what an evaluation was made from.
 
@@ -26,7 +30,7 @@ def refuse(evals: Iterable[EvalInfo], repository: str, split: str | None = None,
         path: A file of it that is to be read, whose name may tell the split.
 
     Raises:
-        ToolError: It is an evaluation's.
+        SealedSource: It is an evaluation's.
     """
     asked = {split.rsplit("/", 1)[-1].lower()} if split else set(re.split(r"[^a-z]+", path.lower()))
     for info in evals:
@@ -35,7 +39,7 @@ def refuse(evals: Iterable[EvalInfo], repository: str, split: str | None = None,
             if name.lower() != repository.lower() or path.lower().endswith("readme.md"):
                 continue
             if not part or part.lower() in asked:
-                raise ToolError(
+                raise SealedSource(
                     f"{repository}{f':{split}' if split else ''} is where the sealed evaluation"
                     f" {info.name!r} comes from: no tool opens it.",
                     "Train on another split or dataset; evaluate() measures on it.",

@@ -45,7 +45,9 @@ def _verdict(own: Experiment, parent: Experiment, ledger: Ledger) -> str | None:
         return None  # What is between two seeds of one configuration is luck.
     # A comparison takes all seeds of both, whichever of them it was asked for.
     compared = [
-        c for c in ledger.comparisons() if (words[c.a], words[c.b], c.metric) == (theirs, ours, own.primary)
+        c
+        for c in ledger.comparisons()
+        if (words.get(c.a), words.get(c.b), c.metric) == (theirs, ours, own.primary)
     ]
     if compared:
         return compared[-1].verdict

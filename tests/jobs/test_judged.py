@@ -81,3 +81,35 @@ def test_a_job_whose_model_was_not_the_one_measured_is_left_alone(ledger):
 
 def test_without_a_score_the_curves_alone_speak(ledger):
     assert diagnosed(ledger, None).healthy
+
+
+def test_the_luck_of_a_seed_is_no_worse_model(ledger):
+    parent = ledger.start("begins", "nothing", None, 0)
+    measure(ledger, parent.id, 0.95, "sft-1")
+    again = ledger.start("does not hang on its seed", "seed 7", parent.id, 7)
+    measure(ledger, again.id, 0.5, "sft-2")
+    for id in (parent.id, again.id):
+        ledger.attach(id, config={"method": "sft", "learning_rate": 1e-4})
+    spec = JobSpec(name="sft", method="sft", experiment=again.id)
+    status = JobStatus(id="sft-2", name="sft", method="sft", state="succeeded")
+    assert held_against_parent(diagnose(status, WELL, spec), spec, ledger).healthy
+
+
+def test_a_comparison_counts_for_all_seeds_of_a_configuration(ledger):
+    parent = ledger.start("begins", "nothing", None, 0)
+    measure(ledger, parent.id, 0.95, "sft-1")
+    rows = [ledger.start("better by pairs", "dpo", parent.id, 0)]
+    rows += [ledger.start("holds", "seed 5", parent.id, 5, replicates=rows[0].id)]
+    for number, row in enumerate(rows):
+        ledger.attach(row.id, config={"method": "dpo", "learning_rate": 1e-4})
+        measure(ledger, row.id, 0.94, f"dpo-{number}")
+    ledger.record_comparison(
+        Comparison(
+            a=parent.id, b=rows[0].id, eval="reverse", metric="exact_match", value_a=0.95, value_b=0.94,
+            difference=-0.01, low=-0.015, high=-0.005, p=0.001, n=213, higher_is_better=True, verdict="worse",
+            method="paired bootstrap",
+        )
+    )  # fmt: skip
+    spec = JobSpec(name="dpo", method="dpo", experiment=rows[1].id)
+    status = JobStatus(id="dpo-1", name="dpo", method="dpo", state="succeeded")
+    assert not held_against_parent(diagnose(status, WELL, spec), spec, ledger).healthy

@@ -12,14 +12,15 @@ import pytest
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import DatasetStore
+from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
 from ml_intern.files import Files
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in
-from ml_intern.tools import auditing, datasets, filtering, mixing, reshaping, splitting
+from ml_intern.tools import auditing, datasets, deduplication, filtering, mixing, reshaping, splitting
 
-ROOMS = (auditing, datasets, filtering, mixing, reshaping, splitting)
+ROOMS = (auditing, datasets, deduplication, filtering, mixing, reshaping, splitting)
 TOOLS = {spec.name: spec for room in ROOMS for spec in specs_in(room)}
 Call = Callable[..., dict[str, Any]]
 
@@ -162,7 +163,10 @@ def test_long_rows_that_do_not_fit_are_told(call: Call, services: Services) -> N
 
 
 def test_a_large_source_is_audited_in_pieces_as_a_small_one(call: Call, services: Services) -> None:
-    rows = [{"text": f"row {n % 40_000} says something", "n": n} for n in range(45_000)]
+    letters = str.maketrans("0123456789", "abcdefghij")
+    rows = [{"text": f"row {str(n % 40_000).translate(letters)} says this", "n": n} for n in range(45_000)]
+    told = "a long row that is told twice: the second time it is shouted"
+    rows += [{"text": told, "n": 45_000}, {"text": f"{told.upper()}!", "n": 45_001}]
     text = "text,n\n" + "".join(f"{row['text']},{row['n']}\n" for row in rows)
     (services.files.workspace / "a.csv").write_text(text)
     whole = call("audit_dataset", source="a.csv")
@@ -171,7 +175,12 @@ def test_a_large_source_is_audited_in_pieces_as_a_small_one(call: Call, services
     assert (whole["streamed"], pieces["streamed"]) == (False, True)
     assert whole["exact_duplicates"] == pieces["exact_duplicates"] == 5_000
     assert whole["evidence"]["exact duplicates"] == list(range(40_000, 40_010))
-    assert {**whole, "streamed": True} == pieces
+    assert whole["evidence"]["near duplicates"] == [45_001] and whole["near_duplicates"] == 1
+    means = "differ from an earlier one only in case, digits or signs"
+    finding = f"1 more {means} (rows 45001)."
+    assert pieces["near_means"] == means and finding in pieces["findings"]
+    alike = [finding if "share 80% of their text" in said else said for said in whole["findings"]]
+    assert {**whole, "streamed": True, "near_means": means, "findings": alike} == pieces
     assert len(json.dumps(pieces)) < 4_000
 
 
@@ -219,3 +228,46 @@ def test_a_split_that_is_named_is_not_compared_with_itself(call: Call, services:
     halves = {"train": 0.5, "test": 0.5}
     made = call("split_dataset", source="data:train", own_splits=True, fractions=halves, seal=False)
     assert made["rows_before"] == 26 and made["rows"]["test"] == 6
+
+
+def test_an_audit_of_a_repository_passes_over_what_is_sealed(
+    call: Call, services: Services, tmp_path: Path
+) -> None:
+    held = [{"question": f"How many of the {n} boats came back at night?", "answer": n} for n in range(12)]
+    services.evals.register("fleet", held, ["exact_match"], repositories=["owner/boats:test"])
+    for split, rows in {"train": held[:0], "dev": held[:0], "test": held}.items():
+        lines = rows or [
+            {"question": f"A question of {split}", "answer": 1},
+            {"question": "Both", "answer": 2},
+        ]
+        (tmp_path / "hub").mkdir(exist_ok=True)
+        (tmp_path / "hub" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    services.datasets.fetch = lambda ref: tmp_path / "hub"
+    services.datasets.refuse = services.evals.refuse
+    report = call("audit_dataset", source="owner/boats")
+    assert [(leak["split"], leak["against"], leak["rows"]) for leak in report["leaks"]] == [
+        ("validation", "train", 1)
+    ]
+    assert any(finding.startswith("Sealed, and so not compared: test.") for finding in report["findings"])
+    with pytest.raises(ToolError, match="sealed evaluation 'fleet'"):
+        call("audit_dataset", source="owner/boats:test")
+
+
+def test_an_audit_counts_the_near_duplicates_that_would_be_taken_out(call: Call, services: Services) -> None:
+    told = (
+        "The quick brown fox jumps over the lazy dog near the old mill, and nobody in the whole village saw"
+        " where it went after that night, though many asked the miller and his two sons about it for weeks"
+    )
+    texts = [
+        told,
+        told + "!",
+        told.replace("lazy", "sleepy"),
+        "Take 12 and 30 apples.",
+        "Take 13 and 31 apples.",
+    ]
+    _write(services, "near.jsonl", [{"text": text} for text in texts])
+    report = call("audit_dataset", source="near.jsonl")
+    assert (report["exact_duplicates"], report["evidence"]["near duplicates"]) == (0, [1, 2])
+    made = call("deduplicate_dataset", source="near.jsonl", near=True)
+    assert made["near"] == report["near_duplicates"] == 2
+    assert any("share 80% of their text" in finding for finding in report["findings"])
