@@ -1,0 +1,112 @@
+"""What a ledger holds of evaluations: scorings with their items, comparisons, and which is best by them."""
+
+from __future__ import annotations
+
+import builtins
+import json
+
+from ml_intern.ledger.configurations import configurations
+from ml_intern.ledger.database import pack, unpack
+from ml_intern.ledger.model import Comparison, Experiment, Measured, Scores, Split
+from ml_intern.ledger.rows import Rows
+
+
+class Measurements(Rows):
+    """Rows with what was measured of them; see `ml_intern.ledger.store.Ledger`."""
+
+    def record(self, id: str | None, eval: str, split: Split, scores: Scores) -> Experiment | None:
+        """Keep a scoring with its items, for one experiment or for none."""
+        changed = None
+        with self._db.change():
+            scores = scores.model_copy(update={"experiment": id})
+            self._db.run(
+                "INSERT INTO scores (experiment, eval, split, model, body, items) VALUES (?, ?, ?, ?, ?, ?)",
+                (id, eval, split, scores.model, scores.model_dump_json(), pack(scores.items)),
+            )
+            if id is not None:
+                row = self._row(id)
+                row.update(model=scores.model, primary=row["primary"] or scores.primary)
+                for name, measured in scores.metrics.items():
+                    row[split][self._metric_name(id, eval, name)] = measured.model_dump()
+                changed = self._store(row)
+        if changed:
+            self._tell(changed)
+        return changed
+
+    def scores(
+        self,
+        experiment: str | None = None,
+        eval: str | None = None,
+        split: Split | None = None,
+        model: str | None = None,
+        items: bool = False,
+    ) -> builtins.list[Scores]:
+        """Recorded scorings, oldest first; `items` reads what each item contributed as well."""
+        given = {"experiment": experiment, "eval": eval, "split": split, "model": model}
+        wanted = {k: v for k, v in given.items() if v is not None}
+        where = " AND ".join(f"{k} = ?" for k in wanted) or "1"
+        rows = self._db.all(
+            f"SELECT body, items FROM scores WHERE {where} ORDER BY number", tuple(wanted.values())
+        )
+        return [
+            Scores.model_validate_json(body).model_copy(update={"items": unpack(blob)} if items else {})
+            for body, blob in rows
+        ]
+
+    def queries(self, eval: str) -> int:
+        """Models whose dev scores were asked of an eval so far."""
+        counted = "SELECT COUNT(DISTINCT model) FROM scores WHERE eval = ? AND split = 'dev'"
+        return int(self._db.one(counted, (eval,))[0])
+
+    def record_comparison(self, comparison: Comparison) -> None:
+        """Keep a comparison; the newest of a pair, eval and metric counts."""
+        c = comparison
+        with self._db.change():
+            self._db.run(
+                "INSERT OR REPLACE INTO comparisons VALUES (?, ?, ?, ?, ?)",
+                (c.a, c.b, c.eval, c.metric, c.model_dump_json()),
+            )
+
+    def comparisons(self) -> builtins.list[Comparison]:
+        """All recorded comparisons."""
+        return [
+            Comparison.model_validate_json(b)
+            for (b,) in self._db.all("SELECT body FROM comparisons ORDER BY rowid")
+        ]
+
+    def best(self, metric: str | None = None) -> Experiment | None:
+        """The best configuration by its dev score: of those kept, else of those that nobody discarded.
+
+        A configuration counts with the mean over its seeds and is named by its first experiment, so that a
+        lucky seed wins nothing. One whose gain did not hold on new seeds comes last.
+
+        Args:
+            metric: The metric to rank by; nothing means each experiment's primary metric.
+        """
+        everything = self.list()
+        measured = [e for e in everything if (metric or e.primary) in e.dev and e.replicates is None]
+        pool = [e for e in measured if e.verdict == "kept"]
+        pool = pool or [e for e in measured if e.verdict in ("open", "inconclusive")]
+        lost = {c.b for c in self.comparisons() if c.confirmed is False}
+        pool = [e for e in pool if e.id not in lost] or pool
+        words = configurations(everything)
+        best: Experiment | None = None
+        standing: Measured | None = None
+        for e in pool:
+            name = metric or e.primary or ""
+            runs = [run for run in everything if words[run.id] == words[e.id] and name in run.dev]
+            mean = _mean([run.dev[name] for run in runs])
+            if standing is None or (best and name in best.dev and mean.beats(standing)):
+                best, standing = e, mean
+        return best
+
+    def _metric_name(self, id: str, eval: str, metric: str) -> str:
+        """Two evals may have a metric of one name: the eval that was asked first keeps the short name."""
+        rows = self._db.all("SELECT eval, body FROM scores WHERE experiment = ? ORDER BY number", (id,))
+        first = next((e for e, body in rows if metric in json.loads(body)["metrics"]), eval)
+        return metric if first == eval else f"{metric} of {eval}"
+
+
+def _mean(values: builtins.list[Measured]) -> Measured:
+    mean = sum(m.value for m in values) / len(values)
+    return values[0].model_copy(update={"value": mean})
