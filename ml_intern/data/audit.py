@@ -14,14 +14,14 @@ import numpy as np
 from ml_intern.data import language, personal
 from ml_intern.data.report import SHOWN, AuditReport, Leak, describe, describe_leaks
 from ml_intern.data.splitting import texts_of
-from ml_intern.data.table import content_columns, need, row_text, text_column
-from ml_intern.data.tallies import Column, Copies, Folded, Marks, NearDuplicates, Sizes, Spaced, folded
+from ml_intern.data.table import content_columns, row_text, text_column
+from ml_intern.data.tallies import Column, Copies, Folded, Marks, NearDuplicates, Sizes, Spaced
 from ml_intern.data.units import parse_all
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["AuditReport", "Leak", "audit", "describe_leaks", "first_of_each", "leaks", "looks_like_python"]
+__all__ = ["AuditReport", "Leak", "audit", "describe_leaks", "leaks", "looks_like_python"]
 
 # Parsing is the slowest measure; this many rows, evenly spaced, give a share to a third of a percent.
 PARSE_ROWS = 20_000
@@ -181,22 +181,6 @@ def leaks(splits: Mapping[str, pl.DataFrame]) -> list[Leak]:
                     Leak(split=later, against=earlier, rows=len(rows), share=share, row_numbers=rows[:SHOWN])
                 )
     return found
-
-
-def first_of_each(rows: pl.DataFrame, columns: list[str] | None = None, near: bool = False) -> pl.DataFrame:
-    """The rows that repeat no earlier one, in their order.
-
-    Args:
-        rows: The rows.
-        columns: What to compare; nothing means the content.
-        near: Whether case, digits and punctuation are ignored.
-
-    Raises:
-        ToolError: A column is not there.
-    """
-    need(rows, columns or [])
-    texts = _joined(rows, columns or content_columns(rows))
-    return rows.filter((folded(texts) if near else texts).is_first_distinct())
 
 
 def _joined(rows: pl.DataFrame, columns: list[str]) -> pl.Series:

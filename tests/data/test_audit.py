@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from ml_intern.data.audit import audit, first_of_each, leaks
+from ml_intern.data.audit import audit, leaks
 from ml_intern.errors import ToolError
 
 
@@ -79,14 +79,3 @@ def test_leaks_between_splits() -> None:
         ("test", "train", 1, 0.5),
         ("test", "dev", 1, 0.5),
     ]
-
-
-def test_the_first_of_each_stays() -> None:
-    rows = pl.DataFrame({"text": ["a 1", "b", "a 1", "A 2"], "file": ["w", "x", "y", "z"]})
-    assert first_of_each(rows)["file"].to_list() == ["w", "x", "z"]
-    assert first_of_each(rows, near=True)["file"].to_list() == ["w", "x"]
-    assert first_of_each(rows, ["file"]).height == 4
-    pairs = pl.DataFrame({"a": ["x y", "x"], "b": ["z", "y z"]})
-    assert first_of_each(pairs).height == 2
-    with pytest.raises(ToolError, match="There is no column"):
-        first_of_each(rows, ["fiel"])

@@ -101,3 +101,11 @@ def test_columns_are_kept_apart() -> None:
     found = duplicates.find(duplicates.texts_of(rows), near=False)
     assert found.keep.tolist() == [True, True, False]
     assert duplicates.find(duplicates.texts_of(rows, ["n"]), near=False).keep.all()
+
+
+def test_what_is_compared_is_the_content_or_the_columns_that_are_named() -> None:
+    rows = pl.DataFrame({"text": ["a 1", "b", "a 1", "A 2"], "file": ["w", "x", "y", "z"]})
+    assert duplicates.find(duplicates.texts_of(rows), False).keep.tolist() == [True, True, False, True]
+    assert duplicates.find(duplicates.texts_of(rows, ["file"]), False).keep.all()
+    pairs = pl.DataFrame({"a": ["x y", "x"], "b": ["z", "y z"]})
+    assert duplicates.find(duplicates.texts_of(pairs), False).keep.all()

@@ -22,8 +22,7 @@ from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.recipes._tokenizer import make_tokenizer, read_order
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
-from ml_intern.tools import datasets as dataset_tools
-from ml_intern.tools import training
+from ml_intern.tools import reshaping, training
 
 METHODS = ("pretrain", "sft", "dpo", "reward", "grpo")
 ALL = ("pretrain", *(OTHERS := ("sft", "dpo", "reward", "grpo")))
@@ -334,7 +333,7 @@ def test_a_dataset_of_the_wrong_shape(refused, services, method, dataset, words,
         target = told.split('target="')[1].split('"')[0]
         mapping = json.loads(told.split("mapping=")[1].split("})")[0] + "}") if "mapping=" in told else None
         ctx = ToolContext(services, "c", "m")
-        made = dataset_tools.reformat_dataset(ctx, dataset, target, mapping)
+        made = reshaping.reformat_dataset(ctx, dataset, target, mapping)
         still = {
             "nonsense": 1,
             **({"rewards": ["parses"], "max_completion_length": 8} if method == "grpo" else {}),
