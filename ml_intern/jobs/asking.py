@@ -252,9 +252,13 @@ def guard_again(ctx: ToolContext, spec: JobSpec) -> None:
     Raises:
         ToolError: They hold some of its items.
     """
-    for dataset in (spec.config.get("dataset"), spec.config.get("held_out_texts")):
-        if isinstance(dataset, str):
-            ctx.evals.guard(ctx.datasets.open(dataset).rows).demand_clean(dataset)
+    from ml_intern.data.sources import read_path
+
+    dataset, watched = spec.config.get("dataset"), spec.config.get("held_out_texts")
+    if isinstance(dataset, str):
+        ctx.evals.guard(ctx.datasets.open(dataset).rows).demand_clean(dataset)
+    if isinstance(watched, str):
+        ctx.evals.guard(read_path(Path(watched), "held_out_texts").rows).demand_clean("held_out_texts")
 
 
 def _held_out_texts(

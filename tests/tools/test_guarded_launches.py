@@ -64,3 +64,15 @@ def test_a_training_does_not_go_on_with_what_was_sealed_since(ctx: ToolContext) 
     seal(ctx)
     with pytest.raises(ToolError, match="3 of 3 training rows"):
         guard_again(ctx, spec)
+
+
+def test_nor_with_held_out_texts_that_were_sealed_since(ctx: ToolContext) -> None:
+    store, lineage = ctx.datasets, Lineage(source="t", operation="t")
+    made = store.save("mine", [{"text": "A clean row about nothing in particular."}], lineage)
+    watched = store.save("watched", [{"text": OTHER}], lineage)
+    config = {"dataset": made.id, "held_out_texts": str(watched.path)}
+    spec = JobSpec(name="t", method="sft", config=config)
+    guard_again(ctx, spec)
+    seal(ctx)
+    with pytest.raises(ToolError, match="hold items of birds"):
+        guard_again(ctx, spec)
