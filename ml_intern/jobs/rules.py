@@ -187,7 +187,8 @@ def _overfitting(run: Run) -> list[Seen]:
     turned, least = min(held, key=lambda point: point[1])
     since = [value for step, value in held if step > turned]
     rise = (sum(since[-2:]) / 2 - least) if len(since) >= 2 else 0.0
-    before = [point for point in loss if point[0] <= turned]
+    # Early on it may rise and come back; that it is best before the first step is for the end to say.
+    before = [point for point in loss if point[0] <= turned] or (loss[:1] if run.over else [])
     if not before or not (
         _turned(run, held, turned)
         or (rise > _must_rise(run, held, least) and min(since[-2:]) > least * (1 + run.limits.overfit_rise))
@@ -211,8 +212,10 @@ def _overfitting(run: Run) -> list[Seen]:
             f"eval_loss rose from {least:.3f} at step {turned:.0f} to {last:.3f}, "
             f"while the training loss went from {then:.3f} to {now:.3f}.",
             evidence,
-            f"Stop at about step {turned:.0f}, or use more data, a smaller model or weight_decay.",
-            {"max_steps": int(turned)},
+            f"Stop at about step {turned:.0f}, or use more data, a smaller model or weight_decay."
+            if turned > 1
+            else "It was best before the first step: use more data, or a lower learning_rate.",
+            {"max_steps": int(turned)} if turned > 1 else _lower_rate(run, 10),
         )
     ]
 

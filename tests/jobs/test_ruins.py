@@ -146,6 +146,16 @@ def test_eval_loss_that_wanders_is_not_taken_for_a_turn():
     assert alarms <= 8
 
 
+def test_what_was_best_before_the_first_step_is_told_at_the_end():
+    every = [{"step": n + 1, "loss": 1.0 * 0.97**n} for n in range(60)]
+    every += [{"step": n, "eval_loss": 1.0 + n / 60} for n in range(0, 61, 10)]
+    every.sort(key=lambda row: row["step"])
+    spec = JobSpec(name="j", method="sft", config={"asked": {"lr": 1e-3}})
+    found = diagnose(JobStatus(id="j-1", name="j", method="sft", state="succeeded"), every, spec)
+    assert [f.kind for f in found.findings] == ["overfitting"] and found.change == {"lr": 1e-4}
+    assert not look(Run(every[:40]))
+
+
 def test_no_fall_is_told_as_more_than_all():
     every = [{"step": n, "loss": 100 * 0.8**n} for n in range(30)]
     [found] = look(Run(every, over=True))
