@@ -6,7 +6,7 @@ WORKERS ?= 2
 STAMP = $(VENV)/installed.stamp
 SENTENCE = train the best small model of Python statements you can in two minutes, and publish it as python-statements
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test thorough check format bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ML Intern needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
@@ -21,7 +21,11 @@ demo: $(STAMP)
 
 # A file's tests stay in one process and in order; WORKERS=0 runs all in this one.
 test: $(STAMP)
-	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile
+	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile -m "not thorough"
+
+# The same behaviours at length: each attack in each sandbox, long sessions killed again and again.
+thorough: $(STAMP)
+	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile -m thorough
 
 check: $(STAMP)
 	"$(BIN)/ruff" format --check .

@@ -271,6 +271,8 @@ def reach_of(spec: ToolSpec, arguments: Mapping[str, Any], services: Services) -
     """What a call can reach beyond the sandbox, in words."""
     if spec.effect in OPENING and arguments.get(NETWORK) is True:
         return "the internet, and what this machine and its network serve, loopback included"
+    if spec.effect == "compute" and (place := _rented_reach(arguments, services)):
+        return place
     if any(need.startswith("hub:") for need in spec.needs):
         return _hub_reach(arguments, services)
     if spec.origin.startswith("mcp:"):
@@ -278,6 +280,23 @@ def reach_of(spec: ToolSpec, arguments: Mapping[str, Any], services: Services) -
     if spec.effect in ("publish", "destroy"):
         return f"whatever {spec.name} reaches: it does not say"
     return "the workspace" if spec.effect == "write" else "the session's own jobs, without network"
+
+
+def _rented_reach(arguments: Mapping[str, Any], services: Services) -> str:
+    """Of a job that leaves this machine: where to, who pays, and what goes along."""
+    base = arguments.get("base")
+    asked = arguments.get("hardware") or (base.get("hardware") if isinstance(base, Mapping) else "")
+    kind, _, machine = str(asked).partition(":")
+    if kind == "slurm":
+        return f"the cluster's partition {machine}, in the session's folder on the shared disk"
+    if kind != "hf-jobs":
+        return ""
+    try:
+        payer = services.settings.hf_namespace or services.hub.user
+    except InternError:
+        payer = "an account that could not be asked for"
+    sent = f"code and inputs go into the private repository {payer}/ml-intern-jobs on {services.hub.label}"
+    return f"HF Jobs, a {machine}, paid by {payer}; {sent}"
 
 
 def _hub_reach(arguments: Mapping[str, Any], services: Services) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_intern.budget import parse_budget
 from ml_intern.durations import parse_duration
-from ml_intern.errors import UsageError
+from ml_intern.errors import ToolError, UsageError
 from ml_intern.gate import Gate
 from ml_intern.settings import Settings
 
 if TYPE_CHECKING:
     from ml_intern.brains.base import Brain
 
-COMPUTE_THERE_IS = ("auto", "local")
 EVAL_FILES = (".jsonl", ".csv")
 
 
@@ -31,14 +31,29 @@ def check_settings(settings: Settings) -> None:
         from ml_intern.outside.mcp_servers import McpServers
 
         McpServers(settings.mcp_servers)
-    if settings.compute not in COMPUTE_THERE_IS:
-        raise UsageError(f"Compute {settings.compute!r} is not there yet.", "Use auto or local.")
+    _check_compute(settings)
     _check_folders(settings)
     _check_code_apart(settings)
     if eval_file(settings):
         from ml_intern.evals.files import read_rows
 
         read_rows(Path(str(settings.eval)))
+
+
+def _check_compute(settings: Settings) -> None:
+    """Is the place there that all jobs are to go to?"""
+    if settings.compute == "hf-jobs" and settings.hf_flavor is None:
+        raise UsageError("HF Jobs needs a flavor.", 'Set hf_flavor = "a10g-small", or another machine.')
+    if settings.compute == "docker" and shutil.which("docker") is None:
+        raise UsageError("There is no docker on this machine.", "Use --compute auto.")
+    if settings.compute == "slurm":
+        from ml_intern.jobs.backends.slurm import find_partition, need_submitit
+
+        try:
+            need_submitit()
+            find_partition(settings.slurm_partition)
+        except ToolError as error:
+            raise UsageError(error.message, error.hint) from None
 
 
 def _check_code_apart(settings: Settings) -> None:

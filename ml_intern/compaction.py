@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 from jinja2 import Environment, StrictUndefined
-from smolagents.memory import ActionStep, AgentMemory
+from smolagents.memory import ActionStep, AgentMemory, TaskStep
 from smolagents.models import ChatMessage, MessageRole
 
-from ml_intern.view import ContextFull, SummaryStep, View, observation_of, size, text_message
+from ml_intern.view import ContextFull, MessageStep, SummaryStep, View, observation_of, size, text_message
 
 if TYPE_CHECKING:
     from smolagents.memory import MemoryStep
@@ -37,6 +37,9 @@ SUMMARY_SHARE = 0.15
 """Share of the window that a summary may take."""
 
 CHARS_PER_WORD = 7
+TASK_CHARS = 2000
+"""Of the task and of what the person said later, what the writer of a summary sees."""
+
 STEP_CHARS = 1500
 """Of one step's observation, what the writer of a summary sees."""
 
@@ -118,7 +121,7 @@ class Compactor:
             return None
         earlier = "\n".join(step.text for step in memory.steps if isinstance(step, SummaryStep))
         most = int(SUMMARY_SHARE * self.view.limit)
-        asked = _request(earlier, old, most, self.view.limit)
+        asked = _request(_asked_for(memory), earlier, old, most, self.view.limit)
         summary = (self._write(asked) or mechanical(earlier, old, most))[:most]
         first, last = 1, int(old[-1].step_number)
         told = _render("told", first=first, last=last, summary=summary, pinned=self._pinned())
@@ -160,13 +163,24 @@ def _line_of(step: ActionStep) -> str:
     return f"- step {step.step_number}: {did[:LINE_CHARS]} → {saw[:LINE_CHARS]}"
 
 
-def _request(earlier: str, steps: Sequence[ActionStep], most: int, limit: int) -> list[ChatMessage]:
+def _asked_for(memory: AgentMemory) -> str:
+    """The task, and what the person said later: without it nobody knows what matters in the steps."""
+    said = [step.task for step in memory.steps if isinstance(step, TaskStep)]
+    said += [step.text for step in memory.steps if isinstance(step, MessageStep)]
+    return _cut("\n".join(said), TASK_CHARS)
+
+
+def _request(
+    task: str, earlier: str, steps: Sequence[ActionStep], most: int, limit: int
+) -> list[ChatMessage]:
     """What the brain is asked; it must itself fit into the window, so long steps are cut in the middle."""
-    each = max(200, min(STEP_CHARS, (limit - most) // 2 // len(steps)))
-    shown = "\n\n".join(_shown(step, each) for step in steps)
     words = max(50, most // CHARS_PER_WORD)
     first, last = steps[0].step_number, steps[-1].step_number
-    request = _render("request", earlier=earlier, first=first, last=last, steps=shown, words=words)
+    told = {"task": task, "earlier": earlier, "first": first, "last": last, "words": words}
+    room = max(0, limit - most - len(_render("request", **told, steps="")))
+    each = max(200, min(STEP_CHARS, room // 2 // len(steps)))
+    shown = "\n\n".join(_shown(step, each) for step in steps)
+    request = _render("request", **told, steps=_end(shown, room))
     return [
         text_message(MessageRole.SYSTEM, _templates()["system"].strip()),
         text_message(MessageRole.USER, request[-(limit - most) :]),
@@ -179,7 +193,22 @@ def _shown(step: ActionStep, limit: int) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit // 2]} … {text[-(limit // 2) :]}"
+    """Without its middle, between words where there are any: half an id or a path is a wrong one."""
+    if len(text) <= limit:
+        return text
+    head = text[: limit // 2]
+    return f"{head[: _last_space(head)]} … {_end(text, limit // 2)}"
+
+
+def _end(text: str, limit: int) -> str:
+    tail = text[-limit:] if limit else ""
+    return tail if len(text) <= limit else tail[len(tail) - _last_space(tail[::-1]) :]
+
+
+def _last_space(text: str) -> int:
+    """Where the last space or end of a line stands, if that is in the second half; else the end."""
+    found = max(text.rfind(" "), text.rfind("\n"))
+    return found if found > len(text) // 2 else len(text)
 
 
 @lru_cache(maxsize=1)

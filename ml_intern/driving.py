@@ -78,7 +78,10 @@ def _executor(session: Session) -> KernelExecutor:
         session.took_over,
     )
     if known.anything:  # the kernel starts with the first cell that has to run
-        session.emit(Notice("info", _told_of(known)))
+        said = session.inbox.messages(known.heard) if known.answered else []
+        session.emit(
+            Notice("info", "Going on with what was said since its answer." if said else _told_of(known))
+        )
     else:
         session.kernel.start()
     return executor

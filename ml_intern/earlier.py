@@ -23,6 +23,7 @@ class Earlier:
     Attributes:
         recorded: The journal.
         rebuilding: Finished cells run again: what the journal does not know is answered, not carried out.
+        on_unknown: Done instead of noting such a call, while a cell runs again that was stopped then.
         unknown: Names of tools that were called so for the first time meanwhile.
         rebuilt: What the keys of the calls were made from meanwhile: a second try counts them anew.
     """
@@ -31,6 +32,7 @@ class Earlier:
         self.recorded = recorded or Recorded()
         self.rebuilding = False
         self.unknown: list[str] = []
+        self.on_unknown: Callable[[], object] | None = None
         self.rebuilt: set[str] = set()
         self._lock = threading.Lock()
 
@@ -70,7 +72,10 @@ class Earlier:
 
     def _not_recorded(self, name: str) -> Outcome:
         """The answer to a call of a cell that runs again and made no such call when it ran first."""
-        with self._lock:
-            self.unknown.append(name[:100])
+        if self.on_unknown is not None:
+            self.on_unknown()
+        else:
+            with self._lock:
+                self.unknown.append(name[:100])
         told = f"{name[:100]} was not called so when this cell ran first: its work is not repeated."
         return Outcome(False, message=told)

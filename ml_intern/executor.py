@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.replies import CELL_FAILED
 from ml_intern.errors import InternError
 from ml_intern.events import CellFinished, CellOutput, CellStarted, Notice
+from ml_intern.jobs.model import FINISHED
 from ml_intern.journal import Journal
 from ml_intern.keeping import Kept
 from ml_intern.mask_parts import StreamMask, mask_cut
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from ml_intern.research.reader import Reader
 
 
+CALLS_S = 10.0
+"""How long a stopped cell's calls may take to give up."""
+
+RUNS_ON = "Not stopped with it: "
 STOPPED_CELL = "The person stopped this cell. The run goes on: do something else, or do it in another way."
 
 
@@ -99,11 +105,10 @@ class KernelExecutor:
         self.snapshots.before_cell(self.step)
         self.journal.append("cell", {"step": self.step, "code": code})
         stream, self._notes = StreamMask(), []
-        with self.router.stop.doing("cell"):
+        with self.router.stop.doing("cell"), self._cut_as_then():
             result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
         self._show(stream.flush())
-        if self.router.stop.was_only_this():
-            self._notes.append(STOPPED_CELL)
+        self._note_stop()
         held = self.hold() if result.final and not self.router.interrupted.is_set() else ""
         final = result.final and not held
         note = "\n".join(filter(None, [*self._notes, mask(note), mask(held)]))
@@ -128,6 +133,29 @@ class KernelExecutor:
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
         value = result.answer if final else result.value
         return self._output(result.ok, final, value, observation)
+
+    @contextmanager
+    def _cut_as_then(self) -> Iterator[None]:
+        """In a replay, a cell that was stopped is stopped again."""
+        ran = self.recorded.cut_cells.get(self.step)
+        if ran is None:
+            yield
+            return
+        from ml_intern.rebuilding import cut
+
+        with cut(self, ran):
+            yield
+        self._notes += [line for line in ran.note.splitlines() if line.startswith((STOPPED_CELL, RUNS_ON))]
+
+    def _note_stop(self) -> None:
+        """Where the person stopped this cell and no more: its calls give up before the switch goes back."""
+        stop, services = self.router.stop, self.router.services
+        if stop.only and not self.kernel.wait_for_calls(CALLS_S):
+            services.emit(Notice("warning", "A call of the stopped cell still runs."))
+        if stop.was_only_this():
+            self._notes.append(STOPPED_CELL)
+            if jobs := [job.id for job in services.jobs.list() if job.state not in FINISHED]:
+                self._notes.append(f"{RUNS_ON}{', '.join(jobs)}.")
 
     def _catch_up(self) -> str:
         """Before the first cell that really runs: files and kernel as they were; what the brain is told."""

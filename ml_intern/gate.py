@@ -120,9 +120,15 @@ class Gate:
         unknown = price.usd is None or price.gpu_hours is None
         if unknown and spec.effect not in self.yes:
             return Decision("ask", "its price is not known", "price", spec.effect)
+        if self._boundless(price) and name.startswith("default") and spec.effect not in self.yes:
+            told = f"it costs up to {price.usd:g} usd, and the budget has no ceiling in dollars"
+            return Decision("ask", told, "price", spec.effect)
         if rule.action == "allow":
             return Decision("allow", rule=name)
         return self._answered(rule, Decision("ask", _reason(rule, spec), name), spec, arguments, price)
+
+    def _boundless(self, price: Price) -> bool:
+        return bool(price.usd) and "usd" not in self.budget.caps
 
     def _first(
         self, spec: ToolSpec, arguments: Mapping[str, Any], price: Price, source: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -230,7 +231,10 @@ class History:
             return []
         if [row.get("n") for row in rows[1:]] != list(range(len(rows) - 1)):
             return []
-        return [_read(row) for row in rows[1:]]
+        try:
+            return [_read(row) for row in rows[1:]]
+        except (TypeError, ValueError, AttributeError, LookupError):
+            return []
 
     def drop(self) -> None:
         """Begin anew."""
@@ -290,6 +294,23 @@ def _written(line: Line) -> dict[str, Any]:
 
 
 def _read(row: Mapping[str, Any]) -> Line:
-    entries = {path: Entry(*entry) for path, entry in (row.get("set") or {}).items()}
-    delta = None if row.get("unseen") else Delta(entries, tuple(row.get("gone") or ()))
+    """A line as it was written.
+
+    Raises:
+        ValueError: It names what cannot lie in a workspace.
+    """
+    entries = {_path(path): _entry(*entry) for path, entry in (row.get("set") or {}).items()}
+    delta = None if row.get("unseen") else Delta(entries, tuple(map(_path, row.get("gone") or ())))
     return Line(str(row["at"]), str(row.get("name", "")), delta, bool(row.get("lost")))
+
+
+def _path(path: str) -> str:
+    if {"", ".", ".."} & set(path.split("/")):
+        raise ValueError(f"{path!r} is no path in a workspace")
+    return path
+
+
+def _entry(kind: str, mode: int, mtime: int, size: int, content: str) -> Entry:
+    if kind == "file" and not re.fullmatch("[0-9a-f]{64}", content):
+        raise ValueError(f"{content!r} is no hash")
+    return Entry(str(kind), int(mode), int(mtime), int(size), str(content))

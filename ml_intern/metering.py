@@ -106,7 +106,9 @@ def _holder(kind: str, job: str) -> str:
 
 
 def _measured(spec: JobSpec, status: JobStatus, counts: bool) -> Measured:
-    """GPU-hours by the clock. Dollars are nobody's to measure here: their estimate stands."""
+    """GPU-hours by the clock, and dollars where the place has a price; elsewhere their estimate stands."""
     if status.started is None:
         return NEVER_RAN
-    return Measured(gpu_hours=gpus_of(spec) * status.ran_s / 3600, jobs=1 if counts else 0)
+    hours, rate = status.ran_s / 3600, spec.place.usd_per_hour
+    usd = None if rate is None else rate * hours
+    return Measured(usd, gpus_of(spec) * hours, jobs=1 if counts else 0)

@@ -104,7 +104,7 @@ def _same(executor: KernelExecutor, ran: Ran) -> tuple[bool, bool]:
     if ran.lost:
         return True, False
     unknown = len(executor.router.earlier.unknown)
-    with _cut(executor, ran):
+    with cut(executor, ran):
         result = executor.kernel.run(ran.code)
     if ran.cut is not None:
         executor.snapshots.come_to(ran.step, True)
@@ -116,7 +116,7 @@ def _same(executor: KernelExecutor, ran: Ran) -> tuple[bool, bool]:
 
 
 @contextmanager
-def _cut(executor: KernelExecutor, ran: Ran) -> Iterator[None]:
+def cut(executor: KernelExecutor, ran: Ran) -> Iterator[None]:
     """A cell that was stopped is stopped again, after as long or sooner: what it has set by then counts."""
     if ran.cut is None:
         yield
@@ -129,10 +129,13 @@ def _cut(executor: KernelExecutor, ran: Ran) -> Iterator[None]:
             over.wait(0.05)
 
     threading.Thread(target=stop, name="ml-intern-cut", daemon=True).start()
+    # It may have been stopped in the midst of a call, which then has no result.
+    executor.router.earlier.on_unknown = executor.kernel.interrupt
     try:
         yield
     finally:
         over.set()
+        executor.router.earlier.on_unknown = None
 
 
 def _told(steps: Sequence[int], unknown: Sequence[str]) -> str:

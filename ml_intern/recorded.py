@@ -113,6 +113,7 @@ class Recorded:
         turns: The prompts after the first, in order; taken one by one.
         messages: What the person said while it ran, by the step that was told of it.
         heard: Ids of all messages that were taken from the inbox.
+        cut_cells: Cells of it that were stopped, by step.
         played: Numbers of the steps of another session that is played again.
         undone: First steps of turns that were undone.
         last: The highest number that a step had; numbers of undone steps are not used again.
@@ -143,6 +144,7 @@ class Recorded:
     turns: deque[Turn] = field(default_factory=deque)
     messages: dict[int, list[str]] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
+    cut_cells: dict[int, Ran] = field(default_factory=dict)
     played: deque[int] = field(default_factory=deque)
     undone: list[int] = field(default_factory=list)
     last: int = 0

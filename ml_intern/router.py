@@ -247,7 +247,9 @@ class Router:
                 report=lambda text: call.ctx.progress(text),
                 stop=call.ctx.cancelled,
             )
-            return Outcome(True, value)
+            # A wait that gave up because it was stopped: who goes on asks again.
+            cut = call.spec.effect == "read" and call.ctx.cancelled()
+            return Outcome(True, value, stopped=cut)
         except InternError as error:
             denied, stopped = isinstance(error, Denied), isinstance(error, Interrupted)
             return Outcome(False, None, error.message, error.hint, denied, stopped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from ml_intern.evals.store import Evals
 from ml_intern.events import Event
 from ml_intern.files import Files
 from ml_intern.hub.client import Hub
+from ml_intern.jobs.hardware import slots_here
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Ledger
 from ml_intern.notes import Notes
@@ -42,7 +44,7 @@ def assemble(
     ledger = Ledger(folder / "ledger.sqlite", emit)
     for name in ("datasets", "jobs", "evals"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    jobs = Jobs(folder / "jobs", sandbox, settings, emit)
+    jobs = Jobs(folder / "jobs", sandbox, settings, emit, hub)
     hidden_jobs = Jobs(folder / "evals" / "jobs", sandbox, settings, emit)
     return Services(
         session=session,
@@ -65,12 +67,22 @@ def facts(services: Services) -> str:
     evals = services.evals.list()
     known = ", ".join(e.name for e in evals) or "none yet"
     lines = [
-        f"- It started at {datetime.datetime.now():%H:%M:%S}, local time.",
-        f"- CPU cores: {os.cpu_count()}; jobs at one time: {services.settings.slots}.",
+        f"- It started at {_started(services.folder):%H:%M:%S}, local time.",
+        f"- CPU cores: {os.cpu_count()}; jobs at one time: {slots_here(services.settings)}.",
         f"- Budget left: {services.left()}.",
-        f"- Project folder (readable): {services.files.project}.",
+        f"- Project folder: {services.files.project}. Tools such as read_file and inspect_dataset read it;"
+        " open() in a cell does not see it.",
         f"- Registered evals: {known}."
         + (f" Metric that decides: {services.settings.metric}." if services.settings.metric else ""),
         f"- Models are published to: {services.hub.label}.",
     ]
     return "\n".join(lines)
+
+
+def _started(folder: Path) -> datetime.datetime:
+    """When the session began: a process that goes on with it began later."""
+    try:
+        card = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        return datetime.datetime.fromisoformat(card["created"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return datetime.datetime.now()

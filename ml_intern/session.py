@@ -180,6 +180,7 @@ class Session:
         """Take what the person said, and how steps were numbered, from another session's record."""
         known = self.recorded
         known.played, known.turns, known.messages = was.numbers, was.turns, was.messages
+        known.cut_cells = {step: ran for step, ran in was.cells.items() if ran.cut is not None}
 
     def _publish(self, repo: str, url: str, kind: str) -> None:
         row = {"repo": repo, "url": url, "type": kind}

@@ -6,13 +6,14 @@ Order, first wins: an argument (the command line's flags arrive as these), an en
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -23,6 +24,7 @@ from pydantic_settings import (
 )
 
 from ml_intern.errors import UsageError
+from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.tooling import did_you_mean
 from ml_intern.trust import check_trust
 
@@ -129,6 +131,22 @@ class Settings(BaseSettings):
     compute: Literal["auto", "local", "docker", "slurm", "hf-jobs"] = Field(
         "auto", description="where jobs run"
     )
+    slurm_partition: str | None = Field(
+        None, description="of the cluster; `auto` uses a cluster where this is set"
+    )
+    slurm_account: str | None = Field(None, description="whom the cluster counts the jobs for")
+    slurm_gpus: int | None = Field(
+        None, ge=0, description="GPUs of a job on the cluster; nothing: one where the partition has some"
+    )
+    slurm_options: dict[str, str | int] = Field(
+        default_factory=dict, description='further options of sbatch: {qos = "long"}, say'
+    )
+    hf_flavor: str | None = Field(
+        None, description="machine of HF Jobs, a10g-small say; `auto` uses HF Jobs where this is set"
+    )
+    hf_namespace: str | None = Field(
+        None, description="account that pays for HF Jobs; nothing: the token's own"
+    )
     job_timeout: str = Field("3h", description="one job, where the call names no limit")
     job_slots: int = Field(
         0, ge=0, description="jobs at one time; 0: one a GPU, else one for each two cores, at least 2"
@@ -136,6 +154,13 @@ class Settings(BaseSettings):
     job_memory_mb: int = Field(8192, ge=128)
     job_file_mb: int = Field(200_000, ge=16, description="largest file that a job may write")
     job_disk_mb: int = Field(500_000, ge=16, description="what one job may add to the disk")
+    job_restarts: int = Field(
+        3, ge=0, description="how often a training that was killed or ran out of memory goes on by itself"
+    )
+    alerts: dict[str, float] = Field(
+        default_factory=dict, description="from when on a curve is called ill: {kl_limit = 3}, say"
+    )
+    trackio: bool = Field(False, description="show jobs in a Trackio dashboard on this machine, too")
     eval: str | None = Field(None, description="file or name of the evaluation that decides")
     metric: str | None = Field(None, description="metric that decides")
     dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")
@@ -152,6 +177,19 @@ class Settings(BaseSettings):
         default_factory=dict, description="MCP servers whose tools the intern may call, by name"
     )
     playbooks: Paths = Field(default_factory=list, description="folders with a user's own playbooks")
+
+    @field_validator("alerts")
+    @classmethod
+    def _known_thresholds(cls, given: dict[str, float]) -> dict[str, float]:
+        Thresholds.of(given)
+        return given
+
+    @field_validator("trackio")
+    @classmethod
+    def _trackio_is_there(cls, wanted: bool) -> bool:
+        if wanted and importlib.util.find_spec("trackio") is None:
+            raise ValueError("Trackio is not installed: pip install 'ml-intern[trackio]'")
+        return wanted
 
     # Hub
     hub: Literal["auto", "embedded", "remote"] = Field(

@@ -46,7 +46,7 @@ class Snapshots:
     ) -> None:
         self.again = False
         self._folder = folder
-        self._workspace = workspace
+        self._workspace = workspace = workspace.resolve()
         self._most_bytes = most_bytes
         self._on = most_files > 0
         self._tell = tell
@@ -79,7 +79,7 @@ class Snapshots:
             workspace: The one in which what its calls and its people changed comes back.
         """
         made = cls(folder, workspace, 0, 0, lambda text: None)
-        made._past = Past(History(folder / FOLDER / FILE, was).lines())
+        made._past = Past(History(folder / FOLDER / FILE, was.resolve()).lines())
         made._ways, made.again = made._past.ways(), True
         return made
 
@@ -226,6 +226,9 @@ def moved_on(folder: Path, workspace: Path) -> None:
         folder: The session's.
         workspace: Its workspace.
     """
-    history = History(folder / FOLDER / FILE, workspace)
+    history = History(folder / FOLDER / FILE, workspace.resolve())
     if lines := history.lines():
-        history.append(Line("moved"), len(lines))
+        try:
+            history.append(Line("moved"), len(lines))
+        except OSError:  # a disk that is full: rather none than one that is wrong
+            history.drop()

@@ -48,6 +48,11 @@ class Stop:
             self.asked.set()
             return self._doing
 
+    @property
+    def only(self) -> bool:
+        """Whether what stops now is a cell or a step alone."""
+        return self._only
+
     def run(self) -> None:
         """Stop everything."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def test_a_hundred_steps_over_the_limit_become_a_summary() -> None:
     assert "job-3 runs" in shown and "Best: exp-2." in shown and "saw 100" in shown
     assert size(view.render(memory)) == done.after and len(asked[0]) <= view.limit
     assert len(memory.steps) < 10
+    assert "never touch eval.txt" in asked[0], "the writer knows what the person wants"
 
 
 def test_the_request_for_a_summary_fits_itself() -> None:
@@ -71,6 +73,16 @@ def test_the_request_for_a_summary_fits_itself() -> None:
     longest = []
     Compactor(view, lambda m: longest.append(size(m)) or "short", lambda: "").make_room(memory)  # type: ignore[func-returns-value]
     assert longest and max(longest) <= view.limit
+
+
+def test_no_id_is_cut_in_two_where_a_long_step_is() -> None:
+    memory = memory_of(60)
+    for number, made in enumerate(memory.steps[1:]):
+        made.observations = " ".join(f"dataset-{number}-{n:03}" for n in range(200))
+    asked: list[str] = []
+    Compactor(View(4000, 500, 4), lambda m: asked.append(text(m)) or "short", lambda: "").make_room(memory)  # type: ignore[func-returns-value]
+    words = [word for word in asked[0].split() if "dataset-" in word]
+    assert words and all(re.fullmatch(r"dataset-\d+-\d{3}", word) for word in words)
 
 
 def test_a_brain_that_cannot_write_gets_a_summary_made_of_lines() -> None:

@@ -132,7 +132,11 @@ final_answer("\\n".join(said))
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"compute": "slurm"}, "not there yet"),
+        ({"compute": "hf-jobs"}, "HF Jobs needs a flavor"),
+        (
+            {"compute": "slurm", "slurm_partition": "nowhere"},
+            "partition 'nowhere'|no Slurm|no sbatch|cluster",
+        ),
         ({"workspace": "~"}, "home folder"),
         ({"workspace": "/"}, "home folder"),
         ({"workspace": "FILE"}, "cannot be made"),

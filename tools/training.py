@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ml_intern.context import ToolContext
 from ml_intern.durations import show_duration
-from ml_intern.errors import Interrupted, ToolError
+from ml_intern.errors import InternError, Interrupted, ToolError
 from ml_intern.events import Notice
 from ml_intern.jobs import preflight
 from ml_intern.jobs.asking import Training, training_spec
-from ml_intern.jobs.hardware import gpu_name
-from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
+from ml_intern.jobs.conditions import condition
+from ml_intern.jobs.estimate import Workload, workload
+from ml_intern.jobs.hardware import gpu_count, gpu_name, slots_here
+from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, Place
+from ml_intern.jobs.places import HERE, ON_CPU, choose, read_place, sized_timeout, smaller_plan
 from ml_intern.jobs.record import record_start
 from ml_intern.jobs.smoke import SmokeTest, smoke_result, smoke_spec
 from ml_intern.masking import holds_secret
@@ -27,18 +32,87 @@ _SHORTEST_S = 1.0
 
 
 def _price(ctx: ToolContext, arguments: Any) -> Price:
-    """At the most a GPU is held for the whole timeout; on this machine nothing costs money."""
-    return _held(_timeout(ctx, arguments.timeout), arguments.hardware)
+    """At the most it is held for the whole timeout; a rented machine has a price, and GPUs are counted."""
+    return _held(_timeout(ctx, arguments.timeout), *_asked_of(ctx, arguments))
 
 
 def _smoke_price(ctx: ToolContext, arguments: Any) -> Price:
     """The same for a smoke test, which has a shorter timeout of its own."""
-    return _held(_timeout(ctx, arguments.timeout, SMOKE_TIMEOUT_S), arguments.hardware)
+    return _held(_timeout(ctx, arguments.timeout, SMOKE_TIMEOUT_S), *_asked_of(ctx, arguments))
 
 
-def _held(seconds: float, hardware: str) -> Price:
-    hours = seconds / 3600 if hardware != "cpu" and gpu_name() else 0.0
-    return Price(usd=0.0, gpu_hours=hours, jobs=1)
+def _asked_of(ctx: ToolContext, arguments: Any) -> tuple[str, Place, int]:
+    """The hardware in words, the place that it is, and how many processes will train there together."""
+    place = read_place(ctx.settings, ctx.services.hub, arguments.hardware)
+    return arguments.hardware, place, processes_in(getattr(arguments, "config", None))
+
+
+def processes_in(config: Any) -> int:
+    """How many processes a config asks for; what is wrong with it is told by the check that follows."""
+    asked = config.get("processes") if isinstance(config, dict) else None
+    return asked if isinstance(asked, int) and asked > 0 else 1
+
+
+def _held(seconds: float, hardware: str, place: Place, processes: int = 1) -> Price:
+    hours = seconds / 3600
+    if place.away:
+        return Price((place.usd_per_hour or 0.0) * hours, place.gpus * hours, 1)
+    gpus = 0 if hardware == "cpu" else min(processes, gpu_count())
+    return Price(usd=0.0, gpu_hours=gpus * hours, jobs=1)
+
+
+def _placed(ctx: ToolContext, arguments: Any) -> Any:
+    """The place in the place of "auto", so that what a person is asked about is what will run.
+
+    Raises:
+        ToolError: There is no such place.
+    """
+    if arguments.hardware != "auto":
+        place = read_place(ctx.settings, ctx.services.hub, arguments.hardware)
+        named = arguments.hardware if arguments.hardware in HERE else place.words
+        return _timed(ctx, arguments.model_copy(update={"hardware": named}), Workload())
+    work = _work(ctx, arguments)
+    place = choose(ctx.settings, ctx.services.hub, work, ctx.services.left().get("usd"))
+    if place.compute == "local":
+        return _here(ctx, arguments, work, place)
+    ctx.emit(Notice("info", f"The job goes to {place.words}: {place.why}."))
+    return _timed(ctx, arguments.model_copy(update={"hardware": place.words}), work)
+
+
+def _here(ctx: ToolContext, arguments: Any, work: Workload, place: Place) -> Any:
+    """This machine, with a warning where its CPU will take long; a GPU that is too small is left alone."""
+    if not place.why.endswith(ON_CPU):
+        return arguments
+    smaller = smaller_plan(work, _timeout(ctx, arguments.timeout))
+    if smaller or gpu_name():
+        told = "; ".join(filter(None, [place.why, smaller]))
+        ctx.emit(Notice("warning", f"{told[:1].upper()}{told[1:]}."))
+    return arguments.model_copy(update={"hardware": "cpu"}) if gpu_name() else arguments
+
+
+def _timed(ctx: ToolContext, arguments: Any, work: Workload) -> Any:
+    """With a time limit for a rented machine, sized from the estimate where none was named."""
+    if arguments.timeout is not None or arguments.hardware in HERE:
+        return arguments
+    place = read_place(ctx.settings, ctx.services.hub, arguments.hardware)
+    if place.compute != "hf-jobs":
+        return arguments
+    work = work if work.tokens else _work(ctx, arguments)
+    return arguments.model_copy(update={"timeout": round(sized_timeout(place, work, _timeout(ctx, None)))})
+
+
+def _work(ctx: ToolContext, arguments: Any) -> Workload:
+    """What a training has to do, as far as it is known before its data and model are looked at in earnest."""
+    if not hasattr(arguments, "dataset"):
+        return Workload()
+    model, folder = arguments.model, None
+    try:
+        if isinstance(model, str) and not model.startswith("scratch:"):
+            folder = resolve_model(ctx, model)
+        rows = ctx.datasets.open(arguments.dataset).rows.height
+    except InternError:
+        return Workload()  # What is wrong with it is told by the check that follows.
+    return workload(model, folder, arguments.config or {}, rows)
 
 
 def _found_again(ctx: ToolContext, key: str) -> JobStatus | None:
@@ -74,18 +148,20 @@ def _watched(ctx: ToolContext, job: str) -> SmokeTest:
     return smoke_result(ctx.jobs, status)
 
 
-@tool(effect="compute", needs=["hub:read"], price=_price, reconcile=_found_again)
+@tool(effect="compute", needs=["hub:read"], price=_price, reconcile=_found_again, prepare=_placed)
 def launch_training(
     ctx: ToolContext,
     method: Method,
     model: str | dict[str, Any],
     dataset: str,
     config: dict[str, Any] | None = None,
-    hardware: Literal["auto", "local", "cpu", "gpu"] = "auto",
+    hardware: str = "auto",
     name: str | None = None,
     experiment: str | None = None,
     seed: int = 0,
     timeout: str | float | None = None,
+    stop_when: str | None = None,
+    priority: Annotated[int, Field(ge=-9, le=9)] = 0,
 ) -> JobStatus:
     """Start a training as a job and return at once; wait_for_job(result.id) waits for it.
 
@@ -116,16 +192,26 @@ def launch_training(
             {"type": "model", "model": a reward job}, {"type": "python", "code": "def reward(completion,
             answer): return float(answer in completion)"}. A reward that can be had cheaply will be: read
             samples, and keep a measure that is not rewarded.
-        hardware: "auto" takes a GPU where there is one.
+        hardware: "auto" takes a GPU of this machine that fits, else the cluster or the rented machine that
+            the settings name, else the CPU. Or "cpu", "gpu", "docker", "slurm:PARTITION", "hf-jobs:FLAVOR":
+            list_hardware() shows what there is and what it costs.
         name: Words for the job; its id is made from them.
         experiment: The ledger's row that this belongs to.
         seed: Of the weights, the order of the data and all else that is drawn.
         timeout: Wall time after which the job is stopped, "30m"; nothing: the setting job_timeout.
+        stop_when: End early, with the model as it then is, when this holds; written as for wait_for_job:
+            "loss plateau", "overfitting or reward collapse". It is looked at while nobody waits, too.
+        priority: Of the jobs that wait for a slot the one with the highest goes first; -9 to 9.
     """
     _check_hardware(hardware)
     seconds = _told(ctx, timeout)
-    asked = Training(method, model, dataset, config or {}, hardware, name, experiment, seed, seconds)
-    status = ctx.jobs.submit(training_spec(ctx, asked, _threads(ctx)))
+    if stop_when is not None:
+        condition(stop_when)
+    place = read_place(ctx.settings, ctx.services.hub, hardware)
+    asked = Training(method, model, dataset, config or {}, hardware, name, experiment, seed, seconds, place)
+    spec = training_spec(ctx, asked, _threads(ctx))
+    more = {"stop_when": stop_when, "priority": priority}
+    status = ctx.jobs.submit(spec.model_copy(update=more))
     # The job's own words, not this call's: the key may have found one that was asked for before.
     record_start(ctx.ledger, ctx.jobs.spec(status.id), status.id)
     return status
@@ -138,7 +224,7 @@ def smoke_test(
     model: str | dict[str, Any],
     dataset: str,
     config: dict[str, Any] | None = None,
-    hardware: Literal["auto", "local", "cpu", "gpu"] = "auto",
+    hardware: str = "auto",
     seed: int = 0,
     timeout: str | float | None = None,
 ) -> SmokeTest:
@@ -160,7 +246,10 @@ def smoke_test(
     """
     _check_hardware(hardware)
     seconds = _told(ctx, timeout, SMOKE_TIMEOUT_S)
-    asked = Training(method, model, dataset, config or {}, hardware, seed=seed, timeout_s=seconds)
+    place = read_place(ctx.settings, ctx.services.hub, hardware)
+    asked = Training(
+        method, model, dataset, config or {}, hardware, seed=seed, timeout_s=seconds, place=place
+    )
     status = ctx.jobs.submit(smoke_spec(ctx, asked, _threads(ctx)))
     return _watched(ctx, status.id)
 
@@ -168,7 +257,7 @@ def smoke_test(
 def _read_script(ctx: ToolContext, arguments: Any) -> Any:
     """The code itself in place of its path: a cell could change the file while a person looks at it."""
     code, called = _code_of(ctx, arguments.script)
-    return arguments.model_copy(update={"script": code, "name": arguments.name or called})
+    return _placed(ctx, arguments.model_copy(update={"script": code, "name": arguments.name or called}))
 
 
 @tool(effect="compute", needs=["hub:read"], price=_price, reconcile=_found_again, prepare=_read_script)
@@ -177,7 +266,7 @@ def launch_script(
     script: str,
     args: list[str] | None = None,
     inputs: list[str] | None = None,
-    hardware: Literal["auto", "local", "cpu", "gpu"] = "auto",
+    hardware: str = "auto",
     name: str | None = None,
     experiment: str | None = None,
     timeout: str | float | None = None,
@@ -192,7 +281,7 @@ def launch_script(
         script: A path in the workspace, or the code itself.
         args: Arguments. One that equals an entry of inputs arrives as that entry's path.
         inputs: Datasets, models (jobs, experiments) or paths that the script reads.
-        hardware: "auto" takes a GPU where there is one.
+        hardware: As for launch_training. On "hf-jobs" its inputs go into a private repository.
         name: Words for the job.
         experiment: The ledger's row that this belongs to.
         timeout: Wall time after which the job is stopped, "30m"; nothing: the setting job_timeout.
@@ -214,6 +303,7 @@ def launch_script(
             "model": None,
             "use_cpu": hardware == "cpu",
         },
+        place=read_place(ctx.settings, ctx.services.hub, hardware),
         inputs=[ctx.files.workspace, *places.values()],
         timeout_s=_told(ctx, timeout),
         threads=_threads(ctx),
@@ -290,4 +380,4 @@ def _left(ctx: ToolContext) -> float | None:
 
 
 def _threads(ctx: ToolContext) -> int:
-    return max(1, (os.cpu_count() or 1) // ctx.settings.slots)
+    return max(1, (os.cpu_count() or 1) // slots_here(ctx.settings))

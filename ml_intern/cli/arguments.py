@@ -202,7 +202,7 @@ def undo_command(session: str | None, as_json: bool, state: Path | None) -> None
     """Undo the last turn of a session: its brain forgets it, its files are as they were before.
 
     What it spent, launched or published stays and is named. SESSION is an index, a unique prefix of the id or
-    a path; without it the newest is meant.
+    a path; without it the newest that is no replay is meant.
     """
     from ml_intern.cli import steering
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ml_intern.cli.board import clean, show_measured, show_number
-from ml_intern.cli.sessions import SessionCard, find_session, list_sessions
+from ml_intern.cli.sessions import SessionCard, find_played, find_session, list_sessions
 from ml_intern.cli.tables import print_json, print_table
 from ml_intern.durations import show_duration
 from ml_intern.errors import UsageError
@@ -106,7 +106,7 @@ def export_session(
     wrong = next((slot for slot in slots if not slot.partition("=")[2]), None)
     if wrong is not None:
         raise UsageError(f"--slot {wrong!r} has no text.", "Write --slot NAME=TEXT.")
-    card = find_session(_settings(state).state, session)
+    card = find_played(_settings(state).state, session)
     pairs = dict(slot.split("=", 1) for slot in slots)
     text = mask(export(card.folder, form, name=name, slots=pairs, tell=_warn))
     if output is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ml_intern.cli.sessions import SessionCard, find_session
+from ml_intern.cli.sessions import SessionCard, find_played, find_session
 from ml_intern.errors import UsageError
 from ml_intern.inbox import STOPS, Inbox, What
 
@@ -40,7 +40,7 @@ def undo(session: str | None, as_json: bool, state: Path | None) -> None:
     """Undo the last turn of a session that does not run."""
     from ml_intern.undoing import undo as undo_turn
 
-    card = _card(session, state)
+    card = _played(session, state)
     done = undo_turn(card.folder, _workspace(card))
     if as_json:
         click.echo(json.dumps({"session": card.id, **done.__dict__}))
@@ -66,3 +66,9 @@ def _card(session: str | None, state: Path | None) -> SessionCard:
     from ml_intern.settings import Settings
 
     return find_session(Settings.load(state=state).state, session)
+
+
+def _played(session: str | None, state: Path | None) -> SessionCard:
+    from ml_intern.settings import Settings
+
+    return find_played(Settings.load(state=state).state, session)

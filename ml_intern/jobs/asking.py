@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.jobs import fitting, preflight
-from ml_intern.jobs.hardware import gpu_name
-from ml_intern.jobs.model import JobSpec
+from ml_intern.jobs.hardware import gpus_at
+from ml_intern.jobs.memory import estimate_mb
+from ml_intern.jobs.model import JobSpec, Place
+from ml_intern.jobs.places import memory_mb
 from ml_intern.jobs.speed import check_speed
 from ml_intern.models import resolve_model, resolve_tokenizer
 
@@ -31,6 +33,12 @@ class Training:
     experiment: str | None = None
     seed: int = 0
     timeout_s: float = 3 * 3600
+    place: Place = field(default_factory=Place)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it was asked to leave GPUs alone, or goes where there are none."""
+        return self.hardware == "cpu" or (self.place.away and not self.place.gpus)
 
 
 def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
@@ -40,13 +48,14 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
         ToolError: Config, model, tokenizer or data do not fit.
     """
     plan = preflight.check_config(asked.method, asked.config)
-    fitting.check_machine(plan, gpu_name(), asked.hardware)
-    check_speed(asked.method, plan, gpu_name(), asked.hardware)
+    gpus = 0 if asked.on_cpu else gpus_at(asked.place)
+    fitting.check_machine(plan, gpus)
+    check_speed(asked.method, plan, gpus, here=asked.place.compute == "local")
     if asked.experiment is not None:
         ctx.ledger.get(asked.experiment)
     if asked.method == "pretrain":
         parameters = preflight.check_scratch(asked.model)
-        preflight.check_memory(parameters, ctx.settings.job_memory_mb)
+        preflight.check_memory(parameters, memory_mb(asked.place, ctx.settings))
         plan.recipe["tokenizer"] = preflight.check_tokenizer(asked.model, plan.recipe.get("tokenizer"))
     data, chat = checked_data(ctx, asked.method, asked.dataset, plan.recipe.get("text_column", "text"))
     inputs = [data.path]
@@ -78,14 +87,17 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
             "rows": data.rows,
             "seed": asked.seed,
             "asked": asked.config,
+            "estimated_memory_mb": estimate_mb(asked.method, place, plan.trainer, plan.recipe, data.path),
             **plan.recipe,
-            "trainer": plan.trainer if asked.hardware != "cpu" else {**plan.trainer, "use_cpu": True},
+            "trainer": {**plan.trainer, "use_cpu": True} if asked.on_cpu else plan.trainer,
         },
         inputs=inputs,
+        place=asked.place,
         timeout_s=asked.timeout_s,
-        threads=threads,
+        threads=threads * plan.recipe.get("processes", 1),
         experiment=asked.experiment,
         key=ctx.key,
+        restarts=ctx.settings.job_restarts,
     )
 
 

@@ -1,193 +1,180 @@
-"""Rules that read a training's curves: each finding has a number and says what to do about it."""
+"""What is wrong with a job: the cause, the evidence with numbers, and the change to try."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ml_intern.jobs.metrics import last_quarter, slope
-from ml_intern.jobs.model import FINISHED, JobStatus
+from ml_intern.jobs.curves import curve
+from ml_intern.jobs.memory import MemoryUse
+from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
+from ml_intern.jobs.preflight import ALIASES
+from ml_intern.jobs.rules import COLLAPSE, NOTES, Run, Seen, look
+from ml_intern.jobs.thresholds import Thresholds
 
-RISE = 1.1
-"""A loss that ends this many times above its own minimum has turned: an early sign of divergence."""
-FALLING = 0.02
-"""Share of the loss that a further quarter of the steps would take off, above which it is still falling."""
-FLAT = 0.005
-"""The same share below which a curve is flat."""
-OVERFIT = 1.02
-"""A validation loss this many times above its own minimum, while the training loss still falls, overfits."""
-LITTLE = 0.05
-"""Share of its first value that a loss must lose for the training to have learned anything to speak of."""
 FEW = 4
 
 
 class Finding(BaseModel):
-    """One thing seen in a curve."""
+    """One thing seen in a job.
+
+    Attributes:
+        kind: What it is.
+        message: What was seen, with its numbers.
+        value: The number that says most.
+        step: Where it shows.
+        evidence: All numbers, by name.
+        suggestion: What to do.
+        change: Fields of the config to try next.
+    """
 
     kind: Literal[
-        "failed",
-        "nan",
-        "divergence",
-        "overfitting",
-        "plateau",
-        "still_falling",
-        "learned_little",
-        "spikes",
-        "too_short",
-    ]
+        "failed", "nan", "divergence", "overfitting", "plateau", "still_falling", "learned_little", "spikes",
+        "too_short", "zero_loss", "zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse",
+        "cut_off", "reward_drop",
+    ]  # fmt: skip
     message: str
     value: float | None = None
+    step: int | None = None
+    evidence: dict[str, float] = Field(default_factory=dict)
     suggestion: str = ""
+    change: dict[str, Any] = Field(default_factory=dict)
 
 
 class Diagnosis(BaseModel):
-    """What the rules say of a job. No findings: nothing looks wrong."""
+    """What the rules say of a job. No findings: nothing looks wrong.
+
+    Attributes:
+        cause: The most likely cause in one sentence; empty where nothing looks wrong.
+        evidence: The findings behind it, each with its numbers.
+        change: Fields of the config to try next, each of which answers a finding.
+        memory: What was estimated before the start and what was really used.
+    """
 
     job: str
     state: str
     healthy: bool
+    cause: str = ""
+    evidence: list[str] = Field(default_factory=list)
+    change: dict[str, Any] = Field(default_factory=dict)
     findings: list[Finding] = Field(default_factory=list)
+    memory: MemoryUse | None = None
 
 
-def diagnose(status: JobStatus, rows: list[dict[str, Any]]) -> Diagnosis:
-    """Apply the rules to a job's loss and gradient norm."""
-    findings = [*_failed(status), *_not_finite(rows)]
-    loss = [(float(r["step"]), float(r["loss"])) for r in rows if _finite(r.get("loss"))]
-    if len(loss) < FEW:
-        few = Finding(
-            kind="too_short",
-            message=f"Only {len(loss)} values of the loss: too few to judge.",
-            value=len(loss),
-            suggestion="Log more often (logging_steps), or train longer.",
-        )
-        findings += [few] if not findings else []
-    else:
-        over = status.state in FINISHED
-        findings += _overfitting(rows, loss) or _shape(loss, over)
-        findings += _spikes(rows)
-    healthy = all(f.kind in ("still_falling", "too_short") for f in findings)
-    return Diagnosis(job=status.id, state=status.state, healthy=healthy, findings=findings)
+_CAUSES = {
+    "nan": "The numbers overflowed: the steps are too large for the loss's surface.",
+    "zero_loss": "The loss measures nothing.",
+    "divergence": "The training diverges: the steps are too large.",
+    "overfitting": "The model learns the training rows by heart.",
+    "plateau": "It has learned what these data and this learning rate give.",
+    "learned_little": "The steps are too small, or the data do not hold what is to be learned.",
+    "still_falling": "Nothing is wrong; it ended before it was done.",
+    "spikes": "Single batches throw the weights off.",
+    "too_short": "There is too little to judge by.",
+    "cut_off": "The reward favours length.",
+}
+_FOOLED = "Reward collapse: the reward is had without the task being done."
+_STARVED = "Reward collapse: the rewards of a group no longer differ, so that nothing is learned."
+_LOST = "Reward collapse: the policy has left what it could do."
+
+
+def diagnose(
+    status: JobStatus,
+    rows: list[dict[str, Any]],
+    spec: JobSpec | None = None,
+    limits: Thresholds | None = None,
+) -> Diagnosis:
+    """Apply the rules to a job's curves, and read its failure.
+
+    Args:
+        status: How it stands.
+        rows: What it measured.
+        spec: What was asked; with it changes are named in figures.
+        limits: When a rule speaks.
+    """
+    run = Run(rows, status.state in FINISHED, _fields(spec), limits or Thresholds())
+    findings = [*_failed(status), *map(_finding, look(run))]
+    if not findings and len(curve(rows, "loss")) < FEW and not run.policy:
+        findings.append(_too_short(len(curve(rows, "loss"))))
+    alarms = [f for f in findings if f.kind not in NOTES] or findings
+    return Diagnosis(
+        job=status.id,
+        state=status.state,
+        healthy=all(f.kind in ("still_falling", "too_short") for f in findings),
+        cause=_cause(alarms),
+        evidence=[f.message for f in alarms],
+        change=_change(alarms),
+        findings=findings,
+        memory=status.memory,
+    )
+
+
+def _fields(spec: JobSpec | None) -> dict[str, Any]:
+    """The fields of the config under their full names."""
+    if spec is None:
+        return {}
+    asked = {**(spec.config.get("trainer") or {}), **(spec.config.get("asked") or {})}
+    return {ALIASES.get(name, name): value for name, value in asked.items()}
+
+
+def _finding(seen: Seen) -> Finding:
+    value = (
+        next(iter(reversed(seen.evidence.values())), None) if seen.kind != "overfitting" else float(seen.step)
+    )
+    return Finding(
+        kind=seen.kind,
+        message=seen.message,
+        value=value,
+        step=seen.step,
+        evidence=seen.evidence,
+        suggestion=seen.suggestion,
+        change=seen.change,
+    )
 
 
 def _failed(status: JobStatus) -> list[Finding]:
     if status.failure is None or status.failure.kind == "nan":
         return []
     told = f"{status.failure.kind}: {status.failure.message}"
-    return [Finding(kind="failed", message=told, suggestion=status.failure.hint)]
+    numbers = {"step": float(status.step), "total_steps": float(status.total_steps)}
+    if status.memory is not None and status.failure.kind in ("out_of_memory", "killed"):
+        numbers |= status.memory.numbers()
+    return [Finding(kind="failed", message=told, evidence=numbers, suggestion=status.failure.hint)]
 
 
-def _not_finite(rows: list[dict[str, Any]]) -> list[Finding]:
-    for row in rows:
-        for name in ("loss", "grad_norm"):
-            if name in row and not _finite(row[name]):
-                return [
-                    Finding(
-                        kind="nan",
-                        message=f"{name} is not a number from step {row['step']} on.",
-                        value=row["step"],
-                        suggestion="Lower learning_rate by ten, or set max_grad_norm and warmup_steps.",
-                    )
-                ]
-    return []
+def _too_short(count: int) -> Finding:
+    return Finding(
+        kind="too_short",
+        message=f"Only {count} values of the loss: too few to judge.",
+        value=count,
+        suggestion="Log more often (logging_steps), or train longer.",
+    )
 
 
-def _overfitting(rows: list[dict[str, Any]], loss: list[tuple[float, float]]) -> list[Finding]:
-    """The loss of rows that were set apart has turned, and that of the training rows has not."""
-    held = [(float(r["step"]), float(r["eval_loss"])) for r in rows if _finite(r.get("eval_loss"))]
-    if len(held) < FEW:
-        return []
-    turned, least = min(held, key=lambda point: point[1])
-    before = [point for point in loss if point[0] <= turned]
-    last = held[-1][1]
-    if last <= OVERFIT * least or not before or _smooth(loss) >= _smooth(before):
-        return []
-    return [
-        Finding(
-            kind="overfitting",
-            message=f"eval_loss rose from {least:.3f} at step {turned:.0f} to {last:.3f}, "
-            f"while the training loss fell to {_smooth(loss):.3f}.",
-            value=turned,
-            suggestion=f"Stop at about step {turned:.0f}, or use more data, a smaller model or weight_decay.",
-        )
-    ]
+def _cause(findings: list[Finding]) -> str:
+    kinds = {f.kind for f in findings}
+    if not findings:
+        return ""
+    if findings[0].kind == "failed":
+        return findings[0].message
+    if kinds & COLLAPSE:
+        return _why_collapsed(findings)
+    return _CAUSES.get(findings[0].kind, "")
 
 
-def _shape(loss: list[tuple[float, float]], over: bool) -> list[Finding]:
-    first, last = loss[0][1], _smooth(loss)
-    least = min(value for _, value in loss)
-    share = _expected_fall(loss)
-    if least > 0 and last > RISE * least and last > least + 0.1:
-        return [
-            Finding(
-                kind="divergence",
-                message=f"The loss rose from {least:.3f} to {last:.3f} after its lowest point.",
-                value=last / least,
-                suggestion="Lower learning_rate, or add warmup_steps.",
-            )
-        ]
-    found = []
-    fell = (first - last) / first if first else 0.0
-    if first > 0 and fell < LITTLE:
-        found.append(
-            Finding(
-                kind="learned_little",
-                message=f"The loss fell by {fell:.1%} only, from {first:.3f} to {last:.3f}.",
-                value=fell,
-                suggestion="Raise learning_rate ten to a hundred times; check that the data is right.",
-            )
-        )
-    elif share > FALLING and over:
-        found.append(
-            Finding(
-                kind="still_falling",
-                message=f"The loss was still falling: by {share:.1%} over the last quarter of the steps.",
-                value=share,
-                suggestion="Train longer, or use smaller batches and more steps.",
-            )
-        )
-    elif abs(share) < FLAT:
-        found.append(
-            Finding(
-                kind="plateau",
-                message=f"The loss has been flat over the last quarter, at {last:.3f}.",
-                value=last,
-                suggestion="More steps will not help: change the data, the model or the learning rate.",
-            )
-        )
-    return found
+def _why_collapsed(findings: list[Finding]) -> str:
+    """Which collapse: a reward that rose while the rest fell is fooled."""
+    kinds = {f.kind for f in findings}
+    rose = any(f.evidence.get("reward", 0.0) > f.evidence.get("reward_first", float("inf")) for f in findings)
+    if "reward_drop" in kinds or ("kl_blow_up" in kinds and not rose):
+        return _LOST
+    return _FOOLED if rose and kinds & {"length_collapse", "entropy_collapse", "kl_blow_up"} else _STARVED
 
 
-def _spikes(rows: list[dict[str, Any]]) -> list[Finding]:
-    norms = sorted(float(r["grad_norm"]) for r in rows if _finite(r.get("grad_norm")))
-    if len(norms) < 8:
-        return []
-    middle, top = norms[len(norms) // 2], norms[-1]
-    if middle <= 0 or top < 20 * middle:
-        return []
-    return [
-        Finding(
-            kind="spikes",
-            message=f"The gradient norm peaks at {top:.1f}, {top / middle:.0f} times its median.",
-            value=top / middle,
-            suggestion="Lower learning_rate, add warmup_steps, or look for broken rows in the data.",
-        )
-    ]
-
-
-def _smooth(points: list[tuple[float, float]]) -> float:
-    """The mean of the last three values: one value is the luck of one batch."""
-    tail = [value for _, value in points[-3:]]
-    return sum(tail) / len(tail)
-
-
-def _expected_fall(points: list[tuple[float, float]]) -> float:
-    quarter = last_quarter(points)
-    level = sum(value for _, value in quarter) / len(quarter)
-    width = quarter[-1][0] - quarter[0][0]
-    return -slope(quarter) * width / level if level else 0.0
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _change(findings: list[Finding]) -> dict[str, Any]:
+    """The first finding's word on a field counts: findings are in the order of their weight."""
+    merged: dict[str, Any] = {}
+    for found in findings:
+        merged = {**found.change, **merged}
+    return merged

@@ -26,7 +26,8 @@ _RULES: list[tuple[str, str, str]] = [
     (
         "disk_full",
         r"No space left on device|unexpected pos \d+|Disk quota exceeded|ENOSPC",
-        "Save less often (save_steps, save_total_limit), or free disk space; then launch again.",
+        "Free disk space, or raise the setting job_disk_mb; then resume_job goes on from its last whole "
+        "checkpoint. Or launch again and save less often (save_steps, save_total_limit).",
     ),
     (
         "nan",
@@ -117,7 +118,7 @@ def classify(
             return failure | {"kind": kind, "message": message, "hint": _hints(method).get(kind, hint)}
     sent = _signal_of(ended)
     if sent is not None:
-        return failure | _killed(sent)
+        return failure | _killed(sent, method)
     message = said or f"The job ended with exit code {exit_code}."
     hint = _OWN_CODE if method == "script" else _A_RECIPE
     return failure | {"kind": "code_error", "message": message, "hint": hint}
@@ -219,12 +220,13 @@ def _signal_of(exit_code: int | None) -> int | None:
     return exit_code - 128 if 128 < exit_code < 160 else None
 
 
-def _killed(number: int) -> dict[str, Any]:
+def _killed(number: int, method: str) -> dict[str, Any]:
     try:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
-    hint = "Launch it again."
+    training = method not in ("script", "generate")
+    hint = "resume_job goes on from its last whole checkpoint." if training else "Launch it again."
     if number == signal.SIGKILL:
-        hint = "Often the system's memory ran out: use smaller batches, and launch it again."
+        hint = f"Often the system's memory ran out: then use smaller batches. {hint}"
     return {"kind": "killed", "message": f"Something ended the job with {name}.", "hint": hint}

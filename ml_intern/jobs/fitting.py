@@ -172,14 +172,18 @@ def _window_problem(length: int | None, folder: Path) -> list[str]:
     return [f"max_completion_length = {length} leaves no room for a prompt in the model's {window} tokens"]
 
 
-def check_machine(plan: Plan, gpu: str, hardware: str) -> None:
-    """Can this machine do it: four bits, several processes?
+def check_machine(plan: Plan, gpus: int) -> None:
+    """Can the place of the job do it: four bits, several processes?
+
+    Args:
+        plan: What the recipe will read.
+        gpus: That the job would hold there; 0 for one that leaves them alone.
 
     Raises:
         ToolError: Names what is missing.
     """
-    gpu = "" if hardware == "cpu" or plan.trainer.get("use_cpu") else gpu
-    processes, gpus = plan.recipe.get("processes", 1), len([g for g in gpu.split(";") if g.strip()])
+    gpus = 0 if plan.trainer.get("use_cpu") else gpus
+    processes = plan.recipe.get("processes", 1)
     wrong = []
     if gpus and processes > gpus:
         wrong.append(f"processes = {processes}, and there {'is' if gpus == 1 else 'are'} {gpus} GPU")
@@ -188,7 +192,10 @@ def check_machine(plan: Plan, gpu: str, hardware: str) -> None:
         wrong += [] if find_spec("bitsandbytes") else ["qlora needs the package bitsandbytes"]
         wrong += [] if plan.recipe.get("peft") else ['qlora trains an adapter: peft={"r": 16}']
     if wrong:
-        raise ToolError(f"It cannot run here: {'; '.join(wrong)}.", "Leave it out, or use another machine.")
+        raise ToolError(
+            f"It cannot run there: {'; '.join(wrong)}.",
+            "Leave it out, or use another place; slurm_gpus says how many GPUs a job gets on a cluster.",
+        )
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ml_intern.jobs.hardware import gpus_of
+from ml_intern.jobs.hardware import gpu_count, gpus_of, processes_of, slots_here
 from ml_intern.jobs.model import JobSpec, JobStatus
+from ml_intern.jobs.slots import GPU_HERE
 from ml_intern.room import Room
 from ml_intern.sandbox import tree
 from ml_intern.sandbox.base import Launch, Limits, Mounts, Sandbox
@@ -86,13 +87,22 @@ def first_status(job: str, spec: JobSpec) -> dict[str, Any]:
 
 
 def launch_plan(
-    folder: Path, spec: JobSpec, sandbox: Sandbox | None, settings: Settings
+    folder: Path, spec: JobSpec, sandbox: Sandbox | None, settings: Settings, given: str | None = None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """What the supervisor reads from a file, and what it is told in its environment alone.
 
     The file has the command with its walls, the limits and the queue; the environment what may be secret.
+
+    Args:
+        folder: The job's.
+        spec: What was asked.
+        sandbox: The walls; None for none.
+        settings: Limits, slots and the state folder.
+        given: The GPUs that another queue has chosen, as CUDA_VISIBLE_DEVICES; None leaves it to the slots.
     """
-    env = _environment(folder, spec)
+    gpus = gpu_count() if given is None and gpus_of(spec) else 0
+    chosen = GPU_HERE if gpus else given
+    env = _environment(folder, spec) | ({"CUDA_VISIBLE_DEVICES": chosen} if chosen else {})
     start = Launch(_argv(folder, spec, sys.executable))
     if sandbox is not None:
         # The job's folder itself is not shown: a job cannot write its own status or read its own limits.
@@ -116,11 +126,19 @@ def launch_plan(
         },
         "cwd": str(folder / "output"),
         "timeout_s": spec.timeout_s,
-        "slots": settings.slots,
+        "slots": slots_here(settings) if gpus else settings.slots,
+        "takes": processes_of(spec),
         "slots_folder": str(settings.state / "slots"),
         "must_make": _MUST_MAKE.get(spec.method, []),
         "max_log_bytes": MAX_LOG_BYTES,
         "growth_mb": settings.job_disk_mb,
+        "priority": spec.priority,
+        "gpus": [str(number) for number in range(gpus)],
+        "restarts": spec.restarts,
+        "stop_when": spec.stop_when,
+        "alerts": settings.alerts,
+        "memory_mb": settings.job_memory_mb if sandbox is not None else None,
+        "estimated_memory_mb": spec.config.get("estimated_memory_mb"),
     }
     return plan, start.env
 

@@ -1,37 +1,39 @@
-"""Jobs on this machine: folders, each watched over by a supervisor of its own.
+"""The jobs of a session: folders, whatever machine they run on.
 
-Nothing about a job is kept in this process alone. A second `Jobs` on the same folder, in another process or
-after a crash, sees the same jobs and can wait for them, read them and cancel them.
+What a place does differently is behind `ml_intern.jobs.backends.base.Backend`. Nothing about a job is kept in
+this process alone: a second `Jobs` on the same folder, in another process or after a crash, finds them all
+and can wait for them, read them and cancel them.
 """
 
 from __future__ import annotations
 
 import builtins
 import fcntl
-import json
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import ml_intern
 from ml_intern.errors import ToolError
 from ml_intern.events import Event, JobChanged
 from ml_intern.jobs import metrics as reading
-from ml_intern.jobs.failures import last_lines
-from ml_intern.jobs.launch import end_left_over, first_status, launch_plan, make_folder, recipes
-from ml_intern.jobs.model import FINISHED, Failure, JobSpec, JobStatus, LogPage
-from ml_intern.jobs.slots import is_locked, try_lock
+from ml_intern.jobs.backends.base import Backend, Site
+from ml_intern.jobs.backends.places import Backends
+from ml_intern.jobs.folder import read_spec, read_status, write_status
+from ml_intern.jobs.launch import first_status, make_folder, recipes, room_of
+from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, LogPage, Place
+from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.masking import mask
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import did_you_mean
+
+if TYPE_CHECKING:
+    from ml_intern.hub.client import Hub
 
 _POLL_S = 0.1
 _EVENT_GAP_S = 0.5
@@ -47,38 +49,61 @@ class Jobs:
         sandbox: Walls around each job; None runs them without.
         settings: Slots, memory, the state folder that jobs must not see.
         emit: Takes the events of moving jobs.
+        hub: Where HF Jobs are; without one there are none.
     """
 
     def __init__(
-        self, folder: Path, sandbox: Sandbox | None, settings: Settings, emit: Callable[[Event], None]
+        self,
+        folder: Path,
+        sandbox: Sandbox | None,
+        settings: Settings,
+        emit: Callable[[Event], None],
+        hub: Hub | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.sandbox = sandbox
         self.settings = settings
         self.emit = emit
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._supervisors: dict[str, subprocess.Popen[bytes]] = {}
+        self._places = Backends(Site(settings, lambda: self.sandbox, lambda: hub, self._locked))
+        self._specs: dict[str, JobSpec] = {}
         self._newest: dict[str, tuple[int, dict[str, Any]]] = {}
         self._guard = threading.RLock()
         self._inside = False
 
     # What is asked
 
-    def submit(self, spec: JobSpec) -> JobStatus:
+    def submit(self, spec: JobSpec, prepare: Callable[[Path], None] = lambda folder: None) -> JobStatus:
         """Start a job, or find the one that was started with the same key.
+
+        Args:
+            spec: What to do.
+            prepare: Called with the folder of a job that is new, before it starts.
 
         Raises:
             ToolError: There is no such recipe.
         """
+        return self.submit_all([spec], prepare)[0]
+
+    def submit_all(
+        self, specs: Sequence[JobSpec], prepare: Callable[[Path], None] = lambda folder: None
+    ) -> builtins.list[JobStatus]:
+        """Start several jobs; on a cluster those for one place go as one array.
+
+        Raises:
+            ToolError: There is no such recipe, or a place does not take its job; then none has started.
+        """
         with self._locked():
-            known = self.find(spec.key) if spec.key else None
-            job = known or self._make(spec)
-            raw = self._read_status(job)
-            if raw["state"] == "queued" and raw.get("supervisor") is None:
-                self._start(job)
-        status = self.status(job)
-        self._tell(status)
-        return status
+            known = [self.find(spec.key) if spec.key else None for spec in specs]
+            for spec, job in zip(specs, known, strict=True):
+                if job is None:
+                    self._check(spec)
+            jobs = [job or self._make(spec, prepare) for spec, job in zip(specs, known, strict=True)]
+            self._start_all(jobs)
+        statuses = [self.status(job) for job in jobs]
+        for status in statuses:
+            self._tell(status)
+        return statuses
 
     def find(self, key: str) -> str | None:
         """The id of the job that a call with this idempotency key started."""
@@ -90,17 +115,19 @@ class Jobs:
         with self._locked():
             if self.status(job).state in {"failed", "cancelled"}:
                 (folder / "cancel").unlink(missing_ok=True)
-                self._write_status(job, first_status(job, self.spec(job)))
+                with suppress(OSError):  # On a disk that is still full it goes on without.
+                    room_of(folder).take()
+                past = {"recoveries": read_status(folder).get("recoveries", [])}
+                write_status(folder, first_status(job, self.spec(job)) | past)
                 self._start(job)
         return self.status(job)
 
     def cancel(self, job: str) -> JobStatus:
         """End a job and everything it started; a job that has ended stays as it is."""
-        (self.folder_of(job) / "cancel").touch()
-        with self._locked():
-            raw = self._read_status(job)
-            if raw["state"] == "queued" and raw.get("supervisor") is None and not self._alive(job):
-                self._write_status(job, raw | {"state": "cancelled", "ended": time.time()})
+        folder = self.folder_of(job)
+        (folder / "cancel").touch()
+        if self.status(job).state not in FINISHED:
+            self._backend(job).cancel(folder)
         deadline = time.monotonic() + _CANCEL_S
         while self.status(job).state not in FINISHED and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -113,12 +140,9 @@ class Jobs:
     def status(self, job: str) -> JobStatus:
         """How a job stands now."""
         folder = self.folder_of(job)
-        self._reap(job)
-        alive = self._alive(job)  # Before the file: a job that ends in between is then not called lost.
-        raw = self._read_status(job)
-        if not alive and raw["state"] not in FINISHED and raw.get("supervisor") is not None:
-            raw = self._mark_lost(job)
-        return JobStatus.model_validate({**raw, **self._progress(job), "output": str(folder / "output")})
+        raw = self._backend(job).status(folder)
+        known = {"compute": self._place(job).words, "output": str(folder / "output")}
+        return JobStatus.model_validate({**raw, **self._progress(job), **known})
 
     def list(self) -> builtins.list[JobStatus]:
         """All jobs, oldest first."""
@@ -133,6 +157,7 @@ class Jobs:
             limit: Bytes at the most.
         """
         over = self.status(job).state in FINISHED
+        self._backend(job).fetch(self.folder_of(job))
         with _log(self.folder_of(job)) as file:
             size = file.seek(0, os.SEEK_END)
             start = max(0, size + offset) if offset < 0 else min(offset, size)
@@ -150,6 +175,7 @@ class Jobs:
         Raises:
             ToolError: The job has no metric of such a name.
         """
+        self._backend(job).fetch(self.folder_of(job))
         rows = reading.rows(self.folder_of(job) / "metrics.jsonl")
         return reading.select(rows, names) if names else rows
 
@@ -166,11 +192,12 @@ class Jobs:
         Args:
             ids: The jobs.
             timeout_s: How long to wait; None waits without end. The jobs run on when the time is over.
-            until: A condition such as ``loss < 3.5`` or ``step >= 100``.
+            until: A condition such as ``loss < 3.5``, ``step >= 100`` or ``loss plateau``.
             cancelled: Looked at in each round; True ends the waiting.
             on_progress: Told a job's status when it has changed, twice a second at most.
         """
-        holds = reading.condition(until) if until else lambda status: False
+        limits = Thresholds.of(self.settings.alerts)
+        holds = reading.condition(until, limits) if until else lambda status: False
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         told: dict[str, JobStatus] = {}
         next_events = 0.0
@@ -222,49 +249,54 @@ class Jobs:
             ToolError: There is no such job, or what was asked cannot be read any more.
         """
         path = self.folder_of(job) / "spec.json"
+        if job in self._specs:  # Nobody changes it once it is written.
+            return self._specs[job]
         try:
-            return JobSpec.model_validate_json(path.read_bytes())
+            return self._specs.setdefault(job, read_spec(path.parent))
         except (OSError, ValueError) as error:
             told = str(error).splitlines()[0]
             raise ToolError(f"What job {job!r} was asked cannot be read: {told}.", f"It is {path}.") from None
 
     # How a job is made and started
 
-    def _make(self, spec: JobSpec) -> str:
+    def _check(self, spec: JobSpec) -> None:
         if spec.method not in {*recipes(), "script"}:
             guess = did_you_mean(spec.method, recipes())
             raise ToolError(
                 f"There is no recipe {spec.method!r}{guess}.", f"Recipes: {', '.join(recipes())}."
             )
+        self._places.of(spec.place).check(spec)
+
+    def _make(self, spec: JobSpec, prepare: Callable[[Path], None]) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", spec.name.lower())[:40].strip("-") or "job"
         number = 1
         while (self.folder / f"{slug}-{number}").exists():
             number += 1
         make_folder(self.folder / f"{slug}-{number}", spec)
+        prepare(self.folder / f"{slug}-{number}")
         return f"{slug}-{number}"
 
-    def _start(self, job: str) -> None:
-        folder, spec = self.folder / job, self.spec(job)
-        plan, told = launch_plan(folder, spec, self.sandbox, self.settings)
-        (folder / "launch.json").write_text(json.dumps(plan, indent=1))
-        lock = _lock_soon(folder / "alive")
-        if lock is None:
-            return  # Its supervisor lives already.
-        with (folder / "supervisor.log").open("ab") as errors:
-            try:
-                # -S -s: no site-packages, a start in milliseconds; the path gives it this package alone.
-                self._supervisors[job] = subprocess.Popen(
-                    [sys.executable, "-S", "-s", "-m", "ml_intern.jobs.supervisor", str(folder)],
-                    env={"PYTHONPATH": str(Path(ml_intern.__file__).parents[1]), "PATH": os.defpath, **told},
-                    cwd=folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=errors,
-                    stderr=errors,
-                    start_new_session=True,
-                    pass_fds=(lock,),
-                )
-            finally:
-                os.close(lock)
+    def _start_all(self, jobs: Sequence[str]) -> None:
+        """Start those that wait and were not given to their place yet, together where they go together."""
+        waiting: dict[str, builtins.list[str]] = {}
+        for job in jobs:
+            folder = self.folder / job
+            if read_status(folder)["state"] == "queued" and not self._backend(job).submitted(folder):
+                waiting.setdefault(self.spec(job).place.model_dump_json(), []).append(job)
+        for together in waiting.values():
+            self._start(*together)
+
+    def _start(self, *jobs: str) -> None:
+        self._backend(jobs[0]).submit([self.folder / job for job in jobs])
+
+    def _backend(self, job: str) -> Backend:
+        return self._places.of(self._place(job))
+
+    def _place(self, job: str) -> Place:
+        try:
+            return self.spec(job).place
+        except ToolError:  # Nobody can read it any more: what else there is of the job is here.
+            return Place()
 
     # Small parts
 
@@ -295,64 +327,11 @@ class Jobs:
             known = self._newest[job] = (size, reading.newest(path))
         return known[1]
 
-    def _read_status(self, job: str) -> dict[str, Any]:
-        try:
-            raw: dict[str, Any] = json.loads((self.folder / job / "status.json").read_bytes())
-            JobStatus.model_validate(raw)
-            return raw
-        except (OSError, ValueError, RecursionError):
-            return self._unreadable(job)
-
-    def _unreadable(self, job: str) -> dict[str, Any]:
-        """What is said of a job whose status cannot be read: that, and whether somebody still works on it."""
-        raw = {"id": job, "name": job, "method": "unknown", "state": "running"}
-        if self._alive(job):  # its supervisor writes the file anew
-            return raw
-        told = "Its status.json cannot be read: something wrote into it, or the disk was full."
-        return raw | {"state": "failed", "failure": Failure(kind="lost", message=told).model_dump()}
-
     def _key_of(self, job: str) -> str | None:
         try:
             return self.spec(job).key
         except ToolError:
             return None
-
-    def _write_status(self, job: str, status: Mapping[str, Any]) -> None:
-        path = self.folder / job / "status.json"
-        fresh = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.new")
-        fresh.write_text(json.dumps(status, indent=1))
-        fresh.replace(path)
-
-    def _alive(self, job: str) -> bool:
-        return is_locked(self.folder / job / "alive")
-
-    def _mark_lost(self, job: str) -> dict[str, Any]:
-        """The supervisor is gone without a word: a reboot, or kill -9 on it. End what it may have left."""
-        with self._locked():
-            raw = self._read_status(job)
-            if self._alive(job) or raw["state"] in FINISHED:
-                return raw
-            end_left_over(self.folder / job, self.sandbox)
-            text = mask((self.folder / job / "log.txt").read_bytes()[-8_000:].decode("utf-8", "replace"))
-            failure = Failure(
-                kind="lost",
-                message="The job's supervisor is gone: the machine restarted, or something killed it.",
-                last_lines=last_lines(text),
-                hint="Launch it again.",
-            )
-            raw |= {"state": "failed", "ended": time.time(), "failure": failure.model_dump()}
-            # Nobody has measured it, and the clock may have been set: no longer than it was allowed to.
-            ran_s = time.time() - (raw.get("started") or time.time())
-            raw["seconds"] = min(max(0.0, ran_s), self.spec(job).timeout_s)
-            with suppress(OSError):  # a full disk: it is told, and written at a later look
-                self._write_status(job, raw)
-            return raw
-
-    def _reap(self, job: str) -> None:
-        with self._guard:
-            supervisor = self._supervisors.get(job)
-            if supervisor is not None and supervisor.poll() is not None:
-                del self._supervisors[job]
 
     def _tell(self, status: JobStatus) -> None:
         self.emit(
@@ -365,16 +344,6 @@ def _log(folder: Path) -> IO[bytes]:
         return (folder / "log.txt").open("rb")
     except OSError as error:
         raise ToolError(f"The log of job {folder.name!r} cannot be read: {error.strerror}.") from None
-
-
-def _lock_soon(path: Path) -> int | None:
-    """Lock a file that others may be looking at: a look lasts microseconds, a supervisor much longer."""
-    for _ in range(50):
-        lock = try_lock(path)
-        if lock is not None:
-            return lock
-        time.sleep(0.01)
-    return None
 
 
 def _whole_words(data: bytes) -> bytes:

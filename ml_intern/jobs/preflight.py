@@ -21,6 +21,8 @@ from ml_intern.jobs.fields import (
     trainer_class,
     trainer_fields,
 )
+from ml_intern.jobs.memory import shape_of as model_shape
+from ml_intern.jobs.memory import state_mb
 from ml_intern.jobs.recipes._tokenizer import CHOICES, OrderError, read_order
 from ml_intern.tooling import did_you_mean
 
@@ -245,18 +247,18 @@ def check_model_folder(folder: Path, columns: Iterable[str], conversational: boo
     return [] if described.get("pad_token") else ["The model has no pad token; its end token pads."]
 
 
-def check_memory(parameters: float, memory_mb: int) -> None:
-    """Do weights, gradients and Adam's two moments fit? 16 bytes a parameter; activations are not counted.
+def check_memory(parameters: float, memory_mb: float) -> None:
+    """Do weights, gradients and Adam's two moments fit? Activations are not counted.
 
     Raises:
         ToolError: They alone are more than a job may have.
     """
-    needed = parameters * 16 / 2**20
+    needed = state_mb(parameters)
     if needed > memory_mb:
         raise ToolError(
             f"{parameters / 1e6:.0f}M parameters need {needed / 1024:.1f} GB to train; "
             f"a job has {memory_mb / 1024:.1f} GB.",
-            "Use a smaller model, peft with sft, or raise the setting job_memory_mb.",
+            "Use a smaller model, an adapter on one that is there, or raise the setting job_memory_mb.",
         )
 
 
@@ -338,7 +340,8 @@ def _check_model_config(config: Any) -> float:
     groups = config.get("num_key_value_heads")
     if isinstance(heads, int) and isinstance(groups, int) and (groups < 1 or heads % groups):
         raise ToolError(f"num_attention_heads {heads} is not a multiple of num_key_value_heads {groups}.")
-    return 0.0
+    shape = model_shape({"config": config})
+    return shape.parameters if shape else 0.0
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml_intern.jobs.curves import is_number
 from ml_intern.jobs.launch import recipe_files
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
 
@@ -39,15 +41,41 @@ def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:
         return
     result = read_result(Path(status.output))
     seconds = status.ran_s
+    rate = jobs.spec(status.id).place.usd_per_hour or 0.0
     base = result.get("base_model_sha256")
     ledger.attach(
         status.experiment,
         job=status.id,
         seconds=round(seconds, 3),
-        usd=0.0,
-        facts={name: float(result[name]) for name in _FACTS if result.get(name) is not None},
-        config={"base_model_sha256": base} if base else None,
+        usd=round(rate * seconds / 3600, 6),
+        facts={name: float(result[name]) for name in _FACTS if result.get(name) is not None}
+        | _held_out(result),
+        config=_differing(status, base),
     )
+
+
+def _held_out(result: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured on the rows that were set apart: ``held_out_loss``, and the same at the start."""
+    measured = result.get("held_out")
+    found: dict[str, float] = {}
+    for name, value in measured.items() if isinstance(measured, dict) else ():
+        known = value if isinstance(value, dict) else {}
+        for when, suffix in (("end", ""), ("start", "_at_start")):
+            if is_number(known.get(when)):
+                found[f"held_out_{name}{suffix}"] = float(known[when])
+    return found
+
+
+def _differing(status: JobStatus, base: str | None) -> dict[str, Any] | None:
+    """What was not as it was asked: a recovery changes fields, an early end the steps. The ledger says so."""
+    found: dict[str, Any] = {"base_model_sha256": base} if base else {}
+    for recovery in status.recoveries:
+        found |= recovery.changes
+    if status.recoveries:
+        found["recoveries"] = [f"{r.kind} at step {r.step}: {r.action}" for r in status.recoveries]
+    if status.stopped:
+        found["stopped_early"] = status.stopped
+    return found or None
 
 
 def read_result(output: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -24,8 +25,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ml_intern.jobs.curves import newest_step
+from ml_intern.jobs.early import StopRule
 from ml_intern.jobs.failures import TAIL_BYTES, classify
-from ml_intern.jobs.slots import Queue
+from ml_intern.jobs.peak import Peak
+from ml_intern.jobs.recovery import NEARLY, apply, newest_checkpoint, next_step
+from ml_intern.jobs.slots import GPU_HERE, Queue
 from ml_intern.masking import mask
 from ml_intern.room import Room
 from ml_intern.sandbox import tree
@@ -38,6 +43,7 @@ _TOO_MUCH = (
     "Disk quota exceeded: the job's folder grew by more than {} (setting job_disk_mb); it was stopped."
 )
 _END_S = 60.0
+_LEAST_S = 1.0
 _FULL_BYTES = 1 << 20
 """With less than this left on the disk of its folder, a job that failed is taken to have filled it."""
 _PR_SET_PDEATHSIG = 1
@@ -52,7 +58,10 @@ def main(folder: Path) -> None:
     # Orphans of the job become ours, so that none escapes when the job is ended.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     update_status(folder, supervisor=os.getpid())
-    queue = Queue(Path(plan["slots_folder"]), plan["slots"])
+    gpus = plan.get("gpus", [])
+    kind = "gpu" if gpus else "cpu"
+    place, priority = Path(plan["slots_folder"]), plan.get("priority", 0)
+    queue = Queue(place, plan["slots"], priority, kind, plan.get("takes", 1))
     try:
         while not queue.try_enter():
             if _cancelled(folder) or told_to_stop:
@@ -62,7 +71,7 @@ def main(folder: Path) -> None:
         if _cancelled(folder):
             _finish(folder, "cancelled", None)
         else:
-            _run(folder, plan, told_to_stop)
+            _run(folder, with_gpus(plan, gpus, queue.held), told_to_stop)
     finally:
         queue.leave()
 
@@ -140,9 +149,45 @@ def _leads_out(link: Found, root: str) -> bool:
     return not end.startswith(root + os.sep)
 
 
+def with_gpus(plan: dict[str, Any], gpus: list[str], slots: list[int]) -> dict[str, Any]:
+    """The plan with the GPUs of its slots in the place of the placeholder; without GPUs as it is."""
+    if not gpus:
+        return plan
+    # Where there are more slots than GPUs, two slots may mean one GPU: others fill up.
+    mine = list(dict.fromkeys([*(gpus[slot % len(gpus)] for slot in slots), *gpus]))[: len(slots)]
+    told = ",".join(mine)
+    env = {name: told if value == GPU_HERE else value for name, value in plan["env"].items()}
+    return {**plan, "argv": [part.replace(GPU_HERE, told) for part in plan["argv"]], "env": env}
+
+
 def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
-    started, began = time.time(), time.monotonic()
+    """Run it, and again where what failed can be mended; all tries share one time limit and one quota."""
+    began = time.monotonic()
     growth = Growth([folder], plan["growth_mb"], lambda: _of_the_job(plan))
+    peak, deadline = Peak(lambda: _of_the_job(plan)), began + plan["timeout_s"]
+    update_status(folder, started=time.time())
+    while True:
+        end, code = _try(folder, plan, told_to_stop, growth, peak, deadline)
+        ran_s, memory = time.monotonic() - began, _memory(plan, peak)
+        if end == "cancelled":
+            return _finish(folder, "cancelled", code, ran_s, memory=memory)
+        if code == 0 and end == "ended" and _made_all(folder, plan):
+            return _finish(folder, "succeeded", code, ran_s, memory=memory)
+        failure = _failure(folder, plan, code, timed_out=end == "timeout")
+        out_of_time = time.monotonic() > deadline - _LEAST_S
+        if end != "ended" or out_of_time or not _mended(folder, plan, failure, peak):
+            return _finish(folder, "failed", code, ran_s, memory=memory, failure=failure)
+
+
+def _try(
+    folder: Path,
+    plan: dict[str, Any],
+    told_to_stop: list[int],
+    growth: Growth,
+    peak: Peak,
+    deadline: float,
+) -> tuple[str, int | None]:
+    """Run it once: how it ended, as `_watch` says it, and its exit code."""
     with (folder / "log.txt").open("ab") as log:
         try:
             job = subprocess.Popen(
@@ -157,23 +202,49 @@ def _run(folder: Path, plan: dict[str, Any], told_to_stop: list[int]) -> None:
             )
         except OSError as error:
             log.write(f"The job's process cannot start: {error}\n".encode())
-            _finish(folder, "failed", None, plan)
-            return
-    update_status(folder, state="running", started=started, pid=job.pid)
-    end = _watch(folder, plan, job, told_to_stop, growth)
+            return "not started", None
+    update_status(folder, state="running", pid=job.pid)
+    end = _watch(folder, plan, job, told_to_stop, growth, peak, deadline)
     end_tree()
     _end_elsewhere(plan["end"])
     settle(folder / "output")
-    code = job.wait()
-    ran_s = time.monotonic() - began
-    if end == "cancelled":
-        _finish(folder, "cancelled", code, ran_s=ran_s)
-    elif end == "timeout":
-        _finish(folder, "failed", code, plan, timed_out=True, ran_s=ran_s)
-    elif code == 0 and end == "ended" and _made_all(folder, plan):
-        _finish(folder, "succeeded", code, ran_s=ran_s)
-    else:
-        _finish(folder, "failed", code, plan, ran_s=ran_s)
+    return end, job.wait()
+
+
+def _memory(plan: dict[str, Any], peak: Peak) -> dict[str, float | None]:
+    """What `ml_intern.jobs.memory.MemoryUse` has."""
+    used, estimated = peak.mb(), plan.get("estimated_memory_mb")
+    error = round(estimated / used - 1, 3) if estimated and used else None
+    return {"peak_mb": used, "estimated_mb": estimated, "error": error}
+
+
+def _mended(folder: Path, plan: dict[str, Any], failure: dict[str, Any], peak: Peak) -> bool:
+    """Change what mends a failure, write it down, and say whether another try is worth it."""
+    past = _read(folder / "status.json").get("recoveries") or []
+    if len(past) >= plan.get("restarts", 0) or _cancelled(folder):
+        return False
+    config = json.loads((folder / "config.json").read_text())
+    kind = failure["kind"]
+    full = plan.get("memory_mb") and peak.mb() >= NEARLY * plan["memory_mb"]
+    checkpoint = newest_checkpoint(folder / "checkpoints")
+    cause = "out_of_memory" if kind == "killed" and full else kind
+    step = next_step(cause, config, plan["method"], past, checkpoint)
+    if step is None:
+        return False
+    if step.changes:
+        apply(folder / "config.json", step.changes)
+    recovery = {
+        "kind": cause,
+        "message": failure["message"],
+        "step": newest_step(folder / "metrics.jsonl"),
+        "checkpoint": checkpoint,
+        "action": step.action,
+        "changes": step.changes,
+        "at": time.time(),
+    }
+    _tell(folder / "log.txt", f"Try {len(past) + 2}, after {cause}: {step.action}.", "")
+    update_status(folder, recoveries=[*past, recovery])
+    return True
 
 
 def _of_the_job(plan: dict[str, Any]) -> set[int]:
@@ -198,11 +269,15 @@ def _watch(
     job: subprocess.Popen[bytes],
     told_to_stop: list[int],
     growth: Growth,
+    peak: Peak,
+    deadline: float,
 ) -> str:
     """Wait: "ended", "cancelled", "timeout", "stopped", "log" or "disk"."""
-    deadline = time.monotonic() + plan["timeout_s"]
-    log = folder / "log.txt"
+    log, rule = folder / "log.txt", StopRule(folder, plan)
     while job.poll() is None:
+        peak.look()
+        if told := rule.told():
+            update_status(folder, stopped=told)
         if _cancelled(folder):
             return "cancelled"
         if told_to_stop:
@@ -214,6 +289,8 @@ def _watch(
         if growth.over():
             return _tell(log, _TOO_MUCH.format(growth.told), "disk")
         time.sleep(_POLL_S)
+    if told := rule.told():  # It heeded the word before this look.
+        update_status(folder, stopped=told)
     return "ended"
 
 
@@ -230,22 +307,17 @@ def _made_all(folder: Path, plan: dict[str, Any]) -> bool:
     return not missing
 
 
-def _finish(
-    folder: Path,
-    state: str,
-    code: int | None,
-    plan: dict[str, Any] | None = None,
-    timed_out: bool = False,
-    ran_s: float = 0.0,
-) -> None:
-    changes: dict[str, Any] = {"state": state, "exit_code": code, "ended": time.time()}
-    changes["seconds"] = round(ran_s, 3)
-    if state == "failed" and plan is not None:
-        timeout = plan["timeout_s"] if timed_out else None
-        log = _tail(folder / "log.txt") + _full_disk(folder)
-        changes["failure"] = classify(mask(log), code, timeout_s=timeout, method=plan["method"])
-    update_status(folder, **changes)
+def _finish(folder: Path, state: str, code: int | None, seconds: float = 0.0, **more: Any) -> None:
+    """The last word; `seconds` is how long the job ran, by a clock that nobody can set."""
+    told = {"state": state, "exit_code": code, "ended": time.time(), "seconds": round(seconds, 3)}
+    update_status(folder, **told, **more)
     _room_of(folder).give_up()
+
+
+def _failure(folder: Path, plan: dict[str, Any], code: int | None, timed_out: bool) -> dict[str, Any]:
+    timeout = plan["timeout_s"] if timed_out else None
+    log = _last_try(_tail(folder / "log.txt")) + _full_disk(folder)
+    return classify(mask(log), code, timeout_s=timeout, method=plan["method"])
 
 
 def _full_disk(folder: Path) -> str:
@@ -253,6 +325,12 @@ def _full_disk(folder: Path) -> str:
     disk = os.statvfs(folder)
     left = disk.f_bavail * disk.f_frsize
     return f"\n{os.strerror(errno.ENOSPC)}: {left} bytes are left.\n" if left < _FULL_BYTES else ""
+
+
+def _last_try(log: str) -> str:
+    """Of a log the part of its last try: what an earlier one died of is no cause of this one's end."""
+    found = list(re.finditer(r"^Try \d+, after \w+: .*$", log, re.M))
+    return log[found[-1].end() :] if found else log
 
 
 def _tail(log: Path) -> str:

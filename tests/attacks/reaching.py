@@ -67,7 +67,7 @@ except OSError as problem:
 attempted()
 for path in ('/var/run/docker.sock', '/run/docker.sock', '/run/containerd/containerd.sock', '/run/podman/podman.sock',
              '/run/user/0/podman/podman.sock', '/run/dbus/system_bus_socket', '/run/systemd/private', '/run/snapd.socket',
-             '/proc/1/root/run/docker.sock', *glob.glob('/run/**/*sock*', recursive=True), *glob.glob('/tmp/**/*.sock', recursive=True)):
+             '/proc/1/root' + '/run/docker.sock', *glob.glob('/run/**/*sock*', recursive=True), *glob.glob('/tmp/**/*.sock', recursive=True)):
     try:
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(path)

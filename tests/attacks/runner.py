@@ -47,13 +47,12 @@ class Attacked:
     def __init__(self, base: Path, mark: str, kind: str) -> None:
         from attacks.world import World
 
-        from ml_intern.sandbox import host
-
-        host.START_S = 20.0  # a kernel that an attack keeps from starting is not waited for so long here
         self.world = World(base, mark, kind)
         self.kind = kind
         self._shared: Any = None
         self._raised: list[str] = []
+        self._noticed = ""
+        self._doing = ""
         threading.excepthook = lambda args: self._raised.append(
             f"{args.exc_type.__name__}: {args.exc_value}"[:300]
         )
@@ -67,6 +66,7 @@ class Attacked:
         visits, calls = len(world.listeners.visits), len(world.calls)
         size = _used(world.session)
         world.watch.reset()
+        self._noticed = ""
         began = time.monotonic()
         outcome = Outcome()
         try:
@@ -118,6 +118,7 @@ class Attacked:
         outcome.text = "\n".join([*parts, json.dumps(result.variables)])
 
     def _kernel(self, attack: Attack) -> Any:
+        from ml_intern.errors import InternError
         from ml_intern.sandbox.base import Limits
         from ml_intern.sandbox.host import KernelHost
 
@@ -127,11 +128,38 @@ class Attacked:
         world = self.world
         limits = Limits(**{**SMALL, **attack.limits})
         proxies = [spec.proxy() for spec in world.router.specs.values()]
-        kernel = KernelHost(
-            world.sandbox, world.mounts(), limits, proxies, world.on_call, attack.seconds, attack.grace
-        )
-        kernel.start()
-        return kernel
+        for again in (True, False):
+            kernel = KernelHost(
+                world.sandbox, world.mounts(), limits, proxies, world.on_call, attack.seconds, attack.grace
+            )
+            try:
+                self._start(kernel)
+                return kernel
+            except InternError as error:
+                if not again:
+                    raise
+                # Nothing of the attack has run, so this says nothing about it. It is told with what all did.
+                self._noticed += f"{error}\n{self._doing}\n"
+                world.renew_sandbox()
+        raise AssertionError("unreachable")
+
+    def _start(self, kernel: Any) -> None:
+        """Start a kernel; in its last moment, before all is ended, what everybody does is noted."""
+        from attacks.diagnosis import diagnosis
+
+        from ml_intern.sandbox import host
+
+        def note() -> None:
+            channels = getattr(self.world.sandbox, "_channels", [])
+            self._doing = diagnosis(channels[-1] if channels else None)
+
+        self._doing = ""
+        timer = threading.Timer(host.START_S - 1, note)
+        timer.start()
+        try:
+            kernel.start()
+        finally:
+            timer.cancel()
 
     def _job(self, attack: Attack, code: str, outcome: Outcome) -> None:
         from attacks.world import packages
@@ -251,6 +279,7 @@ class Attacked:
             "bad": told.bad,
             "good": told.good,
             "inside": told_inside[:12],
+            "noticed": self._noticed,
             "said": outcome.text[-1500:] if verdict != "contained" else "",
             "seconds": round(outcome.seconds, 2),
             "processes": outcome.processes,

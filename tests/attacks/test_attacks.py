@@ -7,6 +7,7 @@ here looks at what became of one attack. ``python tests/attacks/table.py`` shows
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from attacks.suite import ATTACKS
 FEW = 30
 """With fewer than that asked for (``-k``), the others are not run."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +66,8 @@ def evidence(entry: dict[str, Any]) -> str:
 def entry_of(found: dict[str, Any], attack: Attack) -> dict[str, Any]:
     told: dict[str, Any] | None = found["results"].get(attack.id)
     assert told, f"the attacked host did not come so far: {found.get('problem')}"
+    if told.get("noticed"):
+        warnings.warn(f"a kernel started only at the second try: {told['noticed']}", stacklevel=2)
     assert told["verdict"] != "broken", f"the attack itself did not run:\n{evidence(told)}"
     return told
 

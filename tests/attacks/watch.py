@@ -130,7 +130,7 @@ class Watch:
         used = 0.0
         for folder in TMPFS:
             with suppress(OSError):
-                found = os.statvfs(f"/proc/{pid}/root/{folder}")
+                found = os.statvfs(Path(f"/proc/{pid}/root", folder))
                 used += (
                     (found.f_blocks - found.f_bfree) * found.f_frsize / 2**20
                     if found.f_blocks < 1 << 22

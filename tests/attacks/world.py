@@ -93,6 +93,7 @@ class World:
             folder.mkdir(parents=True, exist_ok=True)
         self._plant_files()
         (self.session / "notes.json").write_text("{}")  # the host's own, written anew by some tools
+        (self.session / "receipts").mkdir()
         self.canary = self.outside / "canary.txt"
         self.canary.write_text(CANARY)
         self._strewn = [self._strew(Path(place)) for place in ("/tmp", "/var/tmp", "/dev/shm")]

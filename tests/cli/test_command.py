@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import typing
 from pathlib import Path
 
@@ -33,6 +35,12 @@ def one_line(stderr: str) -> str:
     assert len(lines) == 1, stderr
     assert "Traceback" not in stderr
     return lines[0]
+
+
+def test_the_package_runs_as_the_command() -> None:
+    words = [sys.executable, "-m", "ml_intern", "sessions", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.startswith("Usage: ml-intern sessions")
 
 
 def test_help_shows_every_option_and_command(tmp_path: Path) -> None:

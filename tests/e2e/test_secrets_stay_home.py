@@ -77,7 +77,7 @@ made = "hf_" + "m4D3" * 9
 sys.stdout.write("a token: " + made[:12]); sys.stdout.flush(); time.sleep(0.5)
 sys.stdout.write(made[12:] + " and on\\n"); sys.stdout.flush()
 notify("the token is " + made)
-plan(["use " + made])
+plan([{"text": "use " + made, "status": "done"}])
 e = start_experiment(hypothesis="with " + made, change="token " + made)
 kept = {made: made}
 try:

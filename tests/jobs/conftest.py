@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,11 @@ import pytest
 
 from ml_intern.events import Event
 from ml_intern.jobs.local import Jobs
-from ml_intern.jobs.model import JobSpec, JobStatus
+from ml_intern.jobs.model import JobSpec, JobStatus, Place
 from ml_intern.settings import Settings
+
+TINY = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 300}  # fmt: skip
 
 MakeJobs = Callable[..., Jobs]
 RunScript = Callable[..., JobStatus]
@@ -52,3 +56,23 @@ def run(jobs: Jobs, script: Callable[..., JobSpec]) -> RunScript:
         return jobs.wait([jobs.submit(script(code, **more)).id], 60)[0]
 
     return go
+
+
+@pytest.fixture
+def pretraining(tmp_path: Path) -> Callable[..., JobSpec]:
+    """A real training of a few seconds, for a place."""
+    data = tmp_path / "texts.jsonl"
+    data.write_text("".join(json.dumps({"text": f"x_{n} = {n} + {n * n}"}) + "\n" for n in range(300)))
+
+    def make(place: Place, **trainer: object) -> JobSpec:
+        asked = {
+            "model": {"config": TINY},
+            "data": str(data),
+            "seed": 0,
+            "trainer": {"learning_rate": 1e-2, "use_cpu": True, **trainer},
+        }
+        return JobSpec(
+            name="tiny", method="pretrain", config=asked, inputs=[data], place=place, timeout_s=300
+        )
+
+    return make

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from long_cells import CELLS
+from narrow import narrow
 from resumed_child import TOOLS
 
 from ml_intern.approval import Answer
@@ -33,7 +34,9 @@ from ml_intern.session import Session
 from ml_intern.settings import Settings
 from ml_intern.view import text_of
 
-WINDOW = 6_000
+ROOM = 5_000
+"""Characters of the window beside the system prompt."""
+OUTPUT = 500
 SUMMARY = (500, 50)
 """Tokens of a question for a summary and of its answer."""
 THINKS_S = 0.15
@@ -93,7 +96,6 @@ class Researcher(Brain):
     """Says the cell of the step that comes next; a summary where it is asked for one."""
 
     label = "scripted"
-    context_tokens = WINDOW
 
     def __init__(self, aim: Aim) -> None:
         super().__init__()
@@ -203,10 +205,11 @@ def main() -> None:
         sandbox=os.environ.get("RESUME_SANDBOX", "none"),
         hub="embedded",
         recent_steps=4,
-        max_output_tokens=500,
+        max_output_tokens=OUTPUT,
     )
     folder = next(iter(state.glob("sessions/*")), None)
     brain = Researcher(aim)
+    narrow(brain, ROOM, OUTPUT)
     session = Session(settings, "do it", brain, sandbox(settings), watched(state, aim), folder=folder)
     notices = [event.text for event in session.run() if event.kind == "Notice"]  # type: ignore[attr-defined]
     told = came_of(session) | {"notices": notices}

@@ -14,7 +14,6 @@ _PLACES = """
     intent/note:after  result/note:before:2
     intent/run_command:after  result/run_command:before  result/run_command:after
     mark/waiting:after  result/wait_for_job:before
-    compaction/shrunk:before  compaction/shrunk:after
     question/announce:before  question/announce:after  mark/question:after  answer/announce:before
     answer/announce:after  intent/announce:after  result/announce:before
     mark/question:after  standing:before  standing:after  intent/announce:before

@@ -18,13 +18,13 @@ from long_places import PLACES
 pytest.register_assert_rewrite("long_chaos")
 from long_chaos import begin, check, finish, journal, killed_at, phases  # noqa: E402
 
-KILLS = int(os.environ.get("RESUME_LONG_KILLS", "5"))
+KILLS = int(os.environ.get("RESUME_LONG_KILLS", "3"))
 """At random moments, in all; the variable asks for more."""
 SEED = int(os.environ.get("RESUME_SEED", "1"))
 A_RUN = 10
 """Kills of one session; then it goes on to its end."""
 
-COUNT = int(os.environ.get("RESUME_PLACES", "12"))
+COUNT = int(os.environ.get("RESUME_PLACES", "10"))
 AIMED = [PLACES[n * len(PLACES) // COUNT] for n in range(COUNT)] if len(PLACES) > COUNT else PLACES
 """Those at which it is killed; the variable asks for more, 99 for all."""
 AHEAD = 8
@@ -61,13 +61,14 @@ def killed(state: Path, chance: random.Random, took: float) -> dict[str, Any] | 
         )
     process = begin(state)
     try:
-        process.wait(chance.uniform(0.05, 0.7) * took)
+        process.wait(chance.uniform(0.05, 0.4) * took)
     except subprocess.TimeoutExpired:
         process.kill()
     return told(process)
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(120 + 20 * KILLS)
 def test_kills_at_any_moment(
     long_whole: dict[str, Any], tmp_path: Path, record_phases: Callable[[list[str]], None]
@@ -86,6 +87,7 @@ def test_kills_at_any_moment(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(120 + 20 * len(AIMED))
 def test_kills_at_chosen_places(long_whole: dict[str, Any], tmp_path: Path) -> None:
     """One session, killed at one place after the other, each of them in the process that the last kill left."""

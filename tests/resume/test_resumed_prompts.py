@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from narrow import narrow
 
+from ml_intern import instructions
 from ml_intern.brains.base import Brain, Ending, answer
-from ml_intern.recorded import Recorded
+from ml_intern.journal import Journal
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.session import Session
 from ml_intern.settings import Settings
@@ -19,11 +21,13 @@ _WORDS = "north east south west up down left right red green blue black white wa
 WORDS = _WORDS.split()
 
 
+ROOM, OUTPUT = 9_000, 100
+
+
 class Reader(Brain):
     """Keeps what it was asked in each step."""
 
     label = "reader"
-    context_tokens = 6_000
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,11 +45,15 @@ class Reader(Brain):
 
 def play(state: Path, max_steps: int, folder: Path | None = None) -> tuple[Path, Reader, dict[str, int]]:
     settings = Settings.load(
-        state=state, max_steps=max_steps, recent_steps=2, max_output_tokens=100, sandbox="none"
+        state=state, max_steps=max_steps, recent_steps=2, max_output_tokens=OUTPUT, sandbox="none"
     )
-    session = Session(settings, "do it", brain := Reader(), BareSandbox("test"), None, folder=folder)
-    for _ in session.run():
-        pass
+    brain = Reader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instructions, "system_prompt", instructions.system_prompt)  # put back at the end
+        narrow(brain, ROOM, OUTPUT)
+        session = Session(settings, "do it", brain, BareSandbox("test"), None, folder=folder)
+        for _ in session.run():
+            pass
     tokens = session.result().tokens
     session.close()
     return session.folder, brain, tokens
@@ -59,6 +67,6 @@ def test_the_prompts_after_a_resume(own_state: Path, cut: int) -> None:
     assert min(resumed.read) == cut and max(resumed.read) == len(WORDS)
     for step, text in resumed.read.items():
         assert text.replace(first.name, whole.name) == undisturbed.read[step], step
-    known = Recorded.in_folder(whole)
-    assert known.summaries and known.shrunk, "the window was not too small"
+    lines = list(Journal(whole / "journal.sqlite").entries("compaction"))
+    assert {line.payload["how"] for line in lines} == {"shrunk", "summarised"}, "the window is not narrow"
     assert again == spent and spent["input"] > 10 * len(undisturbed.read)

@@ -63,16 +63,17 @@ def asked(session: Session) -> int:
     return count
 
 
-def test_a_limit_is_raised_and_the_run_goes_on(begin: Begin) -> None:
+@pytest.mark.parametrize("files", [10_000, 0])
+def test_a_limit_is_raised_and_the_run_goes_on(begin: Begin, files: int) -> None:
     cells = (
         "x = [1]\nopen('log', 'a').write('a')",
         "x.append(2)",
         "final_answer(f'{x} {open(\"log\").read()}')",
     )
-    first = begin(*cells, max_steps=2)
+    first = begin(*cells, max_steps=2, snapshot_files=files)
     result, _ = finish(first)
     assert result.status == "limit"
-    again = begin(*cells, max_steps=5, folder=first.folder)
+    again = begin(*cells, max_steps=5, folder=first.folder, snapshot_files=files)
     result, told = finish(again)
     assert (result.status, result.answer, result.steps) == ("done", "[1, 2] a", 3)
     assert asked(again) == 1 and result.tokens == {"input": 30, "output": 30}

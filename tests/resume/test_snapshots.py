@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_intern.snapshots import Snapshots
+from ml_intern.snapshots import Snapshots, moved_on
 
 Open = Callable[..., Snapshots]
 Tree = dict[str, str]
@@ -244,6 +244,21 @@ def test_what_a_person_changed_is_kept_aside(work: Path, process: Open, told: li
     assert (kept / "notes").read_text() == "mended by hand" and str(kept) in told[-1]
 
 
+def test_undoing_has_the_last_word(work: Path, process: Open) -> None:
+    (work / "log").write_text("before the turn")
+    snapshots = process()
+    snapshots.before_cell(1)
+    (work / "log").write_text("of the turn")
+    snapshots.after_cell(1, False)
+    again = process()
+    assert again.hold()
+    again.rewind([1])  # and the process is killed
+    (work / "log").write_text("before the turn")
+    moved_on(work.parent / "session", work)
+    process().resume(0)
+    assert (work / "log").read_text() == "before the turn"
+
+
 def test_contents_that_nobody_needs_any_more_go(work: Path, process: Open) -> None:
     snapshots = process()
     for step in range(1, 30):
@@ -315,6 +330,38 @@ def test_a_history_with_a_gap_counts_as_none(work: Path, process: Open) -> None:
     (work / "log").write_text("half")
     process().resume(3)
     assert (work / "log").read_text() == "half"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '{"../outside": ["file", 420, 0, 1, "%s"]}' % ("0" * 64),
+        '{"/outside": ["folder", 493, 0, 0, ""]}',
+        '{"inside": ["file", 420, 0, 1, "../../secret"]}',
+        '{"inside": ["file", "x", 0, 1]}',
+        '["inside"]',
+    ],
+    ids=["above", "absolute", "no hash", "no number", "a list"],
+)
+def test_a_history_that_makes_no_sense_counts_as_none(work: Path, process: Open, entry: str) -> None:
+    process().before_cell(1)
+    history = work.parent / "session" / "snapshots" / "history.jsonl"
+    with history.open("a") as file:
+        file.write(f'{{"n": 1, "at": "cell", "name": "2", "set": {entry}}}\n')
+    (work / "log").write_text("half")
+    process().resume(2)
+    assert tree(work.parent).keys() >= {"a workspace/log"} and not (work.parent / "outside").exists()
+
+
+def test_a_workspace_behind_a_link(work: Path, tmp_path: Path, told: list[str]) -> None:
+    (tmp_path / "link").symlink_to(work)
+    (tmp_path / "session").mkdir()
+    for _ in range(2):
+        snapshots = Snapshots(tmp_path / "session", tmp_path / "link", 1000, 1 << 20, told.append)
+        snapshots.resume(1)
+        assert tree(work) == {}
+        snapshots.before_cell(1)
+        (work / "log").write_text("half")
 
 
 def test_where_nothing_can_be_written_the_run_goes_on(work: Path, process: Open, told: list[str]) -> None:

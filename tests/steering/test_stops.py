@@ -11,6 +11,7 @@ from steered import Talking, open_session, prompts, run
 
 from ml_intern.events import Event
 from ml_intern.inbox import Inbox
+from ml_intern.replaying import Replay
 
 SLEEPER = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
 
@@ -110,3 +111,24 @@ def test_a_stopped_cell_is_stopped_again_when_the_kernel_is_rebuilt(tmp_path: Pa
     again = open_session(tmp_path, reply, session.folder, max_steps=5)
     began = time.monotonic()
     assert run(again).answer == "1" and time.monotonic() - began < 40
+
+
+def test_a_cell_stopped_in_a_call_stops_there_again_when_it_is_resumed_or_replayed(tmp_path: Path) -> None:
+    """The host's wait gives up with the cell; lines that were never reached are not run later either."""
+
+    def reply(n: int, seen: str) -> str:
+        return {
+            0: "job = launch_script('import time; time.sleep(3)', name='long')\ndone = False",
+            1: "print('begun', flush=True)\nwait_for_job(job.id)\ndone = True",
+            2: "print('next')",
+        }.get(n, "wait_for_job(job.id)\nfinal_answer(str(done))")
+
+    session = open_session(tmp_path, reply, yes=["compute"], max_steps=3)
+    stop = on_output(lambda: threading.Timer(0.5, lambda: session.stop("cell")).start())
+    assert run(session, stop).status == "limit"
+    assert "Not stopped with it: long-1." in prompts(session)[2]
+    again = open_session(tmp_path, reply, session.folder, yes=["compute"], max_steps=9)
+    assert run(again).answer == "False"
+    played = Replay.of(session.folder, False, None, state=tmp_path)
+    result = run(played)
+    assert result.answer == "False" and result.exit_code == 0, result.errors

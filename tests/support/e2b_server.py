@@ -266,6 +266,12 @@ class Box:
         }
 
 
+class _Plane(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    """With http.server's own 5, a connection that finds the queue full waits for seconds until TCP tries again."""
+
+
 class E2BServer:
     """A control plane with its sandboxes.
 
@@ -311,8 +317,7 @@ class E2BServer:
         self.folder = Path(self._folder.name)
         self.folder.chmod(0o755)
         self.spawner = ThreadPoolExecutor(1)  # namespaces die with the thread that made them
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.http.daemon_threads = True
+        self.http = _Plane(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         self.closed = threading.Event()
         threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()

@@ -17,7 +17,9 @@ from ml_intern.files import Files
 from ml_intern.jobs import fitting, preflight
 from ml_intern.jobs.asking import Training, training_spec
 from ml_intern.jobs.fields import lora_fields, model_fields, scored_types, trainer_fields
+from ml_intern.jobs.hardware import gpus_at
 from ml_intern.jobs.local import Jobs
+from ml_intern.jobs.model import Place
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tools import training
@@ -241,7 +243,7 @@ def test_forty_wrong_fields_are_all_named_at_once_before_anything_starts(service
 
 @pytest.mark.parametrize("method", preflight.METHODS)
 def test_four_bits_are_refused_in_one_line_where_they_cannot_be(spec, method, monkeypatch):
-    monkeypatch.setattr("ml_intern.jobs.asking.gpu_name", lambda: "")
+    monkeypatch.setattr("ml_intern.jobs.hardware.gpu_name", lambda: "")
     with pytest.raises(ToolError) as caught:
         spec(method, "pairs", {"qlora": True})
     told = caught.value.message
@@ -249,19 +251,23 @@ def test_four_bits_are_refused_in_one_line_where_they_cannot_be(spec, method, mo
     assert "\n" not in told
 
 
-def test_the_machine_and_its_gpus():
-    def check(recipe: dict[str, Any], gpu: str, hardware: str = "auto", **trainer: Any) -> str:
+def test_the_place_and_its_gpus(monkeypatch):
+    def check(recipe: dict[str, Any], gpus: int, **trainer: Any) -> str:
         try:
-            fitting.check_machine(preflight.Plan(trainer, recipe), gpu, hardware)
+            fitting.check_machine(preflight.Plan(trainer, recipe), gpus)
         except ToolError as error:
             return error.message
         return ""
 
-    assert check({"processes": 4}, "") == "" == check({"processes": 2}, "H100, 80; H100, 80")
-    assert "there is 1 GPU" in check({"processes": 2}, "H100, 80")
-    assert check({"processes": 2}, "H100, 80", "cpu") == ""
-    assert "needs a GPU" in check({"qlora": True, "peft": {"r": 8}}, "H100", use_cpu=True)
-    assert 'peft={"r": 16}' in check({"qlora": True}, "H100")
+    assert check({"processes": 4}, 0) == "" == check({"processes": 2}, 2)
+    assert "there is 1 GPU" in check({"processes": 2}, 1)
+    assert check({"processes": 2}, 1, use_cpu=True) == ""
+    assert "needs a GPU" in check({"qlora": True, "peft": {"r": 8}}, 1, use_cpu=True)
+    assert 'peft={"r": 16}' in check({"qlora": True}, 1)
+    # A place elsewhere is judged by what is there, not by this machine.
+    monkeypatch.setattr("ml_intern.jobs.hardware.gpu_name", lambda: "H100, 80 GB; H100, 80 GB")
+    assert gpus_at(Place()) == 2 and gpus_at(Place(compute="slurm", gpus=4)) == 4
+    assert gpus_at(Place(compute="hf-jobs", flavor="cpu-basic")) == 0
 
 
 @pytest.mark.parametrize(

@@ -181,9 +181,14 @@ def metrics_callback(path: Path) -> Any:
             """The last step is logged, whatever `logging_steps` says: it is the result.
 
             So is one that is saved: a logged loss is the mean since the log before, which a checkpoint does
-            not keep, and a run that is resumed from there would tell the mean of fewer steps.
+            not keep, and a run that is resumed from there would tell the mean of fewer steps. A file `stop`
+            beside the checkpoints makes this step the last one, as if no more had been asked.
             """
             control.should_log = control.should_log or control.should_save
+            if state.global_step < state.max_steps and told_to_stop(args):
+                say(f"stopped early at step {state.global_step} of {state.max_steps}")
+                state.max_steps = state.global_step
+                control.should_training_stop = True
             if state.global_step >= state.max_steps:
                 control.should_log = True
                 control.should_evaluate = args.eval_strategy != "no"
@@ -203,6 +208,18 @@ def metrics_callback(path: Path) -> Any:
                 raise FloatingPointError(f"{bad[0]} is {numbers[bad[0]]} at step {state.global_step}")
 
     return Metrics()
+
+
+def told_to_stop(args: Any) -> bool:
+    """Whether somebody asks for an early end; several processes agree, or one would wait for the others."""
+    told = (Path(args.output_dir) / "stop").exists()
+    if args.world_size == 1:
+        return told
+    import torch
+
+    flag = torch.tensor(int(told), device=args.device)
+    torch.distributed.all_reduce(flag)
+    return bool(flag)
 
 
 def quiet(trainer: Any) -> None:
@@ -289,12 +306,24 @@ def base_fields(config: dict[str, Any]) -> dict[str, Any]:
         "logging_first_step": True,
         "logging_nan_inf_filter": False,
         "include_num_input_tokens_seen": "non_padding",
-        "save_steps": 200,
-        "save_total_limit": 2,
+        **_kept_checkpoints(config),
         "seed": config.get("seed", 0),
         **config.get("trainer", {}),
         "output_dir": config["checkpoint_dir"],
     }
+
+
+def _kept_checkpoints(config: dict[str, Any]) -> dict[str, Any]:
+    """The last two checkpoints stay, and, where rows were set apart, the one that does best on them, too."""
+    if not config.get("validation"):
+        return {"save_steps": 200, "save_total_limit": 2}
+    # The loss of a policy says nothing of how good it is; what its completions earn does.
+    rewarded = bool(config.get("rewards"))
+    best = {
+        "metric_for_best_model": "eval_reward" if rewarded else "eval_loss",
+        "greater_is_better": rewarded,
+    }
+    return {"save_steps": 0.1, "save_total_limit": 2, **best}
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:

@@ -53,15 +53,31 @@ def trainer_fields(config: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def save_between_generations(arguments: Any) -> None:
-    """Completions that are still to be learned from are in no checkpoint: save when there are none."""
+def save_between_generations(arguments: Any, prompts: int) -> None:
+    """Completions that are still to be learned from are in no checkpoint: save when there are none.
+
+    Where rows are measured as often as is saved, they are measured then, too, so that the best is kept.
+    """
     steps = arguments.steps_per_generation * arguments.num_iterations
     every = math.lcm(steps, arguments.gradient_accumulation_steps) // arguments.gradient_accumulation_steps
-    if every > 1 and arguments.save_strategy == "steps" and arguments.save_steps >= 1:
-        rounded = math.ceil(arguments.save_steps / every) * every
-        if rounded != arguments.save_steps:
+    if every > 1 and arguments.save_strategy == "steps":
+        asked = arguments.save_steps
+        wanted = asked if asked >= 1 else math.ceil(asked * all_steps(arguments, prompts))
+        rounded = math.ceil(wanted / every) * every
+        if rounded != asked:
             say(f"save_steps is {rounded}: one set of completions lasts for {every} steps.")
+            arguments.eval_steps = rounded if arguments.eval_steps == asked else arguments.eval_steps
             arguments.save_steps = rounded
+
+
+def all_steps(arguments: Any, prompts: int) -> int:
+    """About how many steps there will be."""
+    if arguments.max_steps > 0:
+        return int(arguments.max_steps)
+    rows: float = prompts * arguments.num_generations * arguments.num_iterations * arguments.num_train_epochs
+    batch = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+    steps: float = rows / (batch * arguments.world_size)
+    return max(1, math.ceil(steps))
 
 
 def main(config: dict[str, Any]) -> None:
@@ -73,7 +89,7 @@ def main(config: dict[str, Any]) -> None:
     data, held_out, rewards = prepare(config)
     weights = [reward["weight"] for reward in rewards]
     arguments = GRPOConfig(**trainer_fields(config), reward_weights=weights)
-    save_between_generations(arguments)
+    save_between_generations(arguments, len(data))
     set_seed(arguments.seed)  # An adapter is drawn.
     model = load_model(config, AutoModelForCausalLM)
     try:
