@@ -16,7 +16,8 @@ from ml_intern.jobs.curves import rows
 from ml_intern.jobs.diagnosis import diagnose
 from ml_intern.jobs.model import JobSpec, JobStatus
 from ml_intern.jobs.noting import notes_on
-from ml_intern.jobs.rules import NOTES, Run, look
+from ml_intern.jobs.rules import look
+from ml_intern.jobs.runs import NOTES, Run
 from ml_intern.jobs.thresholds import Thresholds
 
 CURVES = Path(__file__).with_name("curves")
