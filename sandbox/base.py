@@ -92,7 +92,7 @@ class KernelFiles(Protocol):
         """Remove the output file."""
 
     def unheard(self, heard: int, limit: int) -> str:
-        """Of the output, what lies after the first `heard` bytes: its end, `limit` bytes at the most."""
+        """Of the output, what lies after the first `heard` bytes: some `limit` bytes, the end among them."""
 
     def has_snapshot(self) -> bool:
         """Whether a kernel left a snapshot."""

@@ -287,7 +287,8 @@ class Mirror:
 
     def _link(self) -> Channel:
         if self.channel is None or self.channel.ended.is_set():
-            raise InternError("The link to the E2B sandbox has ended.")
+            why = f": {self.channel.end.reason}" if self.channel and self.channel.end.reason else ""
+            raise InternError(f"The link to the E2B sandbox has ended{why}.")
         return self.channel
 
     def _bundle(self, way: str) -> str:

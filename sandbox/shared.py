@@ -84,7 +84,7 @@ class SharedFiles:
                     self.output.unlink()
 
     def unheard(self, heard: int, limit: int) -> str:
-        """The end of the output, from where the kernel last told of it.
+        """The output from where the kernel last told of it; of a long one the beginning and the end.
 
         Args:
             heard: Bytes from the beginning that are known already.
@@ -93,9 +93,15 @@ class SharedFiles:
         with self._lock:
             if self._fd < 0:
                 return ""
-            size = os.fstat(self._fd).st_size
-            begin = max(0, heard, size - limit)
-            return os.pread(self._fd, limit, begin).decode("utf-8", "replace") if size > begin else ""
+            begin, size = max(0, heard), os.fstat(self._fd).st_size
+            if size - begin <= limit:
+                return self._between(begin, size)
+            half = limit // 2
+            left_out = f"\n… {size - begin - 2 * half} bytes left out …\n"
+            return self._between(begin, begin + half) + left_out + self._between(size - half, size)
+
+    def _between(self, begin: int, end: int) -> str:
+        return os.pread(self._fd, end - begin, begin).decode("utf-8", "replace") if end > begin else ""
 
     def has_snapshot(self) -> bool:
         """Whether a kernel left a snapshot."""

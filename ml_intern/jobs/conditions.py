@@ -15,7 +15,8 @@ from typing import Protocol
 
 from ml_intern.errors import ToolError
 from ml_intern.jobs.curves import Point, curve, is_number, level, rows, window
-from ml_intern.jobs.rules import COLLAPSE, NOTES, Run, Seen, look
+from ml_intern.jobs.rules import look
+from ml_intern.jobs.runs import COLLAPSE, NOTES, Run, Seen
 from ml_intern.jobs.thresholds import Thresholds
 
 HINT = (

@@ -6,7 +6,7 @@ from collections.abc import Set
 
 from ml_intern.jobs.curves import curve, level, window
 from ml_intern.jobs.model import FINISHED, JobStatus
-from ml_intern.jobs.rules import Run
+from ml_intern.jobs.runs import Run
 
 _TOLD = ("loss", "eval_loss", "reward", "eval_reward")
 

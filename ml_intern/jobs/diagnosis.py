@@ -12,7 +12,8 @@ from ml_intern.jobs.curves import curve
 from ml_intern.jobs.memory import MemoryUse
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus
 from ml_intern.jobs.preflight import ALIASES
-from ml_intern.jobs.rules import COLLAPSE, NOTES, Run, Seen, look
+from ml_intern.jobs.rules import look
+from ml_intern.jobs.runs import COLLAPSE, NOTES, Run, Seen
 from ml_intern.jobs.samples import Sample, early_and_late, read_samples_of
 from ml_intern.jobs.thresholds import Thresholds
 

@@ -78,7 +78,7 @@ class StopRule:
             os.close(os.open(self._folder / "checkpoints" / STOP_FILE, how, 0o644))
 
     def _met(self, asked: Condition) -> str:
-        from ml_intern.jobs.rules import Run
+        from ml_intern.jobs.runs import Run
 
         path = self._folder / "metrics.jsonl"
         size = path.stat().st_size

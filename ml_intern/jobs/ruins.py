@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from ml_intern.jobs.curves import Point, curve, is_number, level, noise, slope, uncertainty, window
-from ml_intern.jobs.rules import Run, Seen
+from ml_intern.jobs.runs import Run, Seen
 
 _CHOSEN = ("eval_logps/chosen", "logps/chosen")
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
+from ml_intern.jobs.changes import lower_rate
 from ml_intern.jobs.curves import (
     Point,
     curve,
@@ -21,121 +21,25 @@ from ml_intern.jobs.curves import (
     last_quarter,
     level,
     lowest,
-    median,
     noise,
-    thinned,
     trend,
     uncertainty,
     window,
 )
-from ml_intern.jobs.thresholds import Thresholds
+from ml_intern.jobs.policies import collapse
+from ml_intern.jobs.ruins import blown_up, displaced
+from ml_intern.jobs.runs import Run, Seen, sure
 
-Kind = Literal[
-    "nan", "divergence", "overfitting", "plateau", "learned_little", "still_falling", "spikes", "zero_loss",
-    "zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse", "cut_off", "reward_drop",
-    "held_out_worse", "displaced",
-]  # fmt: skip
-COLLAPSE: frozenset[str] = frozenset(
-    {"zero_variance", "kl_blow_up", "entropy_collapse", "length_collapse", "reward_drop", "held_out_worse"}
-)
-"""What the reward of a policy can go wrong by, together "reward collapse"."""
-NOTES: frozenset[str] = frozenset({"still_falling", "plateau"})
-"""What is worth knowing and no alarm."""
-
-BITS = "eval_bits_per_byte"
-"""What a model needs for a byte of held-out texts: the lower, the better."""
-UNREWARDED = ("eval_unrewarded/", "unrewarded/")
-"""A reward of weight 0, of prompts set apart and of those trained on: the higher, the better."""
-
-Rows = Sequence[dict[str, Any]]
 _WATCHED = ("loss", "grad_norm", "entropy", "kl", "reward", "eval_loss")
-_Z = 3.0
-_CUT = 0.5
-_SHORT = 4.0
-_NEXT_TO_NOTHING = 0.01
 _STEADY = 7
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One thing that a rule saw.
-
-    Attributes:
-        kind: Which rule.
-        step: Where it shows.
-        message: What was seen, with the numbers.
-        evidence: The numbers by name.
-        suggestion: What to do about it.
-        change: Fields of the config to try next; empty where no field helps.
-    """
-
-    kind: Kind
-    step: int
-    message: str
-    evidence: dict[str, float]
-    suggestion: str
-    change: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the rules look at.
-
-    Attributes:
-        table: The rows of its metrics.
-        over: Whether it has ended.
-        fields: Of its config, as they were asked, under their full names.
-        limits: When a rule speaks.
-    """
-
-    table: Rows
-    over: bool = False
-    fields: dict[str, Any] = field(default_factory=dict)
-    limits: Thresholds = field(default_factory=Thresholds)
-
-    def curve(self, name: str) -> Sequence[Point]:
-        """A metric by step; a long one thinned."""
-        return thinned(curve(self.table, name))
-
-    @property
-    def policy(self) -> bool:
-        """Whether a reward is what it climbs; the loss of such a run says nothing."""
-        return any("reward" in row for row in self.table)
-
-    @property
-    def settled(self) -> float:
-        """Nats by which a further quarter of the steps would change a loss that has converged at most.
-
-        Near nothing a loss falls by large shares of itself for ever, so the height it has come from counts.
-        """
-        values = [value for _, value in curve(self.table, "loss")]
-        return min(self.limits.tiny, _NEXT_TO_NOTHING * (max(values) - min(values))) if values else 0.0
-
-    @property
-    def unrewarded(self) -> list[str]:
-        """The measures of a policy that it is not rewarded for, first those of prompts set apart."""
-        return sorted({name for row in self.table for name in row if name.startswith(UNREWARDED)})
-
-    @property
-    def watched(self) -> bool:
-        """Whether anything of a policy is measured beside what it is rewarded for."""
-        return bool(self.unrewarded) or any(BITS in row for row in self.table)
-
-    @property
-    def late(self) -> bool:
-        """Whether it has ended or half of it is done: before that warmup may hide what it learns."""
-        total = max((row.get("total_steps") or 0 for row in self.table), default=0)
-        return self.over or bool(total and self.table[-1]["step"] >= total / 2)
 
 
 def look(run: Run) -> list[Seen]:
     """Everything that the rules see, the worst first."""
     found = [*_not_finite(run)]
     if run.policy:
-        found += _collapse(run)
+        found += collapse(run)
     else:
-        from ml_intern.jobs.ruins import blown_up, displaced  # It reads what is defined here.
-
         found += displaced(run)
         found += _zero_loss(run) or blown_up(run) or _overfitting(run) or _shape(run)
     return found + _spikes(run)
@@ -157,7 +61,7 @@ def _nan(run: Run, row: dict[str, Any], name: str) -> Seen:
         hint = "Look for rows without a token to learn from: all of them are masked or empty."
         return Seen("nan", row["step"], f"{name} is not a number at step {row['step']}.", evidence, hint)
     hint = "Lower learning_rate by ten, or set max_grad_norm and warmup_steps."
-    change = _lower_rate(run, 10) | {"max_grad_norm": 1.0, "warmup_steps": 0.1}
+    change = lower_rate(run, 10) | {"max_grad_norm": 1.0, "warmup_steps": 0.1}
     message = f"{name} is not a number from step {row['step']} on{told}."
     return Seen("nan", row["step"], message, evidence, hint, change)
 
@@ -187,7 +91,8 @@ def _overfitting(run: Run) -> list[Seen]:
     turned, least = min(held, key=lambda point: point[1])
     since = [value for step, value in held if step > turned]
     rise = (sum(since[-2:]) / 2 - least) if len(since) >= 2 else 0.0
-    before = [point for point in loss if point[0] <= turned]
+    # Early on it may rise and come back; that it is best before the first step is for the end to say.
+    before = [point for point in loss if point[0] <= turned] or (loss[:1] if run.over else [])
     if not before or not (
         _turned(run, held, turned)
         or (rise > _must_rise(run, held, least) and min(since[-2:]) > least * (1 + run.limits.overfit_rise))
@@ -211,8 +116,10 @@ def _overfitting(run: Run) -> list[Seen]:
             f"eval_loss rose from {least:.3f} at step {turned:.0f} to {last:.3f}, "
             f"while the training loss went from {then:.3f} to {now:.3f}.",
             evidence,
-            f"Stop at about step {turned:.0f}, or use more data, a smaller model or weight_decay.",
-            {"max_steps": int(turned)},
+            f"Stop at about step {turned:.0f}, or use more data, a smaller model or weight_decay."
+            if turned > 1
+            else "It was best before the first step: use more data, or a lower learning_rate.",
+            {"max_steps": int(turned)} if turned > 1 else lower_rate(run, 10),
         )
     ]
 
@@ -256,7 +163,7 @@ def _divergence(run: Run, points: Sequence[Point]) -> list[Seen]:
     doubt = math.sqrt(2) * uncertainty(points, size)
     rise, fell = last - least, max(0.0, first - least)
     enough = max(run.limits.divergence_rise * abs(least), run.limits.divergence_rise * fell)
-    if least <= 0 or rise <= enough or rise <= _sure(run, len(points)) * doubt:
+    if least <= 0 or rise <= enough or rise <= sure(run, len(points)) * doubt:
         return []
     step = int(points[-1][0])
     return [
@@ -267,14 +174,9 @@ def _divergence(run: Run, points: Sequence[Point]) -> list[Seen]:
             f"(noise {doubt:.2g}).",
             {"lowest": least, "lowest_step": turned, "last": last, "ratio": last / least, "noise": doubt},
             "Lower learning_rate, or add warmup_steps.",
-            _lower_rate(run, 3) | {"warmup_steps": 0.1},
+            lower_rate(run, 3) | {"warmup_steps": 0.1},
         )
     ]
-
-
-def _sure(run: Run, count: int) -> float:
-    """Standard deviations that a change must exceed: more where few points tell what the noise is."""
-    return run.limits.sure * (1 + 6 / count)
 
 
 def _learned_little(run: Run, points: Sequence[Point]) -> list[Seen]:
@@ -295,7 +197,7 @@ def _learned_little(run: Run, points: Sequence[Point]) -> list[Seen]:
             f"The loss fell by {fell:.1%} only, from {first:.3f} to {last:.3f}.",
             {"first": first, "last": last, "share": fell},
             "Raise learning_rate ten to a hundred times; check that the data is right.",
-            _lower_rate(run, 0.1),
+            lower_rate(run, 0.1),
         )
     ]
 
@@ -396,283 +298,3 @@ def _spikes(run: Run) -> list[Seen]:
             {"warmup_steps": 0.1, "max_grad_norm": 1.0},
         )
     ]
-
-
-# The reward of a policy
-
-
-def _collapse(run: Run) -> list[Seen]:
-    rules: tuple[Callable[[Run], list[Seen]], ...] = (
-        _held_out, _unrewarded, _zero_variance, _length, _entropy, _kl, _reward_drop, _cut_off
-    )  # fmt: skip
-    return [seen for rule in rules for seen in rule(run)]
-
-
-def _ends(run: Run, name: str, start: Callable[[list[float]], float]) -> tuple[float, float, int] | None:
-    """Where a metric began, its newest level and step; None where it is too short to say.
-
-    The start is one of the first three values: a collapse may take no more than ten steps, and a level of
-    more would be that of the ruin.
-    """
-    points = run.curve(name)
-    if len(points) < run.limits.least_rows:
-        return None
-    return (
-        start([value for _, value in points[:3]]),
-        level(points[-window(points, 0.2) :]),
-        int(points[-1][0]),
-    )
-
-
-def _zero_variance(run: Run) -> list[Seen]:
-    """Groups whose completions all earn the same have no advantage, and so no gradient."""
-    points = curve(run.table, "frac_reward_zero_std")[-20:]
-    if len(points) < 2:
-        return []
-    # A row averages the steps since the last one; each of these drew one group at the least.
-    count = points[-1][0] - points[0][0] + 1
-    share = sum(value for _, value in points) / len(points)
-    if share < run.limits.zero_variance or _at_least(share, count) <= 0.5:
-        return []
-    reward, before = level(run.curve("reward")[-5:]), [value for _, value in run.curve("reward")[:3]]
-    step, rose = int(points[-1][0]), reward > max(before, default=math.inf)
-    told = f" The reward is {reward:.3g}, {level(run.curve('reward')[:3]):.3g} early on."
-    return [
-        Seen(
-            "zero_variance",
-            step,
-            f"Since step {points[0][0]:.0f} all completions of a group earn the same in {share:.0%} of the "
-            f"groups: nothing is learned from these.{told}",
-            {"share": share, "steps": count, "rose": float(rose), "reward": reward},
-            "If the reward is near its best, the task is solved or the reward is fooled: read samples. "
-            "If not, it is too hard: use easier prompts, a finer reward, more generations or a higher "
-            "temperature.",
-            {} if rose else _more(run, "num_generations", 2, 8),
-        )
-    ]
-
-
-def _at_least(share: float, count: float) -> float:
-    """Wilson's lower bound of a share that was seen in `count` draws."""
-    spread = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return (share + _Z**2 / (2 * count) - spread) / (1 + _Z**2 / count)
-
-
-def _length(run: Run) -> list[Seen]:
-    name = "completions/mean_length"
-    found = _ends(run, name, max)
-    if found is None:
-        return []
-    first, last, step = found
-    cut = level(curve(run.table, "completions/clipped_ratio")[:3])
-    learned_to_end = cut >= _CUT and last > _SHORT
-    if last > run.limits.length_left * first or learned_to_end:
-        return []
-    return [
-        Seen(
-            "length_collapse",
-            step,
-            f"Completions shrank from {first:.1f} to {last:.1f} tokens{_while(run)}.",
-            {"first": first, "last": last, **_rewards(run)},
-            "The reward can be had by saying next to nothing. Read completions; reward a minimum length, and "
-            "hold the policy near its start with a KL term (beta).",
-            _kl_term(run) | _least_length(run, first),
-        )
-    ]
-
-
-def _entropy(run: Run) -> list[Seen]:
-    found = _ends(run, "entropy", max)
-    if found is None or found[0] <= 0:
-        return []
-    first, last, step = found
-    if last > run.limits.entropy_left * first:
-        return []
-    return [
-        Seen(
-            "entropy_collapse",
-            step,
-            f"The policy's entropy fell from {first:.3g} to {last:.3g} nats a token, "
-            f"{last / first:.0%} of its start{_while(run)}.",
-            {"first": first, "last": last, "share": last / first, **_rewards(run)},
-            "It writes the same again and again and finds nothing new: lower learning_rate, add a KL term "
-            "(beta), raise temperature, or stop here if the held-out measure is good.",
-            _lower_rate(run, 3) | _kl_term(run),
-        )
-    ]
-
-
-def _kl(run: Run) -> list[Seen]:
-    found = _ends(run, "kl", median)
-    if found is None:
-        return []
-    early, last, step = found
-    if last <= run.limits.kl_limit or last <= run.limits.kl_growth * max(early, 1e-6):
-        return []
-    return [
-        Seen(
-            "kl_blow_up",
-            step,
-            f"The policy is {last:.3g} nats a token away from its start, {early:.2g} early on{_while(run)}.",
-            {"early": early, "last": last, **_rewards(run)},
-            "Raise beta, or lower learning_rate: what it gains in reward it may lose in everything else.",
-            _kl_term(run) | _lower_rate(run, 3),
-        )
-    ]
-
-
-def _reward_drop(run: Run) -> list[Seen]:
-    points = run.curve("reward")
-    if len(points) < run.limits.least_rows:
-        return []
-    size = window(points, 0.2)
-    first, last = level(points[:size]), level(points[-size:])
-    turned, best = lowest([(step, -value) for step, value in points], size)
-    best = -best
-    gain, lost = best - first, best - last
-    doubt = math.sqrt(2) * uncertainty(points, size)
-    sure = _sure(run, len(points)) * doubt
-    if gain <= sure or lost <= max(run.limits.reward_lost * gain, sure):
-        return []
-    return [
-        Seen(
-            "reward_drop",
-            int(points[-1][0]),
-            f"The reward fell from {best:.3g} at step {turned:.0f} to {last:.3g}; it began at {first:.3g}.",
-            {"best": best, "best_step": turned, "last": last, "first": first},
-            "Lower learning_rate, add a KL term (beta), or take the checkpoint from before the fall.",
-            _lower_rate(run, 3) | _kl_term(run),
-        )
-    ]
-
-
-def _held_out(run: Run) -> list[Seen]:
-    """Texts like those that it should write, which it models worse than at its start.
-
-    The same texts each time, so the values have no noise; two in a row must say it.
-    """
-    points = curve(run.table, BITS)
-    if len(points) < 3:
-        return []
-    first, last = points[0][1], points[-1][1]
-    if min(last, points[-2][1]) <= first * (1 + run.limits.held_out_rise):
-        return []
-    return [
-        Seen(
-            "held_out_worse",
-            int(points[-1][0]),
-            f"The bits for a byte of held-out texts rose from {first:.3g} to {last:.3g}, "
-            f"by {last / first - 1:.0%}{_while(run)}.",
-            {"first": first, "last": last, "share": last / first - 1, **_rewards(run)},
-            _FORGETS,
-            _hold_on(run),
-        )
-    ]
-
-
-_FORGETS = (
-    "What it gains in reward it loses in what it could do. Read samples, early and late; hold the policy "
-    "near its start (beta), and reward what the samples lack."
-)
-
-
-def _unrewarded(run: Run) -> list[Seen]:
-    """A measure that it is not rewarded for and that falls while it trains."""
-    return [seen for name in run.unrewarded for seen in _fell(run, name)]
-
-
-def _fell(run: Run, name: str) -> list[Seen]:
-    points = run.curve(name)
-    if len(points) < run.limits.least_rows:
-        return []
-    size = window(points, 0.2)
-    first, last = level(points[:size]), level(points[-size:])
-    lost = first - last
-    doubt = math.sqrt(2) * uncertainty(points, size)
-    if lost <= max(run.limits.held_out_lost * abs(first), _sure(run, len(points)) * doubt):
-        return []
-    return [
-        Seen(
-            "held_out_worse",
-            int(points[-1][0]),
-            f"{name}, which it is not rewarded for, fell from {first:.3g} to {last:.3g}{_while(run)}.",
-            {"first": first, "last": last, **_rewards(run)},
-            _FORGETS,
-            _hold_on(run),
-        )
-    ]
-
-
-def _cut_off(run: Run) -> list[Seen]:
-    found = _ends(run, "completions/clipped_ratio", min)
-    if found is None or found[0] >= _CUT or found[1] < 0.9:
-        return []
-    first, last, step = found
-    return [
-        Seen(
-            "cut_off",
-            step,
-            f"{last:.0%} of the completions are cut off at the length limit, {first:.0%} at the start.",
-            {"first": first, "last": last},
-            "The reward favours length: bound it, or mask what is cut (mask_truncated_completions).",
-            {"mask_truncated_completions": True},
-        )
-    ]
-
-
-def _rewards(run: Run) -> dict[str, float]:
-    found = _ends(run, "reward", min)
-    return {"reward_first": found[0], "reward": found[1]} if found else {}
-
-
-def _while(run: Run) -> str:
-    """What the reward did in the same time: what rises while all else collapses is fooled."""
-    rewards = _rewards(run)
-    return (
-        f", while the reward went from {rewards['reward_first']:.3g} to {rewards['reward']:.3g}"
-        if rewards
-        else ""
-    )
-
-
-# Changes to try
-
-
-def _lower_rate(run: Run, times: float) -> dict[str, Any]:
-    rate = run.fields.get("learning_rate")
-    if not isinstance(rate, int | float) or not is_number(rate) or rate <= 0:
-        return {}
-    return {"learning_rate": float(f"{rate / times:.3g}")}
-
-
-def _asked_rewards(run: Run) -> list[Any]:
-    asked = run.fields.get("rewards") or []
-    return list(asked) if isinstance(asked, list) else [asked]
-
-
-def _kl_term(run: Run) -> dict[str, Any]:
-    return {"beta": float(f"{max(0.04, 2 * _beta(run)):.3g}")}
-
-
-def _hold_on(run: Run) -> dict[str, Any]:
-    """A KL term that is felt, and a minimum length where completions have become less than half as long."""
-    beta = {"beta": float(f"{max(run.limits.kl_term, run.limits.kl_term_times * _beta(run)):.3g}")}
-    found = _ends(run, "completions/mean_length", max)
-    return beta | (_least_length(run, found[0]) if found and found[1] < found[0] / 2 else {})
-
-
-def _least_length(run: Run, first: float) -> dict[str, Any]:
-    """Half of what it wrote at first. A minimum that is asked for already is left as it is."""
-    asked = _asked_rewards(run)
-    if any(isinstance(r, dict) and r.get("type") == "length" and r.get("weight", 1) for r in asked):
-        return {}
-    return {"rewards": [*asked, {"type": "length", "min": max(1, round(first / 2))}]}
-
-
-def _beta(run: Run) -> float:
-    beta = run.fields.get("beta") or 0.0
-    return float(beta) if is_number(beta) else 0.0
-
-
-def _more(run: Run, name: str, times: float, default: int) -> dict[str, Any]:
-    return {name: int(times * (run.fields.get(name) or default))}

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import ml_intern
 from ml_intern.jobs.curves import is_number, rows
 from ml_intern.jobs.model import FINISHED, JobStatus
-from ml_intern.jobs.rules import NOTES, Run, look
+from ml_intern.jobs.rules import look
+from ml_intern.jobs.runs import NOTES, Run
 from ml_intern.jobs.thresholds import Thresholds
 
 if TYPE_CHECKING:

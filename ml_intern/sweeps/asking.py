@@ -10,7 +10,7 @@ from ml_intern.errors import ToolError
 from ml_intern.evals.scorers import SCORERS
 from ml_intern.jobs import preflight
 from ml_intern.jobs.preflight import ALIASES
-from ml_intern.jobs.rules import BITS
+from ml_intern.jobs.runs import BITS
 from ml_intern.sweeps.space import Choice, Space
 from ml_intern.tooling import did_you_mean
 

@@ -152,6 +152,7 @@ runpy.run_path(recipe, run_name="__main__")
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_with_9_and_resumed_each_ends_the_same(straight, base, data, tmp_path):
     """It dies at the log of step 7, two steps after the checkpoint, however fast the machine is."""
 

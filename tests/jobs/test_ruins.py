@@ -16,7 +16,8 @@ from ml_intern.jobs.curves import rows
 from ml_intern.jobs.diagnosis import diagnose
 from ml_intern.jobs.model import JobSpec, JobStatus
 from ml_intern.jobs.noting import notes_on
-from ml_intern.jobs.rules import NOTES, Run, look
+from ml_intern.jobs.rules import look
+from ml_intern.jobs.runs import NOTES, Run
 from ml_intern.jobs.thresholds import Thresholds
 
 CURVES = Path(__file__).with_name("curves")
@@ -144,6 +145,16 @@ def test_eval_loss_that_wanders_is_not_taken_for_a_turn():
             seen.kind == "overfitting" for count in range(10, 100, 5) for seen in look(Run(every[:count]))
         )
     assert alarms <= 8
+
+
+def test_what_was_best_before_the_first_step_is_told_at_the_end():
+    every = [{"step": n + 1, "loss": 1.0 * 0.97**n} for n in range(60)]
+    every += [{"step": n, "eval_loss": 1.0 + n / 60} for n in range(0, 61, 10)]
+    every.sort(key=lambda row: row["step"])
+    spec = JobSpec(name="j", method="sft", config={"asked": {"lr": 1e-3}})
+    found = diagnose(JobStatus(id="j-1", name="j", method="sft", state="succeeded"), every, spec)
+    assert [f.kind for f in found.findings] == ["overfitting"] and found.change == {"lr": 1e-4}
+    assert not look(Run(every[:40]))
 
 
 def test_no_fall_is_told_as_more_than_all():

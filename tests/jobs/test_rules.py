@@ -14,7 +14,8 @@ from support.curves import healthy, policy
 from ml_intern.jobs.curves import rows
 from ml_intern.jobs.diagnosis import diagnose
 from ml_intern.jobs.model import Failure, JobSpec, JobStatus
-from ml_intern.jobs.rules import NOTES, Run, look
+from ml_intern.jobs.rules import look
+from ml_intern.jobs.runs import NOTES, Run
 from ml_intern.jobs.thresholds import Thresholds
 
 SAME = settings(max_examples=60, derandomize=True, deadline=None, database=None)

@@ -187,6 +187,7 @@ def test_a_crash_between_submission_and_note_submits_nothing_twice(jobs, on_clus
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_partition_with_a_short_limit_starts_the_job_again_from_its_checkpoint(jobs, on_cluster, cluster):
     code = """
     import pathlib, time

@@ -18,7 +18,8 @@ from ml_intern.jobs.diagnosis import diagnose
 from ml_intern.jobs.launch import RECIPES
 from ml_intern.jobs.model import JobSpec, JobStatus
 from ml_intern.jobs.recipes._rewards import read_rewards
-from ml_intern.jobs.rules import NOTES, Run, look
+from ml_intern.jobs.rules import look
+from ml_intern.jobs.runs import NOTES, Run
 from ml_intern.jobs.samples import early_and_late, read_samples_of
 
 sys.path.insert(0, str(RECIPES))

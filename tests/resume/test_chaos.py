@@ -22,6 +22,7 @@ def test_the_run_itself_is_as_meant(whole: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_kills_at_any_moment(whole: dict[str, Any], tmp_path: Path) -> None:
     chance, kills, run = random.Random(KILLS), 0, 0
     while kills < KILLS:

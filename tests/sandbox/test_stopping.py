@@ -145,6 +145,18 @@ def test_a_segmentation_fault_names_the_line(kernel: KernelHost) -> None:
     assert "line 3 of the cell" in kernel.run("import ctypes\nx = 1\nctypes.string_at(0)").error
 
 
+def test_of_a_flood_that_nobody_heard_the_beginning_is_told_too(kernel: KernelHost) -> None:
+    code = """
+import os, signal
+os.write(1, b"the first words\\n" + b"x" * 3_000_000 + b"\\nthe last words")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    result = kernel.run(code)
+    assert not result.ok and len(result.output) < 100_000
+    assert "the first words" in result.output and "the last words" in result.output
+    assert "left out" in result.output
+
+
 def test_a_kernel_that_dies_between_cells_is_told_with_the_next(kernel: KernelHost) -> None:
     die = "threading.Thread(target=lambda: (time.sleep(0.2), os._exit(1))).start()"
     assert kernel.run(f"import os, threading, time\nx = 5\n{die}").ok

@@ -61,6 +61,7 @@ def test_killed_with_9_it_goes_on_and_trains_nothing_twice(tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_dev_measure_picks_and_interrupted_jobs_run_on(services, ctx):
     items = [{"text": f"y_{n} = {n} * {n + 1}"} for n in range(30)]
     services.evals.register("held", items, ["bits_per_byte"], "bits_per_byte", input="text")

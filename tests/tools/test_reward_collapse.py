@@ -15,7 +15,7 @@ from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import Lineage
 from ml_intern.errors import ToolError
 from ml_intern.jobs.model import JobStatus
-from ml_intern.jobs.rules import NOTES
+from ml_intern.jobs.runs import NOTES
 from ml_intern.tools.jobs import diagnose_job, read_samples, wait_for_job
 from ml_intern.tools.training import launch_training
 
