@@ -66,9 +66,10 @@ def _plain(value: Any) -> Any:
     return value if finite or value is None else str(value)
 
 
-def moment(seconds: int) -> str:
-    """A time as the Hub writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
+def moment(seconds: float) -> str:
+    """A time as the Hub writes it, in thousandths of a second."""
+    whole, thousandths = divmod(int(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{thousandths:03}Z"
 
 
 def describe_paths(repo: Repo, commit: Commit, paths: list[str], expand: bool) -> list[dict[str, Any]]:

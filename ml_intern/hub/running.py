@@ -256,7 +256,7 @@ def _described(record: Mapping[str, Any], status: JobStatus) -> dict[str, Any]:
     times = {"createdAt": status.created, "startedAt": status.started, "finishedAt": status.ended}
     return {
         **{name: value for name, value in record.items() if name not in ("job", "namespace")},
-        **{name: moment(int(value)) for name, value in times.items() if value is not None},
+        **{name: moment(value) for name, value in times.items() if value is not None},
         "secrets": dict.fromkeys(record["secrets"], ""),
         "owner": owner,
         "initiator": owner,

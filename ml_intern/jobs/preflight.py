@@ -26,7 +26,6 @@ from ml_intern.jobs.recipes._config import (
     Known,
     sort_fields,
 )
-from ml_intern.jobs.recipes._conflicts import conflicts
 from ml_intern.jobs.recipes._scratch import scratch_problems, size_of
 from ml_intern.jobs.recipes._tokenizer import CHOICES, OrderError, read_order
 from ml_intern.tooling import did_you_mean
@@ -72,15 +71,6 @@ def check_config(method: str, config: Mapping[str, Any]) -> Plan:
     plan, wrong = read_config(method, config)
     refuse(method, wrong)
     return plan
-
-
-def check_conflicts(method: str, plan: Plan) -> None:
-    """Do the fields go together?
-
-    Raises:
-        ToolError: Names everything that contradicts itself or needs what is not there.
-    """
-    refuse(method, conflicts(method, plan.trainer, plan.recipe))
 
 
 def refuse(method: str, wrong: list[str]) -> None:

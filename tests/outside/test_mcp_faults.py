@@ -182,7 +182,7 @@ def test_a_server_that_dies_is_started_again(start: Start, make: Make) -> None:
     router = make(start({"tracker": tracker(**READ)}).specs())
     assert "ended" in one_line(router.call("tracker__die", {}))
     assert router.call("tracker__count", {}).value == 1
-    process = next(c for c in children() if "tracker_server" in " ".join(c.cmdline()))
+    process = next(c for c in children() if "tracker_server" in " ".join(words(c)))
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     time.sleep(0.2)
