@@ -31,7 +31,7 @@ def isolation(sandbox: Sandbox, limits: Limits) -> str:
 def system_prompt(tools: Sequence[ToolSpec], **facts: Any) -> str:
     """The system prompt: how to work, the tools by subject, the facts of this session."""
     subjects = _by_subject(tools)
-    results = {spec.result_type: spec.result_fields for spec in tools if spec.result_type}
+    results = _shared({s.result_type: list(s.result_fields) for s in tools if s.result_type})
     opening, closing = CELL_TAGS
     return _rendered(
         _templates()["system"], subjects=subjects, results=results, opening=opening, closing=closing, **facts
@@ -53,6 +53,16 @@ def research_task(question: str, context: str) -> str:
 def last_step_note() -> str:
     """What a sub-agent is told when one step is left."""
     return _templates("research")["last_step"]
+
+
+def _shared(results: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The fields of each result; those of another result, where it has them all and more, by its name."""
+    told = {}
+    for name, fields in results.items():
+        base = next((b for b, f in results.items() if 1 < len(f) < len(fields) and {*f} < {*fields}), None)
+        more = [field for field in fields if field not in results[base]] if base else fields
+        told[name] = [f"all of {base}", *more] if base else fields
+    return told
 
 
 def _by_subject(tools: Sequence[ToolSpec]) -> dict[str, list[ToolSpec]]:

@@ -29,6 +29,7 @@ def load_tools(settings: Settings, outside: Sequence[ToolSpec] = ()) -> list[Too
     found: list[ToolSpec] = []
     for info in sorted(pkgutil.iter_modules(ml_intern.tools.__path__), key=lambda m: m.name):
         found += specs_in(importlib.import_module(f"ml_intern.tools.{info.name}"))
+    found.sort(key=lambda spec: spec.subject)
     for folder in settings.tools:
         found += _user_tools(folder, {spec.name for spec in found})
     found += outside

@@ -45,7 +45,11 @@ class Price:
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """What the rest of the house knows about a tool."""
+    """What the rest of the house knows about a tool.
+
+    Attributes:
+        subject: Under what it is listed: ``SUBJECT`` of its file, else the file's name.
+    """
 
     name: str
     function: Callable[..., Any]
@@ -218,7 +222,7 @@ def tool(
             function=function,
             effect=effect,
             needs=tuple(needs),
-            subject=function.__module__.rsplit(".", 1)[-1],
+            subject=function.__globals__.get("SUBJECT", function.__module__.rsplit(".", 1)[-1]),
             price=price,
             reconcile=reconcile,
             repeatable=repeatable,

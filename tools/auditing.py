@@ -18,6 +18,7 @@ from ml_intern.tooling import tool
 if TYPE_CHECKING:
     import polars as pl
 
+SUBJECT = "datasets"
 NO_LEAKS = "The source is large, so its splits were not compared; audit_dataset of a sample does."
 
 SEALED = "Sealed, and so not compared: {names}. The guard holds every training against what is sealed."

@@ -9,6 +9,8 @@ from ml_intern.data.results import MadeDataset
 from ml_intern.data.table import name_of, need
 from ml_intern.tooling import tool
 
+SUBJECT = "datasets"
+
 
 class Deduplicated(MadeDataset):
     """A dataset without repetitions, and what was taken out.

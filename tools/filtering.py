@@ -19,6 +19,8 @@ from ml_intern.tooling import Price, tool
 if TYPE_CHECKING:
     import polars as pl
 
+SUBJECT = "datasets"
+
 AGAIN = "the same rows of the same source are the version that is there, and a job that runs is waited for"
 LOOK = "Look at some rows with inspect_dataset."
 

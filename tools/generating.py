@@ -18,6 +18,7 @@ from ml_intern.data.table import Table, digest, slug
 from ml_intern.errors import Interrupted, ToolError
 from ml_intern.tooling import tool
 
+SUBJECT = "datasets"
 AGAIN = "what the model has answered stands in the journal, and only what is missing is asked"
 MOST_SEEDS = 1_000
 NO_MODEL = "There is no language model to write data."

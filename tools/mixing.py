@@ -11,6 +11,8 @@ from ml_intern.data.table import name_of
 from ml_intern.errors import ToolError
 from ml_intern.tooling import tool
 
+SUBJECT = "datasets"
+
 
 @tool(effect="write", repeatable=AGAIN)
 def mix_datasets(

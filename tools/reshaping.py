@@ -12,6 +12,8 @@ from ml_intern.data.units import CHUNK_CHARS, UNITS, Unit
 from ml_intern.errors import ToolError
 from ml_intern.tooling import tool
 
+SUBJECT = "datasets"
+
 
 @tool(effect="write", repeatable=AGAIN)
 def reformat_dataset(

@@ -20,6 +20,8 @@ from ml_intern.tooling import tool
 if TYPE_CHECKING:
     import polars as pl
 
+SUBJECT = "datasets"
+
 
 @tool(effect="write", repeatable=AGAIN)
 def split_dataset(
