@@ -35,7 +35,7 @@ VALUE_CHARS = 10_000
 ERROR_CHARS = 10_000
 ANSWER_CHARS = 500_000  # a character takes up to twelve bytes in JSON
 OUTPUT_CHARS = 200_000
-STREAM_CHUNK = 16 << 10  # bytes told at one tick; what comes faster is skipped, the file has it all
+STREAM_CHUNK = 16 << 10  # bytes told at one tick, from both ends; the file has it all
 STREAM_TICK = 0.05  # seconds
 DIGEST_NAMES = 50
 FIELDS: dict[str, dict[str, type]] = {  # of the host's frames, what each kind must have
@@ -240,14 +240,17 @@ class Output:
             if behind == 0:
                 return
             skipped = max(0, behind - STREAM_CHUNK)
-            chunk = os.pread(self.fd, min(behind, STREAM_CHUNK), self.told + skipped)
+            half = STREAM_CHUNK // 2 if skipped else behind
+            chunk = os.pread(self.fd, half, self.told)
+            text = self.decoder.decode(chunk, final=last and not skipped)
+            self.told += len(chunk)
             if skipped:
                 self.decoder.reset()
-            text = self.decoder.decode(chunk, final=last)
-            self.told += skipped + len(chunk)
+                self.told = max(self.told, size - STREAM_CHUNK + half)
+                chunk = os.pread(self.fd, size - self.told, self.told)
+                self.told += len(chunk)
+                text += f"\n… {skipped} bytes …\n{self.decoder.decode(chunk, final=last)}"
             offset = self.told
-        if skipped:
-            text = f"\n… {skipped} bytes …\n{text}"
         try:
             self.channel.send(type="output", id=self.cell, text=text, offset=offset)
         except OSError:

@@ -145,10 +145,13 @@ def test_a_segmentation_fault_names_the_line(kernel: KernelHost) -> None:
     assert "line 3 of the cell" in kernel.run("import ctypes\nx = 1\nctypes.string_at(0)").error
 
 
-def test_of_a_flood_that_nobody_heard_the_beginning_is_told_too(kernel: KernelHost) -> None:
-    code = """
-import os, signal
-os.write(1, b"the first words\\n" + b"x" * 3_000_000 + b"\\nthe last words")
+@pytest.mark.parametrize("seconds", [0, 0.5], ids=["that nobody heard", "that was heard in part"])
+def test_of_a_flood_the_beginning_and_the_end_are_told(kernel: KernelHost, seconds: float) -> None:
+    code = f"""
+import os, signal, time
+os.write(1, b"the first words\\n" + b"x" * 3_000_000)
+time.sleep({seconds})
+os.write(1, b"x" * 1_000_000 + b"\\nthe last words")
 os.kill(os.getpid(), signal.SIGKILL)
 """
     result = kernel.run(code)
