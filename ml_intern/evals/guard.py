@@ -29,10 +29,10 @@ from ml_intern.errors import ToolError
 from ml_intern.evals import letters
 from ml_intern.evals.disguises import unpacked
 from ml_intern.evals.nearness import Nearness
-from ml_intern.evals.rows import Chunk, Row, Rows, chunks, fold, squeezed, texts_in
+from ml_intern.evals.rows import Chunk, Row, Rows, ahead, chunks, fold, squeezed, texts_in
 
 if TYPE_CHECKING:
-    from ml_intern.evals.near import Held, Near
+    from ml_intern.evals.near import Found, Held, Near
 
 SHORT = 20
 MANY = 10
@@ -100,6 +100,14 @@ class Contamination(BaseModel):
                 self.says(),
                 f"Nothing was started. filter_dataset({named}, where='1 = 1') makes one without these rows.",
             )
+
+
+class _Searched(NamedTuple):
+    """Near copies in a chunk, rows of it that may hold an item as it stands, items in what is packed."""
+
+    near: Sequence[Found]
+    maybe: Sequence[int]
+    packed: Sequence[tuple[int, Match]]
 
 
 class _Looked(NamedTuple):
@@ -208,20 +216,26 @@ class Guard:
         if not self._where:
             return _Looked(len(rows) if isinstance(rows, Sized) else sum(1 for _ in rows), {}, {}, {})
         count = 0
-        for chunk in chunks(rows):
-            data = letters.joined(chunk.texts)
-            for found in near.find(letters.of(data)):
+        for chunk, seen in ahead(lambda chunk: self._searched(chunk, near, blind, lines), chunks(rows)):
+            for found in seen.near:
                 i = chunk.first + found.row
                 bad[i] = Match(row=i, eval=found.eval, how=found.how)
-            for at in chunk.may_hold(blind) if lines else []:
+            for at in seen.maybe:
                 self._exactly(chunk.first + at, chunk.row(at), bad, short, equal)
-            for i, match in self._packed(chunk, data, near, lines):
+            for i, match in seen.packed:
                 bad.setdefault(i, match)
             count += len(chunk.texts)
         for eval, met in short.items():
             if self._too_many(eval, set(met.values())):
                 bad = {**{i: Match(row=i, eval=eval) for i in met}, **bad}
         return _Looked(count, bad, short, equal)
+
+    def _searched(self, chunk: Chunk, near: Near, blind: frozenset[bytes], lines: bool) -> _Searched:
+        """What threads do beside each other: nothing here changes the guard."""
+        data = letters.joined(chunk.texts)
+        found = near.find(letters.of(data))
+        maybe = chunk.may_hold(blind) if lines else []
+        return _Searched(found, maybe, list(self._packed(chunk, data, near, lines)))
 
     def _packed(self, chunk: Chunk, data: bytes, near: Near, lines: bool) -> Iterator[tuple[int, Match]]:
         """Items in what is packed in rows as base64 and the like."""

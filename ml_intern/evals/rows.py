@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ml_intern.evals.items import TARGETS
 from ml_intern.evals.letters import CELL, cells
@@ -15,12 +18,15 @@ from ml_intern.evals.letters import CELL, cells
 if TYPE_CHECKING:
     import polars as pl
 
+T = TypeVar("T")
 Row: TypeAlias = str | Mapping[str, Any]
 Rows: TypeAlias = "Iterable[Row] | pl.DataFrame"
 
 CHUNK_ROWS = 32768
 CHUNK_BYTES = 16 << 20
 """A piece is at most so long, or one row."""
+MOST_THREADS = 4
+"""Beyond these Python's lock is what threads wait for."""
 
 _LINES = bytes(
     10 if c in b"\x01\r\x0b\x0c\x1c\x1d\x1e" else c | 32 if 65 <= c <= 90 else c for c in range(256)
@@ -96,6 +102,23 @@ def chunks(rows: Rows) -> Iterator[Chunk]:
         yield from _of_frame(rows)
     else:
         yield from _of_rows(rows if isinstance(rows, Sequence) else list(rows))
+
+
+def ahead(work: Callable[[Chunk], T], pieces: Iterable[Chunk]) -> Iterator[tuple[Chunk, T]]:
+    """Each piece with what became of it, in order, while threads work on the next ones.
+
+    numpy and polars let other threads run. One piece more than there are threads is in memory.
+    """
+    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[Chunk, Future[T]]] = deque()
+        for piece in pieces:
+            waiting.append((piece, pool.submit(work, piece)))
+            if len(waiting) > threads:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
 
 
 def _of_frame(frame: pl.DataFrame) -> Iterator[Chunk]:
