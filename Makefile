@@ -21,7 +21,7 @@ demo: $(STAMP)
 
 # A file's tests stay in one process and in order; WORKERS=0 runs all in this one.
 test: $(STAMP)
-	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile -m "not thorough"
+	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not thorough"
 
 # The same behaviours at length: each attack in each sandbox, long sessions killed again and again.
 thorough: $(STAMP)

@@ -19,6 +19,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["ML_INTERN_TRUST_PROJECT"] = "1"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: at the end all processes have something short to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a state folder and a home of its own."""

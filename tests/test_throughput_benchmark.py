@@ -115,7 +115,7 @@ def test_utilisation(flops):
     assert flops.utilisation(1e6, 286_000_000, 989) == pytest.approx(0.2892, abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_quick_runs_and_says_what_it_compared():
     argv = [sys.executable, "benchmarks/throughput.py", "--quick", "--device", "cpu"]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=280)

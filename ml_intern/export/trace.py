@@ -15,6 +15,8 @@ from typing import Any
 from ml_intern.export.notebook import said_beside
 from ml_intern.export.story import Research, Step, Story
 
+YEAR_9999 = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC).timestamp()
+
 
 def to_trace(story: Story) -> str:
     """The lines; ids are made from the session's, so that a second export is the same."""
@@ -95,5 +97,6 @@ def _model(story: Story, role: str) -> dict[str, str]:
 
 
 def _time(at: float) -> str:
-    moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    """A damaged journal may hold any number: what is no date is told as the beginning of time."""
+    moment = datetime.datetime.fromtimestamp(at if 0 <= at < YEAR_9999 else 0, datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -268,6 +268,15 @@ def test_any_journal_can_be_exported_or_is_told(recorded: Path, tmp_path: Path) 
     check()
 
 
+@pytest.mark.parametrize("at", [-1e18, 2.6e11, 1e17, 1e300])
+def test_a_time_that_is_no_date_stops_no_export(recorded: Path, tmp_path: Path, at: float) -> None:
+    step = next(line for line in lines_of(recorded) if line.kind == "brain")
+    line = (step.seq, at, step.kind, json.dumps(step.payload).encode())
+    folder = with_lines(recorded, tmp_path / "s", [line])
+    for form in sorted(FORMATS):
+        assert export(folder, form, tell=lambda _: None)
+
+
 def test_any_journal_is_gone_on_from_or_told_as_damaged(recorded: Path, tmp_path: Path) -> None:
     """Resumed: either it goes on to an end of its own, or it is damaged and left as it is."""
     good = lines_of(recorded)

@@ -13,7 +13,7 @@ POINTS = int(os.environ.get("RESUME_POINTS", "8"))
 """Lines at which the run is killed, evenly spread; the variable asks for more."""
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_a_line(whole: dict[str, Any], tmp_path: Path, when: str) -> None:
     lines = whole["lines"]

@@ -85,7 +85,7 @@ GRPO = {"lr": 3e-3, "batch_size": 64, "num_generations": 8, "max_completion_leng
         "held_out_texts": "others"}  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_collapse_is_seen_and_explained_and_the_change_that_is_named_repairs_it(ctx):
     tiny = {"config": SMALL, "tokenizer": "byte"}
     base = trained(ctx, "base", "pretrain", tiny, "statements", lr=5e-3, batch_size=32, max_steps=120).id
