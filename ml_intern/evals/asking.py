@@ -41,7 +41,7 @@ def tasks_for(
         drawn = {"samples": READ_SAMPLES, "temperature": asking.temperature, "only_read": True}
         short = {"max_new_tokens": min(READ_TOKENS, asking.max_new_tokens)}
         tasks.append({"name": "samples", "kind": "generate", "file": file, **how, **drawn, **short})
-    if "completions" in kinds:
+    if kinds & {"completions", "rewards"}:
         file = _write(folder / "prompts.jsonl", [_prompt(i, asking) for i in items])
         tasks.append({"name": "completions", "kind": "generate", "file": file, **how})
     return tasks
@@ -56,6 +56,7 @@ def ask(
     timeout_s: float,
     cancelled: Callable[[], bool],
     on_progress: Callable[[JobStatus], None],
+    method: str = "generate",
 ) -> JobStatus:
     """Run the tasks in a job and wait. The same key finds the job again that a crash left behind.
 
@@ -65,7 +66,7 @@ def ask(
     """
     spec = JobSpec(
         name=name,
-        method="generate",
+        method=method,
         config={"model": str(model), "tasks": tasks},
         inputs=[model, *(Path(t["file"]) for t in tasks)],
         timeout_s=timeout_s,
@@ -143,6 +144,8 @@ def outputs_for(asks: str, rows: dict[str, Any], items: Sequence[Item]) -> Outpu
     Raises:
         ToolError: The model's likelihoods are not finite.
     """
+    if asks == "rewards":
+        return Outputs(rewards=rows["rewards"])
     if asks != "likelihood":
         return Outputs(
             completions=[r["text"] for r in rows[asks]],

@@ -33,7 +33,7 @@ def scored(
 ) -> Scores:
     """From the job's rows to metrics, intervals and slices."""
     per_item = {n: scorer(n).score(outputs_for(scorer(n).asks, rows, items)) for n in info.scorers}
-    groups = _codes([i.group for i in items]) if info.grouped else None
+    groups = group_codes([i.group for i in items]) if info.grouped else None
     warnings = []
     slices: dict[str, dict[str, Measured]] = {}
     for name, found in per_item.items():
@@ -126,7 +126,7 @@ def _by_slice(found: ItemScores, items: Sequence[Item], up: bool) -> dict[str, M
     return measured
 
 
-def _codes(groups: Sequence[str | None]) -> Any:
+def group_codes(groups: Sequence[str | None]) -> Any:
     """Groups as integers; an item without a group is one of its own."""
     names = [f"g{g}" if g is not None else f"i{k}" for k, g in enumerate(groups)]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)

@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,8 +21,8 @@ from ml_intern.errors import ToolError
 from ml_intern.ledger.model import ItemScores
 from ml_intern.tooling import did_you_mean
 
-Asks = Literal["likelihood", "samples", "completions"]
-ScorerName = Literal["bits_per_byte", "python_parses", "exact_match", "numeric_match"]
+Asks = Literal["likelihood", "samples", "completions", "rewards"]
+ScorerName = Literal["bits_per_byte", "python_parses", "exact_match", "numeric_match", "reward"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class Outputs:
         targets: What is right for each item; only the host has these.
         nats: Negative log-likelihood of each text; None where the tokenizer does not give the text back.
         completions: One completion for each item, or one for each sample.
+        rewards: What a reward model gives the completion of each item.
     """
 
     texts: Sequence[str] = ()
     targets: Sequence[str] = ()
     nats: Sequence[float | None] = ()
     completions: Sequence[str] = ()
+    rewards: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,11 @@ class Scorer:
 
     Attributes:
         name: The metric's name.
-        asks: The likelihood of each text, samples from nothing, or a completion of each item.
+        asks: The likelihood of each text, samples from nothing, a completion of each item, or its reward.
         higher_is_better: Which way is up.
         meaning: One line for people.
         score: From the job's outputs to items.
+        answer: What of a completion is its answer, so that equal ones can be counted; None: it has none.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Scorer:
     higher_is_better: bool
     meaning: str
     score: Callable[[Outputs], ItemScores]
+    answer: Callable[[str], Hashable | None] = lambda text: _plain(text) or None
 
     @property
     def needs_target(self) -> bool:
@@ -91,6 +95,11 @@ def numeric_match(outputs: Outputs) -> ItemScores:
     """Share of completions whose last number equals the target's last number; "1,250.0" is 1250."""
     pairs = zip(outputs.completions, outputs.targets, strict=True)
     return _right([(found := last_number(c)) is not None and found == last_number(t) for c, t in pairs])
+
+
+def reward(outputs: Outputs) -> ItemScores:
+    """Mean of what the eval's reward model gives the greedy answers."""
+    return ItemScores(np.array(outputs.rewards, dtype=np.float64), np.ones(len(outputs.rewards)))
 
 
 def parses(text: str) -> bool:
@@ -129,8 +138,14 @@ SCORERS: dict[str, Scorer] = {
         ),
         Scorer("exact_match", "completions", True, "share of answers that equal the target", exact_match),
         Scorer(
-            "numeric_match", "completions", True, "share of answers whose last number is right", numeric_match
+            "numeric_match",
+            "completions",
+            True,
+            "share of answers whose last number is right",
+            numeric_match,
+            last_number,
         ),
+        Scorer("reward", "rewards", True, "mean reward of the answers", reward),
     )
 }
 

@@ -65,7 +65,9 @@ def demand_same(ledger: Ledger, spec: JobSpec) -> None:
 
 def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:
     """Attach what a finished job cost and made. Saying it again changes nothing."""
-    if status.experiment is None or status.state not in FINISHED or jobs.spec(status.id).method == "generate":
+    if status.experiment is None or status.state not in FINISHED:
+        return
+    if jobs.spec(status.id).method in ("generate", "score"):
         return
     result = read_result(Path(status.output))
     seconds = status.ran_s
