@@ -386,6 +386,10 @@ class Evals:
             known = self.ledger.scores(eval=name, split=split, model=model, items=True)
             if known:
                 scores = known[-1]
+                if (
+                    way is not None
+                ):  # The same way may be named by another reference: the job, the experiment.
+                    scores = scores.model_copy(update={"inference": way.inference})
                 if not any(k.experiment == experiment for k in known):
                     self.ledger.record(experiment, name, split, scores)
             else:

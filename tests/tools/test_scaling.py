@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,13 +12,15 @@ import pytest
 from support.answering_jobs import AnsweringJobs, make_model
 
 from ml_intern.context import ToolContext
-from ml_intern.errors import ToolError
+from ml_intern.errors import Interrupted, ToolError
 from ml_intern.evals.store import Evals
 from ml_intern.files import Files
 from ml_intern.hub.claims import unresolved
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
+from ml_intern.jobs.record import demand_same
 from ml_intern.ledger import Ledger
+from ml_intern.models import whose_weights
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in, to_json
 from ml_intern.tools import evaluation, experiments, scaling
@@ -256,6 +259,34 @@ def test_variants_that_were_only_looked_at_count(ctx: ToolContext) -> None:
     assert found.variants == 6
     assert found.p_corrected is not None and found.p_corrected >= found.p
     assert "one of 6 held against" in found.says
+
+
+def test_the_row_names_the_model_as_it_was_called_last(ctx: ToolContext) -> None:
+    base = trained(ctx, "weak", **WEAK)
+    shutil.copytree(ctx.jobs.model_path("weak-1"), ctx.files.workspace / "copy")
+    scaling.best_of_n(ctx, "copy", "sums", n=4)
+    row = ctx.ledger.start("h", "majority of 4", base).id
+    assert scaling.best_of_n(ctx, base, "sums", n=4, experiment=row).queries_left == 198
+    inference = ctx.ledger.get(row).inference
+    assert inference and inference.model == base
+    assert whose_weights(ctx, row) == base
+    with pytest.raises(ToolError, match="it trains nothing"):
+        demand_same(ctx.ledger, JobSpec(name="x", method="sft", experiment=row))
+
+
+def test_an_interrupted_call_goes_on_with_its_jobs(ctx: ToolContext) -> None:
+    jobs: Any = ctx.evals.jobs
+    wait, weak = jobs.wait, made(ctx, "weak", **WEAK)
+    ctx.evals.evaluate(ctx.files.workspace / weak, "sums")
+    jobs.wait = lambda ids, cancelled, on_progress: [
+        jobs._states[i].model_copy(update={"state": "running"}) for i in ids
+    ]
+    with pytest.raises(Interrupted):
+        scaling.best_of_n(ctx, weak, "sums", n=4)
+    assert ctx.evals.get("sums").queries_used == 1
+    jobs.wait = wait
+    assert scaling.best_of_n(ctx, weak, "sums", n=4).voting
+    assert (ctx.evals.get("sums").queries_used, len(asked(ctx))) == (2, 2)
 
 
 def test_answers_that_cannot_be_found_are_told(ctx: ToolContext) -> None:
