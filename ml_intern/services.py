@@ -51,7 +51,7 @@ def assemble(
         path = Path(named).expanduser()
         return path if (path / "config.json").is_file() else hub.download_model(named)
 
-    evals = Evals(folder / "evals", hidden_jobs, ledger, settings, find_model)
+    evals = Evals(folder / "evals", hidden_jobs, ledger, settings, sandbox, find_model)
     return Services(
         session=session,
         folder=folder,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ml_intern.errors import ToolError
-from ml_intern.evals.asking import ask, readable, tasks_for
+from ml_intern.evals.asking import ask, key_of, readable, tasks_for
+from ml_intern.evals.means import Means
 from ml_intern.evals.model import EvalInfo, Item
 from ml_intern.evals.rewarding import Watch, ask_rewards
 from ml_intern.evals.scorers import Outputs, Scorer, scorer
@@ -43,6 +44,7 @@ class Drawn:
         rewards: What the reward model gives it.
         outputs: Shape of what was written.
         cut: Answers whose prompt did not fit into the reward model.
+        notes: What the scorer said of its work.
     """
 
     answers: Ints
@@ -50,6 +52,7 @@ class Drawn:
     rewards: Floats | None
     outputs: dict[str, float]
     cut: int = 0
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Trial:
     way: Way
     timeout_s: float
     watch: Watch
+    means: Means
 
     def run(self) -> Drawn:
         """Draw, and give rewards.
@@ -88,7 +92,7 @@ class Trial:
         tasks = tasks_for([metric], self.items, self.split, self.info.asking, self.folder)
         [task] = [t for t in tasks if t["name"] == "completions"]
         task |= {"samples": inference.n, "temperature": inference.temperature}
-        key = f"{self.info.name}/{self.split}/{self.weights}/{inference.n} at {inference.temperature!r}"
+        key = key_of([task], self.weights)
         given = readable(self.model, self.folder / "model")
         name, watch = f"sample {self.info.name}", self.watch
         status = ask(self.jobs, name, key, given, [task], self.timeout_s, watch.cancelled, watch.on_progress)
@@ -99,6 +103,7 @@ class Trial:
             self.items,
             inference.n,
             scorer(metric),
+            replace(self.means, notes=[], asking=self.info.asking),
             file,
         )
         if self.way.reward is None:
@@ -107,58 +112,69 @@ class Trial:
         rewards, cut = ask_rewards(
             self.jobs, f"reward {self.info.name}", key, self.way.reward, file, found.right.size, watch
         )
-        return Drawn(found.answers, found.right, np.reshape(rewards, found.right.shape), found.outputs, cut)
+        return replace(found, rewards=np.reshape(rewards, found.right.shape), cut=cut)
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """One item's samples, in the order in which they were drawn."""
+
+    item: Item
+    prompt: dict[str, Any]
+    texts: list[str]
+    finished: int
 
 
 def read_samples(
-    completions: Path, prompts: Path, items: Sequence[Item], n: int, by: Scorer, answers: Path
+    completions: Path, prompts: Path, items: Sequence[Item], n: int, by: Scorer, means: Means, answers: Path
 ) -> Drawn:
-    """Score what was drawn, and write each sample with its prompt to `answers`. A job wrote it: no trust.
+    """Score what was drawn, and write each sample with its prompt to `answers`.
 
     Raises:
         ToolError: There are other samples than were asked for.
     """
-    codes, right = np.full((len(items), n), -1), np.zeros((len(items), n))
-    characters = unfinished = different = 0
+    answer, marks, codes, shape = by.answer or (lambda text: text), [], [], np.zeros(3)
     fresh = answers.with_suffix(".new")
-    try:
-        with prompts.open(encoding="utf-8") as asked, fresh.open("w", encoding="utf-8") as out:
-            blocks = _lots(zip(items, asked, _by_prompt(completions, n), strict=True), AT_ONCE)
-            first = 0
-            for block in blocks:
-                texts = [str(row["text"])[:LONGEST_REPLY] for _, _, rows in block for row in rows]
-                targets = [item.target or "" for item, _, _ in block for _ in range(n)]
-                marks = by.score(Outputs(completions=texts, targets=targets)).numerator
-                end = first + len(block)
-                right[first:end] = marks.reshape(len(block), n)
-                for place, (_, prompt, rows) in enumerate(block):
-                    own = texts[place * n : (place + 1) * n]
-                    codes[first + place] = coded([by.answer(text) for text in own])
-                    row = json.loads(prompt)
-                    out.writelines(json.dumps({**row, "completion": text}) + "\n" for text in own)
-                    different += len(set(own))
-                    unfinished += sum(not sample["finished"] for sample in rows)
-                characters += sum(map(len, texts))
-                first = end
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ToolError(f"The job left other samples than were asked for: {error}.") from None
+    with fresh.open("w", encoding="utf-8") as out:
+        for lot in _lots(_prompted(completions, prompts, items, n), AT_ONCE):
+            marks.append(_marks(lot, n, by, means))
+            for one in lot:
+                codes.append(coded([answer(text) for text in one.texts]))
+                out.writelines(json.dumps({**one.prompt, "completion": text}) + "\n" for text in one.texts)
+                shape += sum(map(len, one.texts)), len(set(one.texts)), n - one.finished
     fresh.chmod(0o644)
     fresh.replace(answers)
-    shape = {
-        "mean_characters": round(characters / right.size, 2),
-        "share_different": different / right.size,
-        "share_unfinished": unfinished / right.size,
-    }
-    return Drawn(codes, right, None, shape)
+    names = ("mean_characters", "share_different", "share_unfinished")
+    outputs = dict(zip(names, (shape / (len(items) * n)).round(4).tolist(), strict=True))
+    return Drawn(np.array(codes), np.concatenate(marks), None, outputs, notes=means.notes)
 
 
-def _by_prompt(file: Path, n: int) -> Iterator[list[dict[str, Any]]]:
-    """The samples of one prompt after the other, in the order in which they were drawn."""
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for number, rows in enumerate(_lots(map(json.loads, lines), n)):
-            if [(row["row"], row["sample"]) for row in rows] != [(number, k) for k in range(n)]:
-                raise ValueError(f"prompt {number} has not its {n} samples")
-            yield rows
+def _marks(lot: Sequence[Prompted], n: int, by: Scorer, means: Means) -> Floats:
+    """What the scorer gives each sample."""
+    asked = [one.item for one in lot for _ in range(n)]
+    found = by.score(
+        Outputs(
+            completions=[text for one in lot for text in one.texts],
+            targets=[item.answer or "" for item in asked],
+            items=asked,
+            means=means,
+        )
+    )
+    return found.numerator.reshape(len(lot), n)
+
+
+def _prompted(completions: Path, prompts: Path, items: Sequence[Item], n: int) -> Iterator[Prompted]:
+    """Item after item. A job wrote the completions, so nothing is taken on trust."""
+    try:
+        with prompts.open(encoding="utf-8") as asked, completions.open(encoding="utf-8") as drawn:
+            lots = _lots(map(json.loads, drawn), n)
+            for number, (item, prompt, rows) in enumerate(zip(items, asked, lots, strict=True)):
+                if [(row["row"], row["sample"]) for row in rows] != [(number, k) for k in range(n)]:
+                    raise ValueError(f"prompt {number} has not its {n} samples")
+                texts = [str(row["text"])[:LONGEST_REPLY] for row in rows]
+                yield Prompted(item, json.loads(prompt), texts, sum(bool(row["finished"]) for row in rows))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ToolError(f"The job left other samples than were asked for: {error}.") from None
 
 
 def _lots(rows: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -153,6 +153,7 @@ def _warnings(drawn: Drawn, items: int) -> list[str]:
         told.append(f"{open_:.0%} of the samples were cut off at the limit of the eval.")
     if drawn.cut:
         told.append(f"{drawn.cut} prompts were too long for the reward model: it read the end of them alone.")
+    told += dict.fromkeys(drawn.notes)
     if drawn.rewards is not None and voting.sigmoid(drawn.rewards).std() < ALIKE:
         told.append(
             f"The rewards (mean {drawn.rewards.mean():.3g}, deviation {drawn.rewards.std():.2g}) give nearly "

@@ -12,17 +12,32 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.final_answers import final_answer
+from ml_intern.evals.means import Means
+from ml_intern.evals.model import Item
 from ml_intern.ledger.model import ItemScores
 from ml_intern.tooling import did_you_mean
 
-Asks = Literal["likelihood", "samples", "completions", "rewards"]
-ScorerName = Literal["bits_per_byte", "python_parses", "exact_match", "numeric_match", "reward"]
+Asks = Literal["likelihood", "samples", "completions", "options", "rewards"]
+Part = Literal["target", "choices", "tests", "rubric"]
+ScorerName = Literal[
+    "bits_per_byte",
+    "python_parses",
+    "exact_match",
+    "numeric_match",
+    "math_match",
+    "multiple_choice",
+    "multiple_choice_normalized",
+    "code_passes",
+    "rubric",
+    "reward",
+]
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,9 @@ class Outputs:
         targets: What is right for each item; only the host has these.
         nats: Negative log-likelihood of each text; None where the tokenizer does not give the text back.
         completions: One completion for each item, or one for each sample.
+        options: For each item the negative log-likelihood of each of its options, given the prompt.
+        items: The items themselves, for scorers that read more of them.
+        means: What a scorer may use beside the outputs.
         rewards: What a reward model gives the completion of each item.
     """
 
@@ -41,6 +59,9 @@ class Outputs:
     targets: Sequence[str] = ()
     nats: Sequence[float | None] = ()
     completions: Sequence[str] = ()
+    options: Sequence[Sequence[float]] = ()
+    items: Sequence[Item] = ()
+    means: Means = field(default_factory=Means)
     rewards: Sequence[float] = ()
 
 
@@ -50,11 +71,13 @@ class Scorer:
 
     Attributes:
         name: The metric's name.
-        asks: The likelihood of each text, samples from nothing, a completion of each item, or its reward.
+        asks: The likelihood of each text, samples from nothing, a completion of each item, the likelihood of
+            each option, or what a reward model gives the completion.
         higher_is_better: Which way is up.
         meaning: One line for people.
         score: From the job's outputs to items.
-        answer: What of a completion is its answer, so that equal ones can be counted; None: it has none.
+        needs: What an item must have beside its input.
+        answer: What of a completion is its answer, so that equal ones can be counted; None: that is unknown.
     """
 
     name: str
@@ -62,12 +85,13 @@ class Scorer:
     higher_is_better: bool
     meaning: str
     score: Callable[[Outputs], ItemScores]
-    answer: Callable[[str], Hashable | None] = lambda text: _plain(text) or None
+    needs: tuple[Part, ...] = ()
+    answer: Callable[[str], Hashable | None] | None = lambda text: _plain(text) or None
 
     @property
     def needs_target(self) -> bool:
         """Does an item need a right answer?"""
-        return self.asks == "completions"
+        return "target" in self.needs
 
 
 def bits_per_byte(outputs: Outputs) -> ItemScores:
@@ -100,6 +124,49 @@ def numeric_match(outputs: Outputs) -> ItemScores:
 def reward(outputs: Outputs) -> ItemScores:
     """Mean of what the eval's reward model gives the greedy answers."""
     return ItemScores(np.array(outputs.rewards, dtype=np.float64), np.ones(len(outputs.rewards)))
+
+
+def math_match(outputs: Outputs) -> ItemScores:
+    """Share of completions whose answer is mathematically equal to the target's: 1/2 is 0.5."""
+    from ml_intern.evals.mathematics import equal
+
+    return _right(equal(outputs.targets, outputs.completions, outputs.means.notes))
+
+
+def multiple_choice(outputs: Outputs) -> ItemScores:
+    """Share of items whose right option is the likeliest, by the sum over its tokens."""
+    return _chosen(outputs, lambda item: [1] * len(item.choices or ()))
+
+
+def multiple_choice_normalized(outputs: Outputs) -> ItemScores:
+    """The same by the mean over an option's bytes in UTF-8, so that long options are not at a loss."""
+    return _chosen(outputs, lambda item: [len(text.encode()) for text in item.choices or ()])
+
+
+def code_passes(outputs: Outputs) -> ItemScores:
+    """Share of answers whose code passes the item's tests, behind walls."""
+    from ml_intern.evals.programs import passed
+
+    return _right(passed(outputs.items, outputs.completions, outputs.means))
+
+
+def rubric(outputs: Outputs) -> ItemScores:
+    """Mean share of the rubric's points that an answer earns."""
+    from ml_intern.evals.rubric import shares
+
+    earned = shares(outputs.items, outputs.completions, outputs.means)
+    return ItemScores(np.array(earned, dtype=np.float64), np.ones(len(earned)))
+
+
+def _chosen(outputs: Outputs, sizes: Callable[[Item], Sequence[int]]) -> ItemScores:
+    """An item counts where its right option beats every other text; a tie is nobody's win."""
+    right = []
+    for item, nats in zip(outputs.items, outputs.options, strict=True):
+        cost = [n / size for n, size in zip(nats, sizes(item), strict=True)]
+        at, options = int(item.target or 0), item.choices or []
+        others = [c for c, text in zip(cost, options, strict=True) if text != options[at]]
+        right.append(all(cost[at] < other for other in others))
+    return _right(right)
 
 
 def parses(text: str) -> bool:
@@ -136,14 +203,64 @@ SCORERS: dict[str, Scorer] = {
         Scorer(
             "python_parses", "samples", True, "share of samples that Python's parser accepts", python_parses
         ),
-        Scorer("exact_match", "completions", True, "share of answers that equal the target", exact_match),
+        Scorer(
+            "exact_match",
+            "completions",
+            True,
+            "share of answers that equal the target",
+            exact_match,
+            ("target",),
+        ),
         Scorer(
             "numeric_match",
             "completions",
             True,
             "share of answers whose last number is right",
             numeric_match,
+            ("target",),
             last_number,
+        ),
+        Scorer(
+            "math_match",
+            "completions",
+            True,
+            "share of answers that are mathematically right",
+            math_match,
+            ("target",),
+            final_answer,
+        ),
+        Scorer(
+            "multiple_choice",
+            "options",
+            True,
+            "share of items whose right option is the likeliest",
+            multiple_choice,
+            ("target", "choices"),
+        ),
+        Scorer(
+            "multiple_choice_normalized",
+            "options",
+            True,
+            "the same by the byte of each option",
+            multiple_choice_normalized,
+            ("target", "choices"),
+        ),
+        Scorer(
+            "code_passes",
+            "completions",
+            True,
+            "share of answers whose code passes the tests",
+            code_passes,
+            ("tests",),
+        ),
+        Scorer(
+            "rubric",
+            "completions",
+            True,
+            "mean share of the rubric's points",
+            rubric,
+            ("rubric",),
+            None,
         ),
         Scorer("reward", "rewards", True, "mean reward of the answers", reward),
     )

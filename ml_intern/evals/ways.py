@@ -34,7 +34,7 @@ def metric_of(info: EvalInfo) -> str:
         ToolError: None has.
     """
     for name in (info.primary, *info.scorers):
-        if scorer(name).asks == "completions":
+        if _has_answers(name):
             return name
     raise ToolError(
         f"The eval {info.name!r} has no answers to choose among: it scores {', '.join(info.scorers)}.",
@@ -44,7 +44,11 @@ def metric_of(info: EvalInfo) -> str:
 
 def answers(info: EvalInfo) -> bool:
     """Whether an eval has answers to vote on."""
-    return any(scorer(name).asks == "completions" for name in info.scorers)
+    return any(map(_has_answers, info.scorers))
+
+
+def _has_answers(name: str) -> bool:
+    return scorer(name).asks == "completions" and scorer(name).answer is not None
 
 
 def way_of(row: Experiment, reward: Path | None) -> Way | None:
