@@ -47,7 +47,9 @@ def _plain(answer: str) -> str:
     # Beside a number words are its unit.
     units = _WORDS.sub("" if re.search(r"\d", _WORDS.sub("", answer)) else r"\1", answer)
     answer = _FRACTION.sub(lambda m: f"{m[1] or m[3]}/{m[2] or m[4]}", units)
-    answer = _NOTHING.sub("", answer.replace("{,}", ",")).rstrip(".").rstrip("%").removesuffix("\\").casefold()
+    answer = (
+        _NOTHING.sub("", answer.replace("{,}", ",")).rstrip(".").rstrip("%").removesuffix("\\").casefold()
+    )
     answer = re.sub(r"^[a-z]=(?=.)", "", answer)
     number = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", answer)
     if _EXACT.fullmatch(number) and not re.search(r"/0+$", number):

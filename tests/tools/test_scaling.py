@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -287,6 +288,21 @@ def test_an_interrupted_call_goes_on_with_its_jobs(ctx: ToolContext) -> None:
     jobs.wait = wait
     assert scaling.best_of_n(ctx, weak, "sums", n=4).voting
     assert (ctx.evals.get("sums").queries_used, len(asked(ctx))) == (2, 2)
+
+
+@pytest.mark.slow
+def test_answers_by_mathematics_count_together_however_they_are_written(ctx: ToolContext) -> None:
+    jobs: Any = ctx.evals.jobs
+    forms = itertools.cycle(
+        [r"so \boxed{\frac{1}{2}}", "the answer is 0.5.", "1/3", "1/3", r"\boxed{\dfrac12}"]
+    )
+    jobs._complete = lambda prompt, config, draw: {"text": next(forms), "tokens": 2, "finished": True}
+    rows = [{"prompt": f"{i}", "answer": r"$\frac12$", "split": "dev"} for i in range(20)]
+    ctx.evals.register("halves", rows, ["math_match"])
+    scores = scaling.best_of_n(ctx, made(ctx, "weak", **WEAK), "halves", n=5)
+    assert scores.voting
+    found = {name: measured.value for name, measured in scores.voting.methods.items()}
+    assert found == pytest.approx({"greedy": 0.6, "one_sample": 0.6, "majority": 1.0, "any_right": 1.0})
 
 
 def test_answers_that_cannot_be_found_are_told(ctx: ToolContext) -> None:
