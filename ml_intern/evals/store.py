@@ -482,9 +482,10 @@ class Evals:
         self, info: EvalInfo, split: Split, model_path: Path, weights: str, way: Way, watch: Watch
     ) -> Scores:
         """Several samples of each item, and what becomes of them."""
-        key = f"{info.name}/{split}/{way.inference.variant(weights)}"
+        # Choices among the same samples share their jobs, so their folder, too, and take turns.
+        key = f"{info.name}/{split}/{weights}/{way.inference.n}/{way.inference.temperature!r}"
         items, began = self._some_items(info.name, split), time.monotonic()
-        drawn = Trial(
+        trial = Trial(
             jobs=self.jobs,
             folder=self.folder / "inputs" / hashlib.sha256(key.encode()).hexdigest()[:16],
             info=info,
@@ -496,7 +497,9 @@ class Evals:
             timeout_s=parse_duration(self.settings.job_timeout),
             watch=watch,
             means=self.means(info, items, model_path, watch.cancelled),
-        ).run()
+        )
+        with self._one_at_a_time(key):
+            drawn = trial.run()
         seconds = round(time.monotonic() - began, 3)
         return scores_of(info, split, items, weights, way, drawn, seconds)
 

@@ -61,6 +61,8 @@ def characters(letters: str) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     words = {token: k for k, token in enumerate([BOS, EOS, PAD, *sorted(set(letters))])}
+    if len(words) % 2:  # Rotary embeddings turn pairs.
+        words["<odd>"] = len(words)
     made = Tokenizer(models.WordLevel(words, unk_token=BOS))
     made.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     made.decoder = decoders.Fuse()
