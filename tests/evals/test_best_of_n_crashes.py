@@ -21,6 +21,7 @@ from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
 from ml_intern.ledger import Ledger
 from ml_intern.ledger.model import Inference
+from ml_intern.sandbox.local import LocalSandbox
 from ml_intern.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
@@ -104,3 +105,33 @@ def test_a_trained_reward_model_is_read_as_it_was_trained(
     assert cut == 0
     assert sum(m > 0 for m in margins) / len(margins) == pytest.approx(told["accuracy"]["end"], abs=1e-4)
     assert sum(margins) / len(margins) == pytest.approx(told["margin"]["end"], abs=1e-3)
+
+
+def test_walls_and_private_files_do_not_stop_it(tmp_path: Path) -> None:
+    if problem := LocalSandbox.problem():
+        pytest.skip(problem)
+    state = tmp_path / "state"
+    # As trainings leave them: weights that only their owner reads, where sandboxes do not see them.
+    writer(state / "jobs" / "m", {"x": [(0.5, "a", "1"), (0.5, "b", "2")]}, LETTERS)
+    judge(state / "jobs" / "r", {"a": -3.0, "b": 3.0}, LETTERS)
+    for folder in ("m", "r"):
+        (state / "jobs" / folder / "model.safetensors").chmod(0o600)
+    settings, sandbox = Settings(state=state), LocalSandbox()
+    try:
+        jobs = Jobs(state / "evals" / "jobs", sandbox, settings, lambda event: None)
+        ledger = Ledger(state / "ledger.sqlite")
+        evals = Evals(state / "evals", jobs, ledger, settings, sandbox)
+        rows = [{"prompt": f"{k}x", "answer": "2", "split": "dev"} for k in range(40)]
+        kinds = ["numeric_match", "reward"]
+        where = str(state / "jobs" / "r")
+        evals.register("ways", rows, kinds, asking={"max_new_tokens": 3}, reward_model=where)
+        how = Inference(model="m", n=4, temperature=1.0, weighting="weighted", reward_model="r")
+        scores = evals.best_of_n(state / "jobs" / "m", "ways", how, state / "jobs" / "r")
+    finally:
+        sandbox.stop()
+    assert scores.value.value == pytest.approx(1 - 0.5**4, abs=0.1)
+    [greedy] = [s for s in ledger.scores(eval="ways") if s.inference is None]
+    assert greedy.metrics["reward"].n == 40 and greedy.reward_model == scores.reward_model
+    assert [status.method for status in jobs.list()] == ["generate", "score", "generate", "score"]
+    left = [p.name for p in (state / "evals" / "inputs").rglob("*")]
+    assert "answers.jsonl" in left and not {"model", "reward_model"} & set(left)

@@ -105,6 +105,29 @@ def test_where_the_end_token_also_pads_it_is_as_in_training(score: ModuleType, t
     assert values(rewarded(score, folder, ROWS)) == pytest.approx(by_hand(folder, texts), abs=1e-4)
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["the tokenizer says", "nobody says"])
+def test_a_model_that_does_not_say_what_pads(score: ModuleType, tmp_path: Path, named: bool) -> None:
+    folder = random_reward_model(tmp_path / "m", pad_token_id=None)
+    file = folder / "tokenizer_config.json"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps({k: v for k, v in told.items() if named or k != "pad_token"}))
+    tokenizer = characters(LETTERS)
+    texts = [tokenizer(row["prompt"] + row["completion"] + EOS)["input_ids"] for row in ROWS]
+    found = values(rewarded(score, folder, ROWS))
+    if named:
+        assert found == pytest.approx(by_hand(folder, texts), abs=1e-4)
+    else:  # Its end token pads, as in TRL's training, so it is read off at the last token before the end.
+        last = [ids[:-1] for ids in texts]
+        assert found == pytest.approx(by_hand(folder, last), abs=1e-4)
+
+
+def test_a_template_that_refuses_is_told(score: ModuleType, tmp_path: Path) -> None:
+    folder = random_reward_model(tmp_path / "m")
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('no system prompt') }}")
+    with pytest.raises(SystemExit, match=r"bad_data: The reward model.s chat template refuses .*no system"):
+        rewarded(score, folder, ROWS)
+
+
 def test_as_messages_through_the_template(score: ModuleType, tmp_path: Path) -> None:
     folder = random_reward_model(tmp_path / "m")
     turns = "{% for m in messages %}{{ m['role'][0] }}{{ m['content'] }}!{% endfor %}"

@@ -83,11 +83,16 @@ def window_of(model: Any) -> int:
 
 def encode(tokenizer: Any, row: dict[str, Any], form: str, window: int) -> tuple[list[int], list[int], bool]:
     """Tokens of an answer, the part of a pair that each belongs to, and whether some did not fit."""
+    from jinja2 import TemplateError
+
     said, prompt = str(row["completion"]), row.get("prompt")
     if form == "messages":
         asked = row.get("messages") or [{"role": "user", "content": prompt}]
         talk = [*asked, {"role": "assistant", "content": said}]
-        ids = tokenizer.apply_chat_template(talk, return_dict=False)
+        with told(
+            "bad_data", "The reward model's chat template refuses an answer", TemplateError, ValueError
+        ):
+            ids = tokenizer.apply_chat_template(talk, return_dict=False)
     else:
         if prompt is None:
             prompt = "\n".join(str(m["content"]) for m in row["messages"])
@@ -104,11 +109,10 @@ def encode(tokenizer: Any, row: dict[str, Any], form: str, window: int) -> tuple
 def rewards_of(model: Any, tokenizer: Any, rows: list[dict[str, Any]], batch: int, tell: Any) -> list[Any]:
     """A row for each answer; what is the same twice is read once."""
     form, window = form_of(model, tokenizer), window_of(model)
-    pad = model.config.get_text_config().pad_token_id
-    pad = tokenizer.pad_token_id if pad is None else pad
-    if pad is None:
-        pad = tokenizer.eos_token_id or 0
-        model.config.get_text_config().pad_token_id = pad
+    config = model.config.get_text_config()
+    known_pads = (config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    # Where the model says what pads, it is read off before it: as it was trained.
+    config.pad_token_id = pad = next(token for token in known_pads if token is not None)
     read = [encode(tokenizer, row, form, window) for row in rows]
     say(f"{len(rows)} answers, read as {form}, at most {window} tokens")
     different = sorted({(tuple(ids), tuple(parts)) for ids, parts, _ in read}, key=lambda e: (len(e[0]), e))
