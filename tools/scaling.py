@@ -49,25 +49,23 @@ def best_of_n(
 ) -> Scores:
     """Answer each prompt of an eval's dev split n times, choose one answer, and score the choice.
 
-    Use it once a model is trained and its samples are right more often than its greedy answer is; `evaluate`
-    is cheaper by a factor of n. All of `voting` comes from the same samples: `methods` has greedy,
-    one_sample (the mean over samples), majority, best, weighted and any_right (the ceiling, pass@n) with
-    95 % intervals; `comparisons` are paired, with greedy and with majority, and corrected (Holm); `curve` has
-    the same for 1, 2, 4 … n samples. `rewards` says how often the reward model prefers a right answer.
-    One set of weights with one setting costs one dev query, the same again none; its greedy score, where
-    evaluate has not made it, costs another.
+    For a trained model whose samples are right more often than its greedy answer is; it costs n times as much
+    as evaluate. `voting` compares all choices among the same samples: `methods` has greedy, one_sample (the
+    mean over samples), majority, best, weighted, any_right (the ceiling, pass@n); `comparisons` are paired,
+    corrected (Holm); `curve` is for fewer samples; `rewards` says how often a right answer has the higher one.
+    Each weights and setting cost one dev query, the same again none; so does a greedy score that is missing.
 
     Args:
-        model: As for evaluate: the one that answers.
-        eval: A name from list_evals, with a metric that answers are matched for.
+        model: The one that answers, as for evaluate.
+        eval: A name from list_evals, with a metric that matches answers.
         n: Samples of each prompt.
-        reward_model: A job of method reward, or a reward model as for `model`; nothing: majority alone.
-        weighting: What is scored. "majority": the most frequent answer. "best": that with the highest reward.
-            "weighted": the answer with the largest sum of sigmoid(reward) over its samples; it is taken where
-            a reward model is given. A tie goes to what was drawn first.
-        temperature: Of the samples; the seed is the host's.
-        experiment: A row of its own, start_experiment(…, parent=the model's); then it can be kept, frozen and
-            scored on test in this way.
+        reward_model: A job of method reward, or another model with one output; nothing: majority alone.
+        weighting: Which choice is scored: "majority", the most frequent answer; "best", the highest reward;
+            "weighted", the largest sum of sigmoid(reward) over equal answers, usual with a reward model. A
+            tie goes to what was drawn first.
+        temperature: Of the samples.
+        experiment: A row of its own, start_experiment(…, parent=the model's): so it can be kept, frozen and
+            published with this way of answering.
     """
     inference = Inference(
         model=model,

@@ -117,7 +117,7 @@ def test_without_a_reward_model_it_is_the_majority(ctx: ToolContext) -> None:
 
 
 def test_a_judge_that_knows_nothing_is_no_better_than_one_sample(ctx: ToolContext) -> None:
-    blind = judge(ctx, skill=0.0, skilless=True)
+    blind = judge(ctx, skill=0.0)
     ctx.evals.jobs._reward = lambda row, config, draw: {"reward": draw.gauss(0, 1), "cut": False}  # type: ignore[attr-defined]
     scores = scaling.best_of_n(ctx, made(ctx, "weak", **WEAK), "sums", n=8, reward_model=blind)
     assert scores.voting
@@ -236,6 +236,18 @@ def test_a_frozen_vote_is_not_another_one(ctx: ToolContext) -> None:
     with pytest.raises(ToolError, match="not the reward model that exp-2 was measured with"):
         experiments.freeze_experiment(ctx, row)
     assert ctx.ledger.frozen() is None
+
+
+def test_items_in_groups_are_compared_by_groups(ctx: ToolContext) -> None:
+    rows = [
+        {"prompt": f"{i}+{i}=", "answer": str(2 * i), "split": "dev", "group": f"g{i // 4}"}
+        for i in range(200)
+    ]
+    ctx.evals.register("grouped", rows, ["exact_match"])
+    scores = scaling.best_of_n(ctx, made(ctx, "weak", **WEAK), "grouped", n=4, reward_model=judge(ctx))
+    assert scores.voting
+    assert {c.test for c in scores.voting.comparisons} == {"paired bootstrap-t of groups"}
+    assert scores.voting.methods["majority"].n == 200
 
 
 def test_the_greedy_score_is_the_models_own(ctx: ToolContext) -> None:
