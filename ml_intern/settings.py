@@ -168,6 +168,9 @@ class Settings(BaseSettings):
     eval: str | None = Field(None, description="file or name of the evaluation that decides")
     metric: str | None = Field(None, description="metric that decides")
     seed: int = Field(0, ge=0, description="training seed of experiments where the agent asks for none")
+    judge: str | None = Field(
+        None, description="SCHEME:NAME of the model that judges answers against rubrics; nothing: none does"
+    )
     dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")
     reward_model: str | None = Field(
         None, description="folder or Hub id of what gives the metric `reward`, where an eval names none"
