@@ -49,11 +49,11 @@ def best_of_n(
 ) -> Scores:
     """Answer each prompt of an eval's dev split n times, choose one answer, and score the choice.
 
-    For a trained model whose samples are right more often than its greedy answer is; it costs n times as much
-    as evaluate. `voting` compares all choices among the same samples: `methods` has greedy, one_sample (the
-    mean over samples), majority, best, weighted, any_right (the ceiling, pass@n); `comparisons` are paired,
-    corrected (Holm); `curve` is for fewer samples; `rewards` says how often a right answer has the higher one.
-    Each weights and setting cost one dev query, the same again none; so does a greedy score that is missing.
+    For a trained model, where more computing at each answer is worth its price: n times that of evaluate.
+    `voting` has all choices among the same samples. `methods`: greedy, one_sample (the mean over samples),
+    majority, best, weighted, and any_right, the ceiling (pass@n). `comparisons`: paired, and corrected (Holm).
+    `curve`: with fewer samples. `rewards`: how often a right answer has the higher reward. One setting costs
+    one dev query, the same again none; a greedy score that evaluate has not made costs another.
 
     Args:
         model: The one that answers, as for evaluate.
