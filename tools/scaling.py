@@ -51,9 +51,9 @@ def best_of_n(
 
     For a trained model, where more computing at each answer is worth its price: n times that of evaluate.
     `voting` has all choices among the same samples. `methods`: greedy, one_sample (the mean over samples),
-    majority, best, weighted, and any_right, the ceiling (pass@n). `comparisons`: paired, and corrected (Holm).
-    `curve`: with fewer samples. `rewards`: how often a right answer has the higher reward. One setting costs
-    one dev query, the same again none; a greedy score that evaluate has not made costs another.
+    majority, best, weighted, and any_right, the ceiling (pass@n). `comparisons`: paired, corrected (Holm).
+    `curve`: for fewer samples, the mean over subsets. `rewards`: how often a right answer has the higher one.
+    A setting costs one dev query, the same again none; a greedy score that evaluate has not made another.
 
     Args:
         model: The one that answers, as for evaluate.

@@ -13,9 +13,10 @@ from ml_intern.errors import ToolError
 from ml_intern.evals import voting
 from ml_intern.evals.drawing import read_samples
 from ml_intern.evals.means import Means
-from ml_intern.evals.model import Item
+from ml_intern.evals.model import EvalInfo, Item
 from ml_intern.evals.scaling import compared
 from ml_intern.evals.scorers import SCORERS
+from ml_intern.evals.ways import metric_of
 from ml_intern.ledger.model import ItemScores
 
 TRIALS, ITEMS = 2_000, 120
@@ -52,6 +53,14 @@ def test_a_true_gain_is_found_where_there_are_items_enough() -> None:
         [found] = compared(ways)
         hit += found.verdict == "better"
     assert hit > 90
+
+
+def test_what_a_judge_alone_can_tell_is_not_voted_on() -> None:
+    info = EvalInfo(name="essays", rows={}, scorers=["rubric"], primary="rubric", higher_is_better=True)
+    with pytest.raises(ToolError, match="no answers to choose among: it scores rubric"):
+        metric_of(info)
+    more = info.model_copy(update={"scorers": ["rubric", "multiple_choice", "math_match"]})
+    assert metric_of(more) == "math_match"
 
 
 def write(folder: Path, items: int, n: int, text: str) -> tuple[Path, Path]:
