@@ -107,14 +107,9 @@ def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
     left, right = family.side(a), family.side(b)
     if family.words[a] == family.words[b]:
         return _replications(left, right, eval, metric, up)
-    rivals = family.rivals(a, b)
-    others = [_compared(left, rival, up).p for rival in rivals if rival.experiment.inference is None]
-    if right.experiment.inference is not None:
-        left = _of_the_same_weights(left, right)
-        votes = [Side(right.experiment, [(right.experiment, items)]) for items in family.looked_at(right)]
-    else:
-        votes = [rival for rival in rivals if rival.experiment.inference is not None]
-    others += [_compared(left, side, up).p for side in votes]
+    tried = _also_tried(family, a, b, right)
+    others = [_compared(_of_the_same_weights(left, side), side, up).p for side in tried]
+    left = _of_the_same_weights(left, right)
     found = _compared(left, right, up)
     corrected = holm([found.p, *others])[0]
     verdict = found.verdict if corrected < 1 - LEVEL else "inconclusive"
@@ -138,10 +133,21 @@ def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
     )
 
 
+def _also_tried(family: _Family, a: str, b: str, right: Side) -> list[Side]:
+    """What else was held against `a`; of votes everything that was seen of these weights, not rows alone."""
+    rivals, own = family.rivals(a, b), right.experiment
+    if own.inference is None:
+        return rivals
+    others = [r for r in rivals if r.experiment.inference is None or r.experiment.model != own.model]
+    return others + [Side(own, [(own, items)]) for items in family.looked_at(right)]
+
+
 def _of_the_same_weights(left: Side, right: Side) -> Side:
     """A way of answering is held against the very model that answers so, not against others of its seeds."""
     same = [run for run in left.runs if run[0].model == right.experiment.model]
-    return Side(left.experiment, same, shared=True) if same else left
+    if right.experiment.inference is None or not same:
+        return left
+    return Side(left.experiment, same, shared=True)
 
 
 def standing(ledger: Ledger) -> list[Experiment]:

@@ -261,6 +261,24 @@ def test_the_greedy_score_is_the_models_own(ctx: ToolContext) -> None:
     assert len(asked(ctx)) == asked_before
 
 
+def test_a_vote_is_held_against_the_very_weights_that_vote(ctx: ToolContext) -> None:
+    """Three seeds of one configuration: the luck of the others has nothing to do with this one's votes."""
+    rows = [ctx.ledger.start("h", "base", seed=seed) for seed in range(3)]
+    for seed, row in enumerate(rows):
+        ctx.ledger.attach(row.id, config={"method": "sft", "learning_rate": 1e-3}, seed=seed)
+        name = made(ctx, f"m{seed}", seed=seed, **{**WEAK, "skill": 0.2 + 0.25 * seed})
+        ctx.evals.evaluate(ctx.files.workspace / name, "sums", experiment=row.id)
+    vote = ctx.ledger.start("h", "majority of 8", rows[1].id).id
+    scores = scaling.best_of_n(ctx, "m1", "sums", n=8, experiment=vote)
+    assert scores.voting
+    for parent in (rows[0].id, rows[1].id):
+        found = evaluation.compare_experiments(ctx, parent, vote)
+        assert (found.seeds_a, found.seeds_b, found.method) == (1, 1, "McNemar, mid-p")
+        assert found.value_a == scores.voting.methods["greedy"].value
+        assert found.verdict == "better" and found.confirmed is None
+        assert "confirm_experiment" not in found.says
+
+
 def test_variants_that_were_only_looked_at_count(ctx: ToolContext) -> None:
     """Six votes without a row, then one of them with a row: that is six looks, not one."""
     base = trained(ctx, "weak", skill=0.5, spread=1)
