@@ -51,7 +51,7 @@ def reward_model_of(ctx: ToolContext, experiment: str) -> Path | None:
         ToolError: There is no such experiment, or it is gone.
     """
     inference = ctx.ledger.get(experiment).inference
-    return resolve_model(ctx, inference.reward_model) if inference and inference.reward_model else None
+    return resolve_model(ctx, inference.judge) if inference and inference.judge else None
 
 
 def whose_weights(ctx: ToolContext, experiment: str) -> str:

@@ -59,7 +59,7 @@ def way_of(row: Experiment, reward: Path | None) -> Way | None:
     """
     if row.inference is None:
         return None
-    wanted = row.inference.reward_sha256
+    wanted = row.inference.reward_sha256 if row.inference.judge else ""
     if wanted and (reward is None or fingerprint(reward) != wanted):
         raise ToolError(
             f"{row.inference.reward_model!r} is not the reward model that {row.id} was measured with.",

@@ -73,7 +73,7 @@ class Inference(BaseModel):
         n: Samples of each prompt.
         temperature: Of the samples.
         weighting: How the answer is chosen among them; see `ml_intern.evals.voting`.
-        reward_model: The reference of the reward model, where one has a say.
+        reward_model: The reference of the reward model that looked at the samples, where one did.
         reward_sha256: Its fingerprint.
     """
 
@@ -84,6 +84,11 @@ class Inference(BaseModel):
     reward_model: str | None = None
     reward_sha256: str = ""
 
+    @property
+    def judge(self) -> str | None:
+        """The reference of the reward model that has a say in the answer."""
+        return self.reward_model if self.weighting != "majority" else None
+
     def variant(self, weights: str) -> str:
         """Fingerprint of these weights answering in this way."""
         told = [weights, self.n, self.temperature, self.weighting, self.reward_sha256]
@@ -91,7 +96,7 @@ class Inference(BaseModel):
 
     def __str__(self) -> str:
         how = {"majority": "majority vote", "best": "highest reward", "weighted": "vote weighted by reward"}
-        by = f" of {self.reward_model}" if self.reward_model and self.weighting != "majority" else ""
+        by = f" of {self.judge}" if self.judge else ""
         return f"{self.n} samples at temperature {self.temperature:g}, {how[self.weighting]}{by}"
 
 

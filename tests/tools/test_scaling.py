@@ -250,6 +250,15 @@ def test_items_in_groups_are_compared_by_groups(ctx: ToolContext) -> None:
     assert scores.voting.methods["majority"].n == 200
 
 
+def test_a_majority_needs_no_judge_on_test(ctx: ToolContext) -> None:
+    base, tiny = trained(ctx, "weak", **WEAK), judge(ctx)
+    row = ctx.ledger.start("h", "majority of 4", base).id
+    scaling.best_of_n(ctx, base, "sums", n=4, reward_model=tiny, weighting="majority", experiment=row)
+    shutil.rmtree(ctx.files.workspace / tiny)
+    assert experiments.freeze_experiment(ctx, row).test["exact_match"].n == 200
+    assert [spec.method for spec in asked(ctx)] == ["generate", "generate", "score", "generate"]
+
+
 def test_the_greedy_score_is_the_models_own(ctx: ToolContext) -> None:
     base = trained(ctx, "weak", **WEAK)
     scores = scaling.best_of_n(ctx, base, "sums", n=4)
