@@ -3,11 +3,12 @@
 - ``majority``: the answer that most samples give (self-consistency, Wang et al. 2022, arXiv 2203.11171).
 - ``best``: the sample with the highest reward (best-of-N).
 - ``weighted``: the answer whose samples have the largest sum of rewards (weighted best-of-N: Li et al. 2022,
-  arXiv 2206.02336, equation 2; Snell et al. 2024, arXiv 2408.03314, section 5.1; Beeching, Tunstall and Rush
-  2024, "Scaling test-time compute with open models"). There the rewards are probabilities. Those of a model
-  trained on pairs are logits, and may be negative, so that each further vote would count against an answer:
-  their logistic sigmoid is summed, which by the model of Bradley and Terry is the chance of winning against
-  an answer of reward 0.
+  arXiv 2206.02336; Snell et al. 2024, arXiv 2408.03314; Beeching, Tunstall and Rush 2024, "Scaling test-time
+  compute with open models"). There the rewards are probabilities. Those of a model that was trained on pairs
+  are logits, and may be negative, so that each further vote would count against an answer: their logistic
+  sigmoid is summed, which by the model of Bradley and Terry is the chance of winning against an answer of
+  reward 0. It hangs on where 0 is, which pairs alone do not say; other weights can be better (Kuang et al.
+  2025, arXiv 2510.13918), and none are fitted here.
 - ``any_right``: some sample is right: pass@k, by the unbiased estimator of Chen et al. 2021, arXiv
   2107.03374.
 
