@@ -157,6 +157,8 @@ def standing(ledger: Ledger) -> list[Experiment]:
     told = []
     for e in experiments:
         lines = [f"changed also {', '.join(e.also)}"] if e.also else []
+        if e.inference is not None:
+            lines.append(f"answers with the weights of {e.inference.model} by {e.inference}")
         runs = [run for run in experiments if words[run.id] == words[e.id]]
         own = first_of(runs)
         if own.id != e.id:

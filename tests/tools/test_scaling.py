@@ -210,6 +210,9 @@ def test_a_vote_is_kept_frozen_and_scored_on_test_as_a_vote(ctx: ToolContext) ->
     assert found.variants == 3  # majority and best were looked at as well
     assert "Both answer with the same weights" in found.says and "seed" not in found.says
     assert experiments.finish_experiment(ctx, row, "kept").verdict == "kept"
+    [told] = [e.standing for e in experiments.list_experiments(ctx) if e.id == row]
+    assert f"answers with the weights of {base} by 8 samples" in told[0]
+    assert told[1].startswith(f"better against {base}")
     assert (best := experiments.best_experiment(ctx)) and best.id == row
     frozen = experiments.freeze_experiment(ctx, row)
     assert frozen.test["exact_match"].value > 0.9 > ctx.ledger.get(base).dev["exact_match"].value
