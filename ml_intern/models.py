@@ -29,6 +29,8 @@ def resolve_model(ctx: ToolContext, ref: str) -> Path:
     if ref in jobs:
         return ctx.jobs.model_path(ref)
     experiments = {e.id: e for e in ctx.ledger.list()}
+    if ref in experiments and (inference := experiments[ref].inference):
+        return resolve_model(ctx, inference.model)
     if ref in experiments:
         return _of_experiment(ctx, ref, [j for j in experiments[ref].jobs if j in jobs])
     path = _of_path(ctx, ref)
@@ -40,6 +42,37 @@ def resolve_model(ctx: ToolContext, ref: str) -> Path:
         f"There is no model {ref!r}{did_you_mean(ref, [*jobs, *experiments])}.",
         "Name a job, an experiment, a folder in the workspace, or a Hub id as owner/name.",
     )
+
+
+def reward_model_of(ctx: ToolContext, experiment: str) -> Path | None:
+    """The folder of the reward model by which an experiment chooses among samples, where it does.
+
+    Raises:
+        ToolError: There is no such experiment, or it is gone.
+    """
+    inference = ctx.ledger.get(experiment).inference
+    return resolve_model(ctx, inference.judge) if inference and inference.judge else None
+
+
+def whose_weights(ctx: ToolContext, experiment: str) -> str:
+    """The experiment whose training made the weights that this one answers with; itself as a rule.
+
+    Raises:
+        ToolError: There is no such experiment.
+    """
+    row = ctx.ledger.get(experiment)
+    if row.inference is None:
+        return experiment
+    owner = experiment_of(ctx, row.inference.model)
+    return whose_weights(ctx, owner) if owner and owner != experiment else experiment
+
+
+def experiment_of(ctx: ToolContext, model: str) -> str | None:
+    """The experiment that a model reference belongs to: itself, or its job's."""
+    if any(e.id == model for e in ctx.ledger.list()):
+        return model
+    found = next((job for job in ctx.jobs.list() if job.id == model), None)
+    return found.experiment if found else None
 
 
 def resolve_tokenizer(ctx: ToolContext, ref: str) -> Path:

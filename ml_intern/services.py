@@ -46,7 +46,12 @@ def assemble(
         (folder / name).mkdir(parents=True, exist_ok=True)
     jobs = Jobs(folder / "jobs", sandbox, settings, emit, hub)
     hidden_jobs = Jobs(folder / "evals" / "jobs", sandbox, settings, emit)
-    evals = Evals(folder / "evals", hidden_jobs, ledger, settings, sandbox)
+
+    def find_model(named: str) -> Path:
+        path = Path(named).expanduser()
+        return path if (path / "config.json").is_file() else hub.download_model(named)
+
+    evals = Evals(folder / "evals", hidden_jobs, ledger, settings, sandbox, find_model)
     return Services(
         session=session,
         folder=folder,

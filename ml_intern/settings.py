@@ -172,6 +172,10 @@ class Settings(BaseSettings):
         None, description="SCHEME:NAME of the model that judges answers against rubrics; nothing: none does"
     )
     dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")
+    reward_model: str | None = Field(
+        None, description="folder or Hub id of what gives the metric `reward`, where an eval names none"
+    )
+    most_samples: int = Field(64, ge=1, description="samples of one prompt that best_of_n may draw")
     workspace: Path | None = Field(
         None, description="folder the intern works in; nothing: one in the session's folder"
     )

@@ -9,7 +9,7 @@ from ml_intern.errors import ToolError
 from ml_intern.evals.model import EvalInfo
 from ml_intern.jobs.model import JobStatus
 from ml_intern.ledger.model import Comparison, Scores
-from ml_intern.models import resolve_model
+from ml_intern.models import experiment_of, resolve_model
 from ml_intern.tooling import tool
 
 
@@ -50,13 +50,14 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
         multiple_choice_normalized: the same by the byte of each option, so that length does not count.
         code_passes: share of greedy answers whose Python passes the item's tests, in the sandbox.
         rubric: mean share of the points that an answer earns, as the judge of the setting `judge` says.
+        reward: mean of what the eval's reward model gives the greedy answers.
 
     Args:
         model: A job, an experiment, a path in the workspace or a Hub id.
         eval: A name from list_evals.
         experiment: The ledger's row; found from the job where it is not said.
     """
-    owner = _experiment_of(ctx, model)
+    owner = experiment_of(ctx, model)
     if experiment and owner and experiment != owner:
         raise ToolError(
             f"{model} belongs to {owner}, not to {experiment}.", f"Leave experiment out, or say {owner!r}."
@@ -93,11 +94,3 @@ def compare_experiments(ctx: ToolContext, a: str, b: str, metric: str | None = N
         metric: One of the eval's metrics; the one that decides where it is not said.
     """
     return ctx.evals.compare(a, b, metric)
-
-
-def _experiment_of(ctx: ToolContext, model: str) -> str | None:
-    """The experiment that a model reference belongs to: itself, or its job's."""
-    if any(e.id == model for e in ctx.ledger.list()):
-        return model
-    found = next((job for job in ctx.jobs.list() if job.id == model), None)
-    return found.experiment if found else None

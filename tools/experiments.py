@@ -15,8 +15,9 @@ from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.preflight import METHODS
 from ml_intern.ledger.configurations import same_configuration, trained
 from ml_intern.ledger.model import Experiment, Measured, Scores
-from ml_intern.models import resolve_model
+from ml_intern.models import resolve_model, reward_model_of
 from ml_intern.tooling import Price, tool
+from ml_intern.tools.scaling import drawing_price
 
 
 class Frozen(BaseModel):
@@ -197,6 +198,9 @@ def _scoring_price(ctx: ToolContext, arguments: Any) -> Price:
     """At the most an hour of a GPU, or what is left of it; nothing left is asked about."""
     if not gpu_name():
         return Price()
+    rows = {e.id: e for e in ctx.ledger.list()}
+    if (row := rows.get(arguments.experiment)) and row.inference:
+        return drawing_price(ctx, rewards=True)
     left = ctx.services.left().get("gpu_hours")
     return Price(gpu_hours=min(1.0, left) if left else 1.0)
 
@@ -221,6 +225,7 @@ def freeze_experiment(ctx: ToolContext, experiment: str) -> Frozen:
     scores = ctx.evals.score_test(
         experiment,
         path,
+        reward_model_of(ctx, experiment),
         cancelled=ctx.cancelled,
         on_progress=lambda status: ctx.progress(f"scoring {experiment} on the test split: {status.state}"),
     )

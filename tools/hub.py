@@ -16,6 +16,7 @@ from ml_intern.events import Notice, Published
 from ml_intern.hub.client import REPLACED
 from ml_intern.hub.results import FilePage, PublishedDataset, PublishedModel, RepoView
 from ml_intern.masking import mask
+from ml_intern.models import reward_model_of, whose_weights
 from ml_intern.retry import run_with_retry
 from ml_intern.tooling import tool
 
@@ -54,14 +55,15 @@ def publish_model(ctx: ToolContext, experiment: str, repo: str, private: bool = 
 
     if before := _published_before(ctx, ctx.key):
         return before
-    model = publishing.trained_model(ctx.ledger.get(experiment), ctx.jobs)
+    model = publishing.trained_model(ctx.ledger.get(whose_weights(ctx, experiment)), ctx.jobs)
+    reward = reward_model_of(ctx, experiment)
     # What can be refused is refused before the test split is opened, which cannot be undone.
     repo = ctx.hub.check_target(repo, "model", private)
     staged = _fresh(ctx, experiment)
     try:
         _stage(ctx, experiment, model, staged)
         ctx.progress(f"scoring {experiment} on the sealed test split", 0.1)
-        ctx.evals.score_test(experiment, model, cancelled=ctx.cancelled)
+        ctx.evals.score_test(experiment, model, reward, cancelled=ctx.cancelled)
         with _frozen(ctx, experiment, model):
             ctx.progress("writing the card from the ledger", 0.5)
             intent = _write_card(ctx, experiment, staged, repo)
@@ -222,6 +224,7 @@ def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str) -> I
     from ml_intern.hub import publishing
 
     row = ctx.ledger.get(experiment)
+    row = publishing.with_training(row, ctx.ledger.get(whose_weights(ctx, experiment)))
     facts = publishing.card_facts(
         row, staged, repo, ctx.services.session, ctx.hub, ctx.jobs, ctx.datasets, ctx.ledger
     )

@@ -46,7 +46,7 @@ def tasks_for(
     if "options" in kinds:
         file = _write(folder / "options.jsonl", [_with_options(i, asking) for i in items])
         tasks.append({"name": "options", "kind": "options", "file": file})
-    if "completions" in kinds:
+    if kinds & {"completions", "rewards"}:
         file = _write(folder / "prompts.jsonl", [_prompt(i, asking) for i in items])
         tasks.append({"name": "completions", "kind": "generate", "file": file, **how})
     return tasks
@@ -73,6 +73,7 @@ def ask(
     timeout_s: float,
     cancelled: Callable[[], bool],
     on_progress: Callable[[JobStatus], None],
+    method: str = "generate",
 ) -> JobStatus:
     """Run the tasks in a job and wait. The same key finds the job again that a crash left behind.
 
@@ -82,7 +83,7 @@ def ask(
     """
     spec = JobSpec(
         name=name,
-        method="generate",
+        method=method,
         config={"model": str(model), "tasks": tasks},
         inputs=[model, *(Path(t["file"]) for t in tasks)],
         timeout_s=timeout_s,
@@ -172,6 +173,8 @@ def outputs_for(
     Raises:
         ToolError: The model's likelihoods are not finite.
     """
+    if asks == "rewards":
+        return Outputs(rewards=rows["rewards"])
     if asks == "options":
         _finite([all(n is not None for n in r["nats"]) for r in rows[asks]])
         return Outputs(options=[r["nats"] for r in rows[asks]], items=items, means=means or Means())

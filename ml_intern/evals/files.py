@@ -45,6 +45,8 @@ def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo
     # Whether targets are numbers is seen above; for the other metrics the person's word is enough.
     if wanted in SCORERS and wanted not in (*scorers, "numeric_match") and (needs := SCORERS[wanted].needs):
         scorers += [wanted] if all(parts[part] for part in needs) else []
+    if wanted == "reward":  # Of prompts alone the answers are judged, not the prompts' own likelihood.
+        scorers = [*(s for s in scorers if s != "bits_per_byte"), "reward"]
     return evals.register(
         name or re.sub(r"[^\w.-]+", "-", path.stem).strip("-._") or "eval",
         rows,

@@ -124,7 +124,9 @@ class EvalInfo(BaseModel):
         asking: How completions are drawn.
         sha256: Hash of all items; two evals of one hash are the same.
         repositories: Where the items come from on the Hub, ``owner/name`` or ``owner/name:split``: closed.
-        queries_used: Dev scores asked so far, each for other weights.
+        reward_model: Folder or Hub id of the model that gives the metric ``reward``.
+        reward_sha256: Its fingerprint when the eval was registered.
+        queries_used: Dev scores asked so far, each for other weights or another way of answering.
         queries_left: Dev scores that may still be asked.
     """
 
@@ -140,6 +142,8 @@ class EvalInfo(BaseModel):
     asking: Asking = Asking()
     sha256: str = ""
     repositories: list[str] = Field(default_factory=list)
+    reward_model: str = ""
+    reward_sha256: str = ""
     queries_used: int = 0
     queries_left: int = 0
 

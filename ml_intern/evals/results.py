@@ -51,7 +51,7 @@ def scored(
     """From the job's rows to metrics, intervals and slices."""
     means = replace(means or Means(), told={}, notes=[], asking=info.asking)
     per_item = {n: scorer(n).score(outputs_for(scorer(n).asks, rows, items, means)) for n in info.scorers}
-    groups = _codes([i.group for i in items]) if info.grouped else None
+    groups = group_codes([i.group for i in items]) if info.grouped else None
     warnings = []
     slices: dict[str, dict[str, Measured]] = {}
     for name, found in per_item.items():
@@ -148,7 +148,7 @@ def _by_slice(found: ItemScores, items: Sequence[Item], up: bool) -> dict[str, M
     return measured
 
 
-def _codes(groups: Sequence[str | None]) -> Any:
+def group_codes(groups: Sequence[str | None]) -> Any:
     """Groups as integers; an item without a group is one of its own."""
     names = [f"g{g}" if g is not None else f"i{k}" for k, g in enumerate(groups)]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)

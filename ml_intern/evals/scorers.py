@@ -11,19 +11,20 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.final_answers import final_answer
 from ml_intern.evals.means import Means
 from ml_intern.evals.model import Item
 from ml_intern.ledger.model import ItemScores
 from ml_intern.tooling import did_you_mean
 
-Asks = Literal["likelihood", "samples", "completions", "options"]
+Asks = Literal["likelihood", "samples", "completions", "options", "rewards"]
 Part = Literal["target", "choices", "tests", "rubric"]
 ScorerName = Literal[
     "bits_per_byte",
@@ -35,6 +36,7 @@ ScorerName = Literal[
     "multiple_choice_normalized",
     "code_passes",
     "rubric",
+    "reward",
 ]
 
 
@@ -50,6 +52,7 @@ class Outputs:
         options: For each item the negative log-likelihood of each of its options, given the prompt.
         items: The items themselves, for scorers that read more of them.
         means: What a scorer may use beside the outputs.
+        rewards: What a reward model gives the completion of each item.
     """
 
     texts: Sequence[str] = ()
@@ -59,6 +62,7 @@ class Outputs:
     options: Sequence[Sequence[float]] = ()
     items: Sequence[Item] = ()
     means: Means = field(default_factory=Means)
+    rewards: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,13 @@ class Scorer:
 
     Attributes:
         name: The metric's name.
-        asks: The likelihood of each text, samples from nothing, a completion of each item, or the likelihood
-            of each option.
+        asks: The likelihood of each text, samples from nothing, a completion of each item, the likelihood of
+            each option, or what a reward model gives the completion.
         higher_is_better: Which way is up.
         meaning: One line for people.
         score: From the job's outputs to items.
         needs: What an item must have beside its input.
+        answer: What of a completion is its answer, so that equal ones can be counted; None: that is unknown.
     """
 
     name: str
@@ -81,6 +86,7 @@ class Scorer:
     meaning: str
     score: Callable[[Outputs], ItemScores]
     needs: tuple[Part, ...] = ()
+    answer: Callable[[str], Hashable | None] | None = lambda text: _plain(text) or None
 
     @property
     def needs_target(self) -> bool:
@@ -113,6 +119,11 @@ def numeric_match(outputs: Outputs) -> ItemScores:
     """Share of completions whose last number equals the target's last number; "1,250.0" is 1250."""
     pairs = zip(outputs.completions, outputs.targets, strict=True)
     return _right([(found := last_number(c)) is not None and found == last_number(t) for c, t in pairs])
+
+
+def reward(outputs: Outputs) -> ItemScores:
+    """Mean of what the eval's reward model gives the greedy answers."""
+    return ItemScores(np.array(outputs.rewards, dtype=np.float64), np.ones(len(outputs.rewards)))
 
 
 def math_match(outputs: Outputs) -> ItemScores:
@@ -208,6 +219,7 @@ SCORERS: dict[str, Scorer] = {
             "share of answers whose last number is right",
             numeric_match,
             ("target",),
+            last_number,
         ),
         Scorer(
             "math_match",
@@ -216,6 +228,7 @@ SCORERS: dict[str, Scorer] = {
             "share of answers that are mathematically right",
             math_match,
             ("target",),
+            final_answer,
         ),
         Scorer(
             "multiple_choice",
@@ -248,7 +261,9 @@ SCORERS: dict[str, Scorer] = {
             "mean share of the rubric's points",
             rubric,
             ("rubric",),
+            None,
         ),
+        Scorer("reward", "rewards", True, "mean reward of the answers", reward),
     )
 }
 

@@ -19,9 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ml_intern.durations import parse_duration
 from ml_intern.errors import ToolError
 from ml_intern.evals.asking import ask, key_of, read_outputs, readable, tasks_for
 from ml_intern.evals.columns import CHOICES, RUBRIC, TESTS, Columns, column_of
+from ml_intern.evals.drawing import Trial
 from ml_intern.evals.guard import Contamination, Guard
 from ml_intern.evals.items import groups_of, items_from, readings
 from ml_intern.evals.judging import Judge, judge_of, same_judge
@@ -31,13 +33,23 @@ from ml_intern.evals.nearness import Nearness
 from ml_intern.evals.programs import demand_walls
 from ml_intern.evals.repositories import refuse
 from ml_intern.evals.results import detectable, scored
+from ml_intern.evals.rewarding import (
+    Watch,
+    check_language_model,
+    check_reward_model,
+    noted,
+    reward_answers,
+    same_reward_model,
+)
 from ml_intern.evals.rows import Rows
 from ml_intern.evals.rubric import needs_judge
+from ml_intern.evals.scaling import scores_of
 from ml_intern.evals.scorers import scorer
 from ml_intern.evals.verdicts import stand
+from ml_intern.evals.ways import Way, answers, demand_greedy_row, demand_own_row, metric_of, way_of
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobStatus
-from ml_intern.ledger.model import Comparison, Scores, Split
+from ml_intern.ledger.model import Comparison, Inference, Scores, Split
 from ml_intern.ledger.store import Ledger
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
@@ -55,15 +67,23 @@ class Evals:
         ledger: Where scores go.
         settings: The cap on dev queries; the eval and metric that decide.
         sandbox: Walls for the code that a model writes.
+        find_model: The folder of a reward model that a person named: a folder, or an id of the Hub.
     """
 
     def __init__(
-        self, folder: Path, jobs: Jobs, ledger: Ledger, settings: Settings, sandbox: Sandbox | None = None
+        self,
+        folder: Path,
+        jobs: Jobs,
+        ledger: Ledger,
+        settings: Settings,
+        sandbox: Sandbox | None = None,
+        find_model: Callable[[str], Path] = Path,
     ) -> None:
         self.folder = folder.absolute()
         self.jobs = jobs
         self.ledger = ledger
         self.settings = settings
+        self._find_model = find_model
         self.sandbox = sandbox
         self.judge: Judge | None = None
         self._lock = threading.RLock()
@@ -88,6 +108,7 @@ class Evals:
         slice_by: str | None = None,
         asking: Asking | dict[str, Any] | None = None,
         repositories: Sequence[str] = (),
+        reward_model: str | None = None,
         choices: str | None = None,
         tests: str | None = None,
         rubric: str | None = None,
@@ -108,6 +129,7 @@ class Evals:
             asking: How completions are drawn.
             repositories: Where the rows come from on the Hub, "owner/name" or "owner/name:split"; from now on
                 no dataset tool opens that.
+            reward_model: What gives the metric ``reward``: a folder or a Hub id; nothing: the setting.
             choices: Column of the options of a multiple choice; the usual names are tried where a scorer
                 needs them, as for `tests` and `rubric`.
             tests: Column of Python that checks an answer's code.
@@ -116,7 +138,7 @@ class Evals:
         Raises:
             ToolError: A column is missing, a row is empty, or the name holds other rows.
         """
-        known = [scorer(s) for s in scorers]
+        known, named = [scorer(s) for s in scorers], reward_model or self.settings.reward_model
         wanted = self.settings.metric
         primary = primary or next((s for s in scorers if s == wanted), scorers[0] if scorers else "")
         if primary not in scorers:
@@ -149,6 +171,8 @@ class Evals:
             sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
             repositories=list(repositories),
         )
+        if "reward" in scorers:
+            info = info.model_copy(update=noted(name, named, self._find_model))
         self._keep(info, lines)
         return self.described(self.get(name))
 
@@ -202,31 +226,78 @@ class Evals:
             raise ToolError(
                 "The test split is sealed.", "freeze_experiment opens it, once, for the best experiment."
             )
+        demand_greedy_row(self.ledger, experiment)
         return self._score(model_path, eval, "dev", experiment, cancelled, on_progress)
+
+    def best_of_n(
+        self,
+        model_path: Path,
+        eval: str,
+        inference: Inference,
+        reward: Path | None = None,
+        experiment: str | None = None,
+        owner: str | None = None,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[JobStatus], None] = lambda status: None,
+    ) -> Scores:
+        """Score on dev the answers that are chosen among samples. What was scored before costs nothing.
+
+        Args:
+            model_path: The model.
+            eval: The evaluation.
+            inference: How an answer is made; the fingerprint of the reward model is added here.
+            reward: Folder of the reward model.
+            experiment: A row of its own for this way of answering.
+            owner: The row that the weights belong to; their greedy score is taken from there, or made for it.
+            cancelled: Whether the person has stopped the call.
+            on_progress: Is told how the jobs stand.
+
+        Raises:
+            ToolError: The eval has no answers, a model is of the wrong kind, the queries are used up, a job
+                failed, or the experiment was measured with something else.
+        """
+        metric = metric_of(self.get(eval))
+        check_language_model(model_path, inference.model)
+        if reward is not None:
+            check_reward_model(reward, inference.reward_model or "")
+            inference = inference.model_copy(update={"reward_sha256": fingerprint(reward)})
+        demand_own_row(self.ledger, experiment, inference, fingerprint(model_path))
+        greedy = self._score(model_path, eval, "dev", owner, cancelled, on_progress)
+        way = Way(inference, reward, greedy.items[metric])
+        return self._score(model_path, eval, "dev", experiment, cancelled, on_progress, way)
 
     def score_test(
         self,
         experiment: str,
         model_path: Path,
+        reward: Path | None = None,
         *,
         cancelled: Callable[[], bool] = lambda: False,
         on_progress: Callable[[JobStatus], None] = lambda status: None,
     ) -> Sequence[Scores]:
         """Freeze an experiment and score it once on every eval's test split; asked again, what was recorded.
 
+        An experiment that answers by several samples does so here, too, wherever there are answers.
+
         Raises:
-            ToolError: Another experiment, or other weights, were scored before.
+            ToolError: Another experiment, other weights or another reward model were scored before.
         """
-        model = fingerprint(model_path)
-        measured = self.ledger.get(experiment).model
+        model, row = fingerprint(model_path), self.ledger.get(experiment)
+        measured, way = row.model, way_of(row, reward)
         if measured and measured != model:
             raise ToolError(
                 f"These are not the weights that {experiment} was measured with.",
                 "Evaluate the model on dev under this experiment first.",
             )
-        self.ledger.freeze(experiment, model)
-        names = [e.name for e in self.list() if e.rows.get("test")]
-        return [self._score(model_path, name, "test", experiment, cancelled, on_progress) for name in names]
+        self.ledger.freeze(experiment, way.inference.variant(model) if way else model)
+        return [
+            self._score(
+                model_path, e.name, "test", experiment, cancelled, on_progress, way if answers(e) else None
+            )
+            for e in self.list()
+            if e.rows.get("test")
+        ]
 
     def compare(self, a: str, b: str, metric: str | None = None, eval: str | None = None) -> Comparison:
         """How experiment `b` stands against `a` on the dev items that both answered; the finding is recorded.
@@ -246,8 +317,10 @@ class Evals:
             )
         name = next((n for n in common if n == self.settings.eval), common[0])
         left, right = newest_a[name], newest_b[name]
-        wanted = self.settings.metric
-        metric = metric or (wanted if wanted in left.metrics else left.primary)
+        # A vote has one metric alone, which need not be the one that decides.
+        both = [m for m in left.metrics if m in right.metrics]
+        usual = [m for m in (self.settings.metric, left.primary, right.primary) if m in both]
+        metric = metric or next(iter(usual), left.primary)
         metric = metric.removesuffix(f" of {name}")
         if metric not in left.metrics or metric not in right.metrics:
             raise ToolError(
@@ -326,20 +399,30 @@ class Evals:
         experiment: str | None,
         cancelled: Callable[[], bool],
         on_progress: Callable[[JobStatus], None],
+        way: Way | None = None,
     ) -> Scores:
         info = self.get(name)
         if experiment is not None:
             self.ledger.get(experiment)
-        model = fingerprint(model_path)
+        weights = fingerprint(model_path)
+        model = way.inference.variant(weights) if way else weights
         with self._one_at_a_time(f"{name}/{split}/{model}"):
             known = self.ledger.scores(eval=name, split=split, model=model, items=True)
             if known:
                 scores = known[-1]
+                if (
+                    way is not None
+                ):  # The same way may be named by another reference: the job, the experiment.
+                    scores = scores.model_copy(update={"inference": way.inference})
                 if not any(k.experiment == experiment for k in known):
                     self.ledger.record(experiment, name, split, scores)
             else:
+                watch = Watch(cancelled, on_progress)
                 with self._query(name, split) as record:
-                    scores = self._ask(info, split, model_path, model, cancelled, on_progress)
+                    if way is None:
+                        scores = self._ask(info, split, model_path, model, watch)
+                    else:
+                        scores = self._try(info, split, model_path, weights, way, watch)
                     record(experiment, scores)
         now = self.described(self.get(name))
         told = {"experiment": experiment, "queries_left": now.queries_left if split == "dev" else None}
@@ -373,14 +456,11 @@ class Evals:
         split: Split,
         model_path: Path,
         model: str,
-        cancelled: Callable[[], bool],
-        on_progress: Callable[[JobStatus], None],
+        watch: Watch,
     ) -> Scores:
-        """One job, which is given inputs."""
-        items = self._items(info.name, split)
-        if not items:
-            raise ToolError(f"The eval {info.name!r} has no {split} items.")
-        means = self.means(info, items, model_path, cancelled)
+        """One job, which is given inputs; a second one where a reward model looks at the answers."""
+        items = self._some_items(info.name, split)
+        means = self.means(info, items, model_path, watch.cancelled)
         began = time.monotonic()
         try:
             key = f"{info.name}/{split}/{model}"
@@ -389,12 +469,47 @@ class Evals:
             given = readable(model_path, folder / "model")
             name = f"evaluate {info.name}"
             key = key_of(tasks, model)
-            status = ask(self.jobs, name, key, given, tasks, TIMEOUT_S, cancelled, on_progress)
+            status = ask(self.jobs, name, key, given, tasks, TIMEOUT_S, watch.cancelled, watch.on_progress)
             rows = read_outputs(Path(status.output), tasks, items)
+            if info.reward_model:
+                reward = same_reward_model(info, self._find_model)
+                rows["rewards"] = reward_answers(self.jobs, info, key, reward, folder, rows, watch)
             seconds = round(time.monotonic() - began, 3)
-            return scored(info, split, model, items, rows, seconds, means)
+            found = scored(info, split, model, items, rows, seconds, means)
+            return found.model_copy(update={"reward_model": info.reward_sha256})
         finally:
             shutil.rmtree(folder / "model", ignore_errors=True)
+
+    def _try(
+        self, info: EvalInfo, split: Split, model_path: Path, weights: str, way: Way, watch: Watch
+    ) -> Scores:
+        """Several samples of each item, and what becomes of them."""
+        # Choices among the same samples share their jobs, so their folder, too, and take turns.
+        key = f"{info.name}/{split}/{weights}/{way.inference.n}/{way.inference.temperature!r}"
+        items, began = self._some_items(info.name, split), time.monotonic()
+        trial = Trial(
+            jobs=self.jobs,
+            folder=self.folder / "inputs" / hashlib.sha256(key.encode()).hexdigest()[:16],
+            info=info,
+            split=split,
+            items=items,
+            model=model_path,
+            weights=weights,
+            way=way,
+            timeout_s=parse_duration(self.settings.job_timeout),
+            watch=watch,
+            means=self.means(info, items, model_path, watch.cancelled),
+        )
+        with self._one_at_a_time(key):
+            drawn = trial.run()
+        seconds = round(time.monotonic() - began, 3)
+        return scores_of(info, split, items, weights, way, drawn, seconds)
+
+    def _some_items(self, name: str, split: Split) -> Sequence[Item]:
+        items = self._items(name, split)
+        if not items:
+            raise ToolError(f"The eval {name!r} has no {split} items.")
+        return items
 
     @contextmanager
     def _query(self, name: str, split: Split) -> Iterator[Callable[[str | None, Scores], None]]:

@@ -30,15 +30,17 @@ class Side:
     Attributes:
         experiment: The experiment that was asked about.
         runs: Its own first, then its replications; each set of weights once.
+        shared: The other side answers with the same weights, so the luck of their seed is in both.
     """
 
     experiment: Experiment
     runs: Sequence[tuple[Experiment, ItemScores]]
+    shared: bool = False
 
     @property
     def fixed(self) -> bool:
-        """A model as it comes: no seed moves it."""
-        return not trained(self.experiment)
+        """A model as it comes, or the same one on both sides: no seed moves it."""
+        return self.shared or not trained(self.experiment)
 
     @property
     def items(self) -> list[ItemScores]:
@@ -82,6 +84,17 @@ class _Family:
                 found.append(self.side(id))
         return [side for side in found if side.runs]
 
+    def looked_at(self, side: Side) -> list[ItemScores]:
+        """What votes of the same weights have shown beside this one, with a row of their own or without."""
+        weights, seen = side.experiment.model, {items.numerator.tobytes() for items in side.items}
+        found = []
+        for scores in self._ledger.scores(eval=self._eval, split="dev", items=True):
+            for name, items in scores.items.items() if scores.weights == weights else ():
+                if name.startswith(f"{self._metric} by ") and items.numerator.tobytes() not in seen:
+                    seen.add(items.numerator.tobytes())
+                    found.append(items)
+        return found
+
 
 def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
     """How experiment `b` stands against `a` on the dev items of an eval.
@@ -94,13 +107,14 @@ def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
     left, right = family.side(a), family.side(b)
     if family.words[a] == family.words[b]:
         return _replications(left, right, eval, metric, up)
+    tried = _also_tried(family, a, b, right)
+    others = [_compared(_of_the_same_weights(left, side), side, up).p for side in tried]
+    left = _of_the_same_weights(left, right)
     found = _compared(left, right, up)
-    rivals = family.rivals(a, b)
-    others = [_compared(left, rival, up).p for rival in rivals]
     corrected = holm([found.p, *others])[0]
     verdict = found.verdict if corrected < 1 - LEVEL else "inconclusive"
     confirmed = _confirmed(left, right, up, verdict)
-    variants = len(rivals) + 1
+    variants = len(others) + 1
     luck = luck_of_the_best(variants) * found.error if variants > 1 else None
     notes = _notes(left, right, found, corrected, variants, luck, confirmed)
     return _comparison(
@@ -119,6 +133,23 @@ def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
     )
 
 
+def _also_tried(family: _Family, a: str, b: str, right: Side) -> list[Side]:
+    """What else was held against `a`; of votes everything that was seen of these weights, not rows alone."""
+    rivals, own = family.rivals(a, b), right.experiment
+    if own.inference is None:
+        return rivals
+    others = [r for r in rivals if r.experiment.inference is None or r.experiment.model != own.model]
+    return others + [Side(own, [(own, items)]) for items in family.looked_at(right)]
+
+
+def _of_the_same_weights(left: Side, right: Side) -> Side:
+    """A way of answering is held against the very model that answers so, not against others of its seeds."""
+    same = [run for run in left.runs if run[0].model == right.experiment.model]
+    if right.experiment.inference is None or not same:
+        return left
+    return Side(left.experiment, same, shared=True)
+
+
 def standing(ledger: Ledger) -> list[Experiment]:
     """All experiments, each with how it stands among the others by the comparisons that were made."""
     experiments, comparisons = ledger.list(), ledger.comparisons()
@@ -126,6 +157,8 @@ def standing(ledger: Ledger) -> list[Experiment]:
     told = []
     for e in experiments:
         lines = [f"changed also {', '.join(e.also)}"] if e.also else []
+        if e.inference is not None:
+            lines.append(f"answers with the weights of {e.inference.model} by {e.inference}")
         runs = [run for run in experiments if words[run.id] == words[e.id]]
         own = first_of(runs)
         if own.id != e.id:
@@ -188,6 +221,10 @@ def _notes(
         notes.append(
             f"It is one of {variants} held against {a.id}: p={corrected:.2g} after Holm's correction, and "
             f"the best of {variants} equal ones would look better by about {luck:.2g} by luck alone."
+        )
+    if b.inference is not None and left.shared:
+        notes.append(
+            f"Both answer with the same weights, {b.id} by {b.inference}: it holds for these weights."
         )
     single = [side.experiment.id for side in (left, right) if len(side.runs) == 1 and not side.fixed]
     if single and confirmed is None:

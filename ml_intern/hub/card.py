@@ -137,6 +137,8 @@ def _results(experiment: Experiment, facts: CardFacts) -> str:
         else "All decisions were made on the dev split, so these values are a little too good. "
         "No test split was scored."
     )
+    if experiment.inference is not None:
+        told = f"Each answer is a choice among several: {line(tidy(str(experiment.inference)))}. {told}"
     names = " and ".join(f"`{name}`" for name in dict.fromkeys(facts.evals.values()))
     where = f"Held-out items of {names}, which no cell and no training saw. " if names else ""
     return f"## Results\n\n{measured}\n\n{where}{told}"

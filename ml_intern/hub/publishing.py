@@ -82,6 +82,14 @@ def trained_model(experiment: Experiment, jobs: Jobs) -> Path:
     return measured
 
 
+def with_training(row: Experiment, of: Experiment) -> Experiment:
+    """A row that answers with another one's weights, with the training that made them."""
+    if row.id == of.id:
+        return row
+    kept = ("jobs", "config", "data", "code_hash", "environment", "seed", "cost", "facts")
+    return row.model_copy(update={name: getattr(of, name) for name in kept})
+
+
 def card_facts(
     experiment: Experiment,
     staged: Path,

@@ -198,7 +198,7 @@ def _is_foreign(path: str) -> bool:
 
 
 def _hints(method: str) -> dict[str, str]:
-    return _EVALUATING if method == "generate" else {}
+    return _EVALUATING if method in ("generate", "score") else {}
 
 
 def _base(path: str) -> str:
@@ -225,7 +225,7 @@ def _killed(number: int, method: str) -> dict[str, Any]:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
-    training = method not in ("script", "generate")
+    training = method not in ("script", "generate", "score")
     hint = "resume_job goes on from its last whole checkpoint." if training else "Launch it again."
     if number == signal.SIGKILL:
         hint = f"Often the system's memory ran out: then use smaller batches. {hint}"

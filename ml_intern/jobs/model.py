@@ -64,7 +64,8 @@ class JobSpec(BaseModel):
 
     Attributes:
         name: Words for people; the id is made from it.
-        method: A recipe (``pretrain``, ``sft``, ``dpo``, ``reward``, ``grpo``, ``generate``) or ``script``.
+        method: A recipe (``pretrain``, ``sft``, ``dpo``, ``reward``, ``grpo``, ``generate``, ``score``) or
+            ``script``.
         config: What the recipe reads; written to ``config.json``.
         inputs: Host paths that the job reads.
         place: Where it runs.

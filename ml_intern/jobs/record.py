@@ -45,9 +45,14 @@ def demand_same(ledger: Ledger, spec: JobSpec) -> None:
     """Refuse a training that is to run a configuration again, and is another one.
 
     Raises:
-        ToolError: Names what differs.
+        ToolError: Names what differs, or says that the experiment has no training of its own.
     """
     row = ledger.get(spec.experiment) if spec.experiment is not None else None
+    if row is not None and row.inference is not None:
+        raise ToolError(
+            f"{row.id} is a way of answering with the weights of {row.inference.model}; it trains nothing.",
+            "Open another experiment for the training.",
+        )
     if row is None or row.replicates is None:
         return
     of = ledger.get(row.replicates)
@@ -65,7 +70,9 @@ def demand_same(ledger: Ledger, spec: JobSpec) -> None:
 
 def record_end(ledger: Ledger, jobs: Jobs, status: JobStatus) -> None:
     """Attach what a finished job cost and made. Saying it again changes nothing."""
-    if status.experiment is None or status.state not in FINISHED or jobs.spec(status.id).method == "generate":
+    if status.experiment is None or status.state not in FINISHED:
+        return
+    if jobs.spec(status.id).method in ("generate", "score"):
         return
     result = read_result(Path(status.output))
     seconds = status.ran_s

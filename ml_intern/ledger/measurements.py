@@ -25,7 +25,9 @@ class Measurements(Rows):
             )
             if id is not None:
                 row = self._row(id)
-                row.update(model=scores.model, primary=row["primary"] or scores.primary)
+                row.update(model=scores.weights or scores.model, primary=row["primary"] or scores.primary)
+                if scores.inference is not None:
+                    row["inference"] = scores.inference.model_dump()
                 for name, measured in scores.metrics.items():
                     row[split][self._metric_name(id, eval, name)] = measured.model_dump()
                 changed = self._store(row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Verdict = Literal["open", "kept", "discarded", "crashed", "inconclusive"]
 Split = Literal["dev", "test"]
 Finding = Literal["better", "worse", "inconclusive"]
+Weighting = Literal["majority", "best", "weighted"]
 
 
 class Measured(BaseModel):
@@ -62,13 +65,98 @@ class ItemScores:
         return bool(np.all(self.denominator == 1) and np.all((self.numerator == 0) | (self.numerator == 1)))
 
 
+class Inference(BaseModel):
+    """How an answer is made of several samples. Without one a model answers once, greedily.
+
+    Attributes:
+        model: Whose weights they are: the reference that was asked with.
+        n: Samples of each prompt.
+        temperature: Of the samples.
+        weighting: How the answer is chosen among them; see `ml_intern.evals.voting`.
+        reward_model: The reference of the reward model that looked at the samples, where one did.
+        reward_sha256: Its fingerprint.
+    """
+
+    model: str = ""
+    n: int
+    temperature: float
+    weighting: Weighting
+    reward_model: str | None = None
+    reward_sha256: str = ""
+
+    @property
+    def judge(self) -> str | None:
+        """The reference of the reward model that has a say in the answer."""
+        return self.reward_model if self.weighting != "majority" else None
+
+    def variant(self, weights: str) -> str:
+        """Fingerprint of these weights answering in this way."""
+        told = [weights, self.n, self.temperature, self.weighting, self.reward_sha256]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        how = {"majority": "majority vote", "best": "highest reward", "weighted": "vote weighted by reward"}
+        by = f" of {self.judge}" if self.judge else ""
+        return f"{self.n} samples at temperature {self.temperature:g}, {how[self.weighting]}{by}"
+
+
+class VoteComparison(BaseModel):
+    """A way of answering against another one, on the same items; `p_corrected` is Holm's over all of them."""
+
+    method: str
+    against: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_corrected: float
+    verdict: Finding
+    test: str
+
+
+class VotePoint(BaseModel):
+    """Shares of right answers with `n` samples a prompt."""
+
+    n: int
+    majority: float
+    best: float | None = None
+    weighted: float | None = None
+    any_right: float
+
+
+class Voting(BaseModel):
+    """What several samples a prompt are worth, all ways of answering from the same samples.
+
+    Attributes:
+        methods: Share of right answers: ``greedy``, ``one_sample`` (the mean over all samples), ``majority``,
+            ``best``, ``weighted``, and ``any_right``, the ceiling: some sample is right (pass@n).
+        comparisons: Each of them, paired, with greedy and with majority.
+        curve: The same with fewer of these samples: means over subsets of them, not the first ones.
+        rewards: ``mean``, ``deviation``, and ``accuracy``: how often, in one prompt's samples, a right answer
+            has a higher reward than a wrong one.
+        share_without_answer: Samples in which no answer was found; they have no vote.
+        says: The findings in words.
+    """
+
+    methods: dict[str, Measured]
+    comparisons: list[VoteComparison]
+    curve: list[VotePoint]
+    rewards: dict[str, float] = Field(default_factory=dict)
+    share_without_answer: float = 0.0
+    says: str = ""
+
+
 class Scores(BaseModel):
     """What one scoring of a model on one split found. The items stay with the host: JSON leaves them out.
 
     Attributes:
         eval: The evaluation.
         split: ``dev`` or ``test``.
-        model: Fingerprint of the weights and the tokenizer that were scored.
+        model: Fingerprint of the weights and the tokenizer that were scored, and of `inference`.
+        weights: Fingerprint of the weights alone, where there is an `inference`.
+        inference: How answers were made of several samples, where they were.
+        voting: What the other ways to make them give.
+        reward_model: Fingerprint of the model that gave the metric ``reward``.
         primary: The metric that decides.
         metrics: Aggregates with their intervals.
         slices: The same by slice, ``{metric: {slice: Measured}}``; slices of few items are left out.
@@ -97,6 +185,10 @@ class Scores(BaseModel):
     detectable: str = ""
     judge: dict[str, Any] = Field(default_factory=dict)
     experiment: str | None = None
+    weights: str = ""
+    inference: Inference | None = None
+    voting: Voting | None = None
+    reward_model: str = ""
     items: dict[str, ItemScores] = Field(default_factory=dict, exclude=True, repr=False)
 
     @property
@@ -202,6 +294,7 @@ class Experiment(BaseModel):
         test: Metrics on the sealed test split; empty until the session froze this experiment.
         primary: The metric that decides, once something was measured.
         model: Fingerprint of the weights that were scored last.
+        inference: How answers are made of several samples of another experiment's model; set by best_of_n.
         frozen: Was this the experiment whose test split was opened?
         standing: How it stands among the others, in sentences; told by list_experiments, not kept.
     """
@@ -227,6 +320,7 @@ class Experiment(BaseModel):
     test: dict[str, Measured] = Field(default_factory=dict)
     primary: str | None = None
     model: str = ""
+    inference: Inference | None = None
     verdict: Verdict = "open"
     notes: str = ""
     frozen: bool = False

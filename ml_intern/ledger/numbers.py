@@ -25,6 +25,7 @@ def numbers_of(experiment: Experiment) -> Iterator[Number]:
     # Of the machine, its sizes and the names of its processors; versions would vouch for any small number.
     machine = {k: v for k, v in e.environment.items() if k in ("cpu", "gpu") or not isinstance(v, str | dict)}
     parts = {"config": e.config, "data": e.data, "environment": machine, "facts": e.facts}
+    parts["inference"] = e.inference.model_dump(exclude={"reward_sha256"}) if e.inference else {}
     for name, part in parts.items():
         yield from _inside(part, f"{e.id} {name}")
     for split, metrics in (("dev", e.dev), ("test", e.test)):
@@ -37,6 +38,8 @@ def numbers_of_scores(scores: Scores) -> Iterator[Number]:
     where = f"{scores.experiment or 'model ' + scores.model[:12]} {scores.split} of {scores.eval}"
     yield Number(scores.seconds, f"{where} seconds")
     yield from _inside(scores.outputs, f"{where} outputs")
+    if scores.inference and scores.voting:
+        yield from _inside(scores.voting.model_dump(exclude={"says"}), f"{where} with {scores.inference}")
     for metric, measured in scores.metrics.items():
         yield from _of_measured(measured, f"{where} {metric}")
     for metric, slices in scores.slices.items():

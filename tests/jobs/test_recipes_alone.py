@@ -127,7 +127,24 @@ def test_forty_wrong_fields_of_generate(tmp_path):
         assert any(words in line for line in lines), (words, lines)
 
 
-@pytest.mark.parametrize("recipe", [*OWN, "generate"])
+def test_a_wrong_config_of_score(tmp_path):
+    tasks = [
+        {"name": "a", "kind": "rewards", "file": "no.jsonl"},
+        {"name": "a", "kind": "reward", "samples": 2},
+    ]
+    lines = refusal(run("score", {"model": "nowhere", "tasks": tasks, "output": "x"}, tmp_path), tmp_path)
+    for words in (
+        "'nowhere' is no folder of a model",
+        "the kind 'rewards' is not known (did you mean 'reward'?)",
+        "tasks[2]: no option 'samples'",
+        "tasks[2]: file is missing",
+        "two tasks are called 'a'",
+        "metrics_file is missing",
+    ):
+        assert any(words in line for line in lines), (words, lines)
+
+
+@pytest.mark.parametrize("recipe", [*OWN, "generate", "score"])
 def test_what_is_no_config_at_all(tmp_path, recipe):
     assert "is not JSON" in refusal(run(recipe, "{", tmp_path), tmp_path)[0]
     assert "an object with fields" in refusal(run(recipe, [1], tmp_path), tmp_path)[0]

@@ -77,8 +77,11 @@ class AnsweringJobs:
         text = Path(task["file"]).read_text()
         self.read.append(text)
         rows = [json.loads(line) for line in text.splitlines()]
-        draw = random.Random(f"{config['seed']} {task['name']} {task.get('seed', 0)}")
-        if task["kind"] == "likelihood":
+        warmth = f" {task['temperature']}" if task["name"] == "completions" and "temperature" in task else ""
+        draw = random.Random(f"{config['seed']} {task['name']} {task.get('seed', 0)}{warmth}")
+        if task["kind"] == "reward":
+            answers = [self._reward(row, config, draw) for row in rows]
+        elif task["kind"] == "likelihood":
             answers = [self._nats(row["text"], config, draw) for row in rows]
         else:
             asked = [(n, k, row) for n, row in enumerate(rows) for k in range(task.get("samples", 1))]
@@ -92,9 +95,17 @@ class AnsweringJobs:
         nats = None if config.get("diverged") else bits * math.log(2)
         return {"nats": nats, "tokens": len(text), "lossless": not config.get("forgets")}
 
+    def _reward(self, row: dict[str, Any], config: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+        """Higher for a right answer, with noise where there is little skill."""
+        a, b = row["prompt"].rstrip("=").split("+")
+        right = row["completion"] == str(int(a) + int(b))
+        noise = draw.gauss(0, 1) * 4 * (1 - config["skill"])
+        return {"reward": None if config.get("diverged") else 4 * right - 2 + noise, "cut": False}
+
     def _complete(self, prompt: str, config: dict[str, Any], draw: random.Random) -> dict[str, Any]:
         right = draw.random() < config["skill"]
         if not prompt:
             return {"text": f"x = {draw.random()}" if right else "x = (", "tokens": 3, "finished": True}
         a, b = prompt.rstrip("=").split("+")
-        return {"text": str(int(a) + int(b) + (not right)), "tokens": 2, "finished": True}
+        off = draw.randint(1, config["spread"]) if "spread" in config and not right else not right
+        return {"text": str(int(a) + int(b) + off), "tokens": 2, "finished": True}

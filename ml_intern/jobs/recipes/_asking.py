@@ -1,4 +1,7 @@
-"""What is wrong with a config of generate.py. It stands beside the recipes and needs nothing of ML Intern."""
+"""What is wrong with a config of generate.py or score.py.
+
+It stands beside the recipes and needs nothing of ML Intern.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "generate": {**_OF_ALL, **_GENERATE},
     "options": {**_OF_ALL, **_GENERATE},
 }
+SCORES: dict[str, dict[str, Any]] = {"reward": _OF_ALL}
+"""The kinds of score.py."""
 _LEAST = {"batch_size": 0, "max_new_tokens": 1, "samples": 1, "temperature": 0, "top_p": 0}
 _COLUMNS = {
     "likelihood": (("text",),),
@@ -40,7 +45,15 @@ _COLUMNS = {
 }
 
 
-def generate_problems(config: Mapping[str, Any], notes: bool = False) -> Iterator[str]:
+def score_problems(config: Mapping[str, Any], notes: bool = False) -> Iterator[str]:
+    """The same as `generate_problems` for score.py, whose tokenizer may be of any kind."""
+    own = (p for p in generate_problems(config, notes, SCORES) if "no tokenizer.json" not in p)
+    yield from own
+
+
+def generate_problems(
+    config: Mapping[str, Any], notes: bool = False, kinds: Mapping[str, dict[str, Any]] = KINDS
+) -> Iterator[str]:
     """Each in a line: fields, tasks, their options and files; `notes` of a host may stand beside them."""
     if not notes:
         yield from (f"unknown field {n!r}{_near(n, [*_TOP, 'checkpoint_dir'])}" for n in _others(config))
@@ -53,16 +66,16 @@ def generate_problems(config: Mapping[str, Any], notes: bool = False) -> Iterato
         yield f"model = {folder!r} has no tokenizer.json: save it with a fast tokenizer"
     tasks = config.get("tasks")
     if isinstance(tasks, list):
-        yield from _of_tasks(tasks)
+        yield from _of_tasks(tasks, kinds)
 
 
 def _others(config: Mapping[str, Any]) -> list[str]:
     return [name for name in config if name not in _TOP and name != "checkpoint_dir"]
 
 
-def _of_tasks(tasks: list[Any]) -> Iterator[str]:
+def _of_tasks(tasks: list[Any], kinds: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     if not tasks:
-        yield 'tasks is empty: [{"name": "a", "kind": "likelihood", "file": "texts.jsonl"}]'
+        yield f'tasks is empty: [{{"name": "a", "kind": "{next(iter(kinds))}", "file": "texts.jsonl"}}]'
     names = [task.get("name") for task in tasks if isinstance(task, Mapping)]
     yield from (f"two tasks are called {n!r}: give each a name" for n in sorted(_twice(names)))
     for number, task in enumerate(tasks, 1):
@@ -72,10 +85,10 @@ def _of_tasks(tasks: list[Any]) -> Iterator[str]:
             continue
         yield from (f"{where}: {name} is missing" for name in _OF_ALL if task.get(name) is None)
         kind = task.get("kind")
-        if kind is not None and kind not in KINDS:
-            yield f"{where}: the kind {kind!r} is not known{_near(str(kind), KINDS)}"
+        if kind is not None and kind not in kinds:
+            yield f"{where}: the kind {kind!r} is not known{_near(str(kind), kinds)}"
             continue
-        takes = KINDS.get(str(kind), {**_OF_ALL, **_GENERATE})
+        takes = kinds.get(str(kind), {**_OF_ALL, **_GENERATE})
         yield from (f"{where}: no option {n!r}{_near(n, takes)}" for n in task if n not in takes)
         yield from _values(f"{where}: ", task, takes)
         yield from _of_file(where, task)

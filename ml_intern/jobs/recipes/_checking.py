@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from _asking import generate_problems
+from _asking import generate_problems, score_problems
 from _config import (
     ALIASES,
     RECIPE_FIELDS,
@@ -102,8 +102,9 @@ def known_of(method: str) -> Known:
 
 
 def _problems(method: str, config: dict[str, Any]) -> Iterator[str]:
-    if method == "generate":
-        yield from generate_problems(config, has_notes(config))
+    if method in ("generate", "score"):
+        asked = generate_problems if method == "generate" else score_problems
+        yield from asked(config, has_notes(config))
         return
     known = known_of(method)
     yield from _of_places(method, config, known)

@@ -48,6 +48,8 @@ def main(config: dict[str, Any]) -> None:
     say(f"{len(data)} pairs, columns {data.column_names}")
     set_seed(arguments.seed)  # The fresh head is drawn.
     model = load_model(config, AutoModelForSequenceClassification, num_labels=1)
+    # Whoever asks it later must write an answer down in the same way; score.py reads this word.
+    model.config.reward_input = "messages" if isinstance(data[0]["chosen"], list) else "text"
     trainer = made_of(
         RewardTrainer,
         model=model,
