@@ -15,8 +15,6 @@ from ml_intern.settings import Settings
 if TYPE_CHECKING:
     from ml_intern.brains.base import Brain
 
-EVAL_FILES = (".jsonl", ".csv")
-
 
 def check_settings(settings: Settings) -> None:
     """Refuse settings that cannot work together or at all.
@@ -34,10 +32,7 @@ def check_settings(settings: Settings) -> None:
     _check_compute(settings)
     _check_folders(settings)
     _check_code_apart(settings)
-    if eval_file(settings):
-        from ml_intern.evals.files import read_rows
-
-        read_rows(Path(str(settings.eval)))
+    _check_evals(settings)
 
 
 def _check_compute(settings: Settings) -> None:
@@ -97,23 +92,16 @@ def _check_folders(settings: Settings) -> None:
             raise UsageError(f"The folder of --{name}, {str(folder)!r}, cannot be made: {told}.") from None
 
 
-def eval_file(settings: Settings) -> Path | None:
-    """The file that ``--eval`` names, or None where it is the name of an eval or nothing.
-
-    Raises:
-        UsageError: It looks like a file of a kind that cannot be read.
-    """
+def _check_evals(settings: Settings) -> None:
+    """Is everything there that ``--eval`` names, as far as this machine can tell?"""
     if not settings.eval:
-        return None
-    path = Path(settings.eval).expanduser()
-    if path.suffix in EVAL_FILES:
-        return path
-    if path.exists() or len(path.parts) > 1:
-        raise UsageError(
-            f"The eval {settings.eval!r} is no file of a known kind.",
-            "Give a .jsonl or .csv with input and target.",
-        )
-    return None
+        return
+    from ml_intern.evals.files import read_rows
+    from ml_intern.evals.named import wanted
+
+    for one in wanted(settings.eval):
+        if one.path is not None:
+            read_rows(one.path)
 
 
 def check_price(settings: Settings, brain: Brain) -> None:

@@ -37,7 +37,7 @@ def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo
         scorers = ["exact_match", "numeric_match"] if numeric else ["exact_match"]
     wanted = evals.settings.metric
     return evals.register(
-        name or re.sub(r"[^\w.-]+", "-", path.stem).strip("-._") or "eval",
+        name or name_of(path),
         rows,
         scorers,
         wanted if wanted in scorers else scorers[0],
@@ -45,6 +45,11 @@ def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo
         target=target,
         slice_by="slice" if "slice" in columns else None,
     )
+
+
+def name_of(path: Path) -> str:
+    """What an evaluation from a file is called: as the file, without what no name may have."""
+    return re.sub(r"[^\w.-]+", "-", path.stem).strip("-._") or "eval"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -221,7 +221,7 @@ class Evals:
                 f"{a} and {b} cannot be compared: measured on {where[a]} and on {where[b]}.",
                 "evaluate() both on one eval first.",
             )
-        name = next((n for n in common if n == self.settings.eval), common[0])
+        name = next((n for n in common if n == self.settings.eval_name), common[0])
         left, right = newest_a[name], newest_b[name]
         wanted = self.settings.metric
         metric = metric or (wanted if wanted in left.metrics else left.primary)
