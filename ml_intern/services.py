@@ -46,7 +46,7 @@ def assemble(
         (folder / name).mkdir(parents=True, exist_ok=True)
     jobs = Jobs(folder / "jobs", sandbox, settings, emit, hub)
     hidden_jobs = Jobs(folder / "evals" / "jobs", sandbox, settings, emit)
-    evals = Evals(folder / "evals", hidden_jobs, ledger, settings)
+    evals = Evals(folder / "evals", hidden_jobs, ledger, settings, sandbox)
     return Services(
         session=session,
         folder=folder,

@@ -15,7 +15,7 @@ from ml_intern.tooling import tool
 
 @tool(effect="read")
 def list_evals(ctx: ToolContext) -> list[EvalInfo]:
-    """The sealed evaluations: items by split, metrics, the one that decides, dev queries left.
+    """The sealed evaluations: items by split, metrics (help(evaluate)), the one that decides, queries left.
 
     `detectable` says of each split what difference it can tell: look before you trust one. The items
     themselves are shown to nobody.
@@ -44,6 +44,11 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
             comments; higher is better. Dev and test each draw their own.
         exact_match: share of greedy answers that equal the target, but for white space at the ends.
         numeric_match: share of greedy answers whose last number equals the target's last number.
+        math_match: the same by mathematics (math-verify): LaTeX, fractions, sets; 1/2 is 0.5.
+        multiple_choice: share of items whose right option is the likeliest text to follow; `outputs` says how
+            often each place was chosen (chose_A …). multiple_choice_normalized: by the byte of each option.
+        code_passes: share of greedy answers whose Python passes the item's tests, in the sandbox.
+        rubric: mean share of the points that an answer earns, as the judge of the setting `judge` says.
 
     Args:
         model: A job, an experiment, a path in the workspace or a Hub id.

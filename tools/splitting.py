@@ -49,8 +49,10 @@ def split_dataset(
         group: Column whose groups stay whole; nothing means the file, where rows come from several.
         seal: Name of the evaluation; nothing means the source's name; False makes datasets of held-out rows.
         scorers: Metrics of the evaluation; nothing means what suits the data. bits_per_byte reads held-out
-            text, python_parses samples from nothing (the only one that does), exact_match and numeric_match
-            compare greedy answers with what is right. help(evaluate) says what each counts.
+            text, python_parses samples from nothing (the only one that does), exact_match, numeric_match and
+            math_match compare greedy answers with what is right, multiple_choice and
+            multiple_choice_normalized need a column of options (choices), code_passes one of Python (tests),
+            rubric one of criteria. help(evaluate) says what each counts.
         name: Name of the training set; nothing means the source's name and "-train".
         max_rows: Most rows of each split: {"train": 20000, "dev": 400, "test": 400}.
         seal_where: Condition for held-out rows, as in filter_dataset; training rows need not meet it.

@@ -25,7 +25,7 @@ from ml_intern.brains.waiting import Patience
 from ml_intern.events import Event, Notice
 from ml_intern.settings import Settings
 
-OPTIONAL = ("stop", "stream_options", "max_tokens", "max_completion_tokens")
+OPTIONAL = ("stop", "stream_options", "max_tokens", "max_completion_tokens", "temperature")
 """Fields that a request can do without, where an endpoint refuses one of them."""
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ml_intern.data.audit import looks_like_python
 from ml_intern.data.formats import detect, reformat
+from ml_intern.data.sealing_parts import SUITS, frame_of, parts_of
 from ml_intern.data.table import Table, is_messages, text_column, text_of
 from ml_intern.errors import ToolError
+from ml_intern.evals.scorers import Part
 from ml_intern.tooling import did_you_mean
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ def prepare(
     import polars as pl
 
     together = pl.concat([rows.with_columns(pl.lit(split).alias("__split")) for split, rows in held.items()])
-    made = _items(together.drop("__split"))
+    parts = parts_of(together, scorers)
+    made = _items_with(together.drop("__split"), parts) if parts else _items(together.drop("__split"))
     used = list(scorers or made.scorers)
     if primary is not None and primary not in used:
         hint = f"They are {', '.join(used)}."
@@ -79,6 +82,12 @@ def prepare(
     return SealedEval(
         name, frame.to_dicts(), used, primary or used[0], target, bool(group), made.asking, made.notes
     )
+
+
+def _items_with(rows: pl.DataFrame, parts: Sequence[Part]) -> _Items:
+    """Questions with options, with tests of code, or with a rubric."""
+    frame, asking = frame_of(rows, parts)
+    return _Items(frame, [name for part in parts for name in SUITS[part]], asking)
 
 
 def _items(rows: pl.DataFrame) -> _Items:
@@ -143,6 +152,7 @@ def register(evals: Evals, sealed: SealedEval) -> None:
         split_by="split",
         group="group" if sealed.grouped else None,
         asking=sealed.asking,
+        **{part: part for part in SUITS if sealed.rows and part in sealed.rows[0]},
     )
 
 

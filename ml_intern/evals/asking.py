@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import Interrupted, ToolError
+from ml_intern.evals.means import Means
 from ml_intern.evals.model import Asking, Item
 from ml_intern.evals.scorers import SCORERS, Outputs
 from ml_intern.jobs.local import Jobs
@@ -41,10 +43,25 @@ def tasks_for(
         drawn = {"samples": READ_SAMPLES, "temperature": asking.temperature, "only_read": True}
         short = {"max_new_tokens": min(READ_TOKENS, asking.max_new_tokens)}
         tasks.append({"name": "samples", "kind": "generate", "file": file, **how, **drawn, **short})
+    if "options" in kinds:
+        file = _write(folder / "options.jsonl", [_with_options(i, asking) for i in items])
+        tasks.append({"name": "options", "kind": "options", "file": file})
     if "completions" in kinds:
         file = _write(folder / "prompts.jsonl", [_prompt(i, asking) for i in items])
         tasks.append({"name": "completions", "kind": "generate", "file": file, **how})
     return tasks
+
+
+def key_of(tasks: Sequence[Mapping[str, Any]], model: str) -> str:
+    """What a job is found by again: the questions and the weights, whoever asks.
+
+    So another scorer of the same questions, under an eval of another name, reads the answers that are there.
+    """
+    digest = hashlib.sha256()
+    for task in tasks:
+        how = {name: value for name, value in task.items() if name != "file"}
+        digest.update(json.dumps(how, sort_keys=True).encode() + b"\0" + Path(task["file"]).read_bytes())
+    return f"{digest.hexdigest()}/{model}"
 
 
 def ask(
@@ -133,37 +150,64 @@ def read_outputs(folder: Path, tasks: list[dict[str, Any]], items: Sequence[Item
             raise ToolError(f"The evaluation left no readable {task['name']}: {error}.") from None
         if len(rows) != wanted:
             raise ToolError(f"The evaluation gave {len(rows)} {task['name']} for {wanted}.")
+        if task["kind"] == "options" and not all(map(_one_for_each, rows, items)):
+            raise ToolError("The evaluation gave other likelihoods than one for each option.")
         found[task["name"]] = rows
     return found
 
 
-def outputs_for(asks: str, rows: dict[str, Any], items: Sequence[Item]) -> Outputs:
+def _one_for_each(row: Any, item: Item) -> bool:
+    """Whether a row has a number, or nothing, for each option."""
+    nats = row.get("nats") if isinstance(row, dict) else None
+    if not isinstance(nats, list) or len(nats) != len(item.choices or ()):
+        return False
+    return all(n is None or isinstance(n, float | int) for n in nats)
+
+
+def outputs_for(
+    asks: str, rows: dict[str, Any], items: Sequence[Item], means: Means | None = None
+) -> Outputs:
     """The rows as a scorer takes them.
 
     Raises:
         ToolError: The model's likelihoods are not finite.
     """
+    if asks == "options":
+        _finite([all(n is not None for n in r["nats"]) for r in rows[asks]])
+        return Outputs(options=[r["nats"] for r in rows[asks]], items=items)
     if asks != "likelihood":
+        asked = items if asks == "completions" else ()
         return Outputs(
             completions=[r["text"] for r in rows[asks]],
-            targets=[i.target or "" for i in items] if asks == "completions" else (),
+            targets=[i.answer or "" for i in asked],
+            items=asked,
+            means=means or Means(),
         )
-    bad = sum(r["nats"] is None for r in rows["likelihood"])
-    if bad:
-        raise ToolError(
-            f"The model gives {bad} of {len(items)} texts no finite likelihood: its weights have diverged.",
-            "Finish the experiment as crashed; a lower learning rate is the usual cure.",
-        )
+    _finite([r["nats"] is not None for r in rows["likelihood"]])
     return Outputs(
         texts=[i.input for i in items],
         nats=[r["nats"] if r["lossless"] else None for r in rows["likelihood"]],
     )
 
 
+def _finite(known: Sequence[bool]) -> None:
+    if bad := known.count(False):
+        raise ToolError(
+            f"The model gives {bad} of {len(known)} texts no finite likelihood: its weights have diverged.",
+            "Finish the experiment as crashed; a lower learning rate is the usual cure.",
+        )
+
+
 def _prompt(item: Item, asking: Asking) -> dict[str, Any]:
+    asked = asking.prompt_of(item)
     if asking.chat:
-        return {"messages": [{"role": "user", "content": item.input}]}
-    return {"prompt": item.input}
+        return {"messages": [{"role": "user", "content": asked}]}
+    return {"prompt": asked}
+
+
+def _with_options(item: Item, asking: Asking) -> dict[str, Any]:
+    """The options are part of the question; which one is right is not."""
+    return {**_prompt(item, asking), "options": asking.options_of(item)}
 
 
 def _write(file: Path, rows: list[dict[str, Any]]) -> str:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import UsageError
-from ml_intern.evals.items import INPUTS, TARGETS
+from ml_intern.evals.columns import CHOICES, RUBRIC, TESTS
+from ml_intern.evals.items import INPUTS, RIGHT_OPTIONS, TARGETS
 from ml_intern.evals.model import EvalInfo
-from ml_intern.evals.scorers import last_number
+from ml_intern.evals.scorers import SCORERS, last_number
 from ml_intern.evals.store import Evals
+
+PARTS = {"choices": CHOICES, "tests": TESTS, "rubric": RUBRIC}
 
 
 def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo:
     """Register a file. With a column of targets it is scored by matching them, without one by bits per byte.
 
-    A column ``split`` (dev or test) is followed, ``group`` keeps rows together, ``slice`` breaks scores down.
-    The setting ``metric`` may name another of the file's metrics as the one that decides.
+    Columns ``choices``, ``tests`` or ``rubric`` make it a multiple choice, a test of code, or answers that
+    are judged. A column ``split`` (dev or test) is followed, ``group`` keeps rows together, ``slice`` breaks
+    scores down. The setting ``metric`` may name the metric that decides, if the file's columns suit it.
 
     Raises:
         UsageError: The file is missing, broken (which line is said), empty, or lacks the columns.
@@ -29,13 +34,17 @@ def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo
     input = next((c for c in INPUTS if c in columns), None)
     if input is None:
         raise UsageError(f"{path.name} has no column {', '.join(INPUTS)}. Its columns: {', '.join(columns)}.")
-    target = next((c for c in TARGETS if c in columns), None)
+    parts: dict[str, str | None] = {
+        name: next((c for c in usual if c in columns), None) for name, usual in PARTS.items()
+    }
+    right = RIGHT_OPTIONS if parts["choices"] else TARGETS
+    parts["target"] = target = next((c for c in right if c in columns and c != input), None)
     _check(path, rows, [input, target] if target else [input])
-    scorers = ["bits_per_byte"]
-    if target:
-        numeric = all(_is_number(str(row[target])) for row in rows)
-        scorers = ["exact_match", "numeric_match"] if numeric else ["exact_match"]
+    scorers = _scorers(parts, target and [str(row[target]) for row in rows])
     wanted = evals.settings.metric
+    # Whether targets are numbers is seen above; for the other metrics the person's word is enough.
+    if wanted in SCORERS and wanted not in (*scorers, "numeric_match") and (needs := SCORERS[wanted].needs):
+        scorers += [wanted] if all(parts[part] for part in needs) else []
     return evals.register(
         name or name_of(path),
         rows,
@@ -44,12 +53,28 @@ def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo
         input=input,
         target=target,
         slice_by="slice" if "slice" in columns else None,
+        choices=parts["choices"],
+        tests=parts["tests"],
+        rubric=parts["rubric"],
     )
 
 
 def name_of(path: Path) -> str:
     """What an evaluation from a file is called: as the file, without what no name may have."""
     return re.sub(r"[^\w.-]+", "-", path.stem).strip("-._") or "eval"
+
+
+def _scorers(parts: Mapping[str, str | None], targets: Sequence[str] | None) -> list[str]:
+    """What suits the columns."""
+    if parts["choices"] and targets:
+        return ["multiple_choice", "multiple_choice_normalized"]
+    if parts["tests"]:
+        return ["code_passes"]
+    if parts["rubric"]:
+        return ["rubric"]
+    if not targets:
+        return ["bits_per_byte"]
+    return ["exact_match", "numeric_match"] if all(map(_is_number, targets)) else ["exact_match"]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

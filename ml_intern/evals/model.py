@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from pathlib import Path
+from string import ascii_uppercase
 
 from pydantic import BaseModel, Field
 
@@ -32,6 +34,10 @@ class Item(BaseModel):
         target: What is right, where there is such a thing.
         group: Items of one group stand or fall together (statements of one file).
         slice: The part of the eval that it belongs to.
+        choices: The options of a multiple choice, which a job sees; then `target` is the place of the right
+            one, "0" for the first.
+        tests: Python that checks the code of an answer.
+        rubric: What an answer is judged by; see `ml_intern.evals.rubric`.
     """
 
     split: Split
@@ -39,6 +45,21 @@ class Item(BaseModel):
     target: str | None = None
     group: str | None = None
     slice: str | None = None
+    choices: list[str] | None = None
+    tests: str | None = None
+    rubric: str | None = None
+
+    @property
+    def answer(self) -> str | None:
+        """What is right, as a text: of a multiple choice the right option."""
+        if self.choices is None or self.target is None:
+            return self.target
+        return self.choices[int(self.target)]
+
+    def line(self) -> str:
+        """The item as it is kept and hashed: newer fields stand there only where they are used."""
+        unused = {name for name in ("choices", "tests", "rubric") if getattr(self, name) is None}
+        return self.model_dump_json(exclude=unused)
 
 
 class Asking(BaseModel):
@@ -51,6 +72,9 @@ class Asking(BaseModel):
         seed: The host's own, the same for every model; `seed_of` makes that of each split from it.
         stop: Completions end before these words.
         chat: Put the prompt into the model's chat template, as the user's turn.
+        prompt: What is asked, with `{input}` and, lettered from A on, `{choices}`; empty: the input alone.
+        letters: Of a multiple choice whose prompt shows the options, score the letters A, B, …
+        continues: The input is the beginning of a program, and the completion its rest.
     """
 
     max_new_tokens: int = Field(default=64, ge=1)
@@ -59,6 +83,9 @@ class Asking(BaseModel):
     seed: int = 0
     stop: list[str] = Field(default_factory=list)
     chat: bool = False
+    prompt: str = ""
+    letters: bool = False
+    continues: bool = False
 
     def seed_of(self, split: Split) -> int:
         """The seed of a split's samples: test draws others than dev, else its score would repeat dev's.
@@ -68,6 +95,19 @@ class Asking(BaseModel):
         if split == "dev":
             return self.seed
         return zlib.crc32(f"{self.seed} {split}".encode()) >> 1
+
+    def prompt_of(self, item: Item) -> str:
+        """What a model is asked. Braces within the item are text like any other."""
+        if not self.prompt:
+            return item.input
+        options = (f"{ascii_uppercase[at]}. {text}" for at, text in enumerate(item.choices or ()))
+        parts = {"{input}": item.input, "{choices}": "\n".join(options)}
+        return re.sub(r"\{(?:input|choices)\}", lambda found: parts[found[0]], self.prompt)
+
+    def options_of(self, item: Item) -> list[str]:
+        """What of a multiple choice is scored, in the order of its options."""
+        options = item.choices or []
+        return list(ascii_uppercase[: len(options)]) if self.letters else options
 
 
 class EvalInfo(BaseModel):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ml_intern.evals import power
 from ml_intern.evals.asking import outputs_for
+from ml_intern.evals.means import Means
 from ml_intern.evals.model import EvalInfo, Item
+from ml_intern.evals.positions import one_sided, positions
 from ml_intern.evals.power import Detectable
 from ml_intern.evals.scorers import scorer
 from ml_intern.evals.statistics import compare, measure, standard_error
@@ -17,7 +20,15 @@ from ml_intern.ledger.model import ItemScores, Measured, Scores, Split
 
 SLICE_AT_LEAST = 20
 """A slice of fewer items would say too much about each."""
-SHARES = ("python_parses", "exact_match", "numeric_match")
+SHARES = (
+    "python_parses",
+    "exact_match",
+    "numeric_match",
+    "math_match",
+    "multiple_choice",
+    "multiple_choice_normalized",
+    "code_passes",
+)
 """Metrics whose items are right or wrong, as far as that is known before the first score."""
 SHOWN = 8
 """Samples that the brain may read."""
@@ -29,10 +40,17 @@ before that, none."""
 
 
 def scored(
-    info: EvalInfo, split: Split, model: str, items: Sequence[Item], rows: dict[str, Any], seconds: float
+    info: EvalInfo,
+    split: Split,
+    model: str,
+    items: Sequence[Item],
+    rows: dict[str, Any],
+    seconds: float,
+    means: Means | None = None,
 ) -> Scores:
     """From the job's rows to metrics, intervals and slices."""
-    per_item = {n: scorer(n).score(outputs_for(scorer(n).asks, rows, items)) for n in info.scorers}
+    means = replace(means or Means(), notes=[], asking=info.asking)
+    per_item = {n: scorer(n).score(outputs_for(scorer(n).asks, rows, items, means)) for n in info.scorers}
     groups = _codes([i.group for i in items]) if info.grouped else None
     warnings = []
     slices: dict[str, dict[str, Measured]] = {}
@@ -44,6 +62,9 @@ def scored(
     lossy = sum(not r["lossless"] for r in rows.get("likelihood", ()))
     if lossy:
         warnings.append(f"The tokenizer does not give {lossy} texts back; they are charged 8 bits a byte.")
+    warnings += means.notes
+    chosen = positions(rows["options"], items) if "options" in rows else {}
+    warnings += one_sided(chosen, items)
     if len(items) < 100:
         warnings.append(f"Only {len(items)} items: intervals will be wide.")
     unconditional = [r["text"] for r in rows.get("samples", ())]
@@ -59,7 +80,7 @@ def scored(
         slices={n: s for n, s in slices.items() if s},
         # Completions of held-out prompts may repeat the prompt, so only what was drawn from nothing is shown.
         samples=[text[:300] for text in unconditional[:SHOWN]] if split == "dev" else [],
-        outputs=_shape(written),
+        outputs={**_shape(written), **chosen},
         warnings=[*warnings, *([] if sampled else _odd(_shape(written)))],
         seconds=seconds,
         items=per_item,

@@ -12,17 +12,30 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.means import Means
+from ml_intern.evals.model import Item
 from ml_intern.ledger.model import ItemScores
 from ml_intern.tooling import did_you_mean
 
-Asks = Literal["likelihood", "samples", "completions"]
-ScorerName = Literal["bits_per_byte", "python_parses", "exact_match", "numeric_match"]
+Asks = Literal["likelihood", "samples", "completions", "options"]
+Part = Literal["target", "choices", "tests", "rubric"]
+ScorerName = Literal[
+    "bits_per_byte",
+    "python_parses",
+    "exact_match",
+    "numeric_match",
+    "math_match",
+    "multiple_choice",
+    "multiple_choice_normalized",
+    "code_passes",
+    "rubric",
+]
 
 
 @dataclass(frozen=True)
@@ -34,12 +47,18 @@ class Outputs:
         targets: What is right for each item; only the host has these.
         nats: Negative log-likelihood of each text; None where the tokenizer does not give the text back.
         completions: One completion for each item, or one for each sample.
+        options: For each item the negative log-likelihood of each of its options, given the prompt.
+        items: The items themselves, for scorers that read more of them.
+        means: What a scorer may use beside the outputs.
     """
 
     texts: Sequence[str] = ()
     targets: Sequence[str] = ()
     nats: Sequence[float | None] = ()
     completions: Sequence[str] = ()
+    options: Sequence[Sequence[float]] = ()
+    items: Sequence[Item] = ()
+    means: Means = field(default_factory=Means)
 
 
 @dataclass(frozen=True)
@@ -48,10 +67,12 @@ class Scorer:
 
     Attributes:
         name: The metric's name.
-        asks: The likelihood of each text, samples from nothing, or a completion of each item.
+        asks: The likelihood of each text, samples from nothing, a completion of each item, or the likelihood
+            of each option.
         higher_is_better: Which way is up.
         meaning: One line for people.
         score: From the job's outputs to items.
+        needs: What an item must have beside its input.
     """
 
     name: str
@@ -59,11 +80,12 @@ class Scorer:
     higher_is_better: bool
     meaning: str
     score: Callable[[Outputs], ItemScores]
+    needs: tuple[Part, ...] = ()
 
     @property
     def needs_target(self) -> bool:
         """Does an item need a right answer?"""
-        return self.asks == "completions"
+        return "target" in self.needs
 
 
 def bits_per_byte(outputs: Outputs) -> ItemScores:
@@ -91,6 +113,49 @@ def numeric_match(outputs: Outputs) -> ItemScores:
     """Share of completions whose last number equals the target's last number; "1,250.0" is 1250."""
     pairs = zip(outputs.completions, outputs.targets, strict=True)
     return _right([(found := last_number(c)) is not None and found == last_number(t) for c, t in pairs])
+
+
+def math_match(outputs: Outputs) -> ItemScores:
+    """Share of completions whose answer is mathematically equal to the target's: 1/2 is 0.5."""
+    from ml_intern.evals.mathematics import equal
+
+    return _right(equal(outputs.targets, outputs.completions, outputs.means.notes))
+
+
+def multiple_choice(outputs: Outputs) -> ItemScores:
+    """Share of items whose right option is the likeliest, by the sum over its tokens."""
+    return _chosen(outputs, lambda item: [1] * len(item.choices or ()))
+
+
+def multiple_choice_normalized(outputs: Outputs) -> ItemScores:
+    """The same by the mean over an option's bytes in UTF-8, so that long options are not at a loss."""
+    return _chosen(outputs, lambda item: [len(text.encode()) for text in item.choices or ()])
+
+
+def code_passes(outputs: Outputs) -> ItemScores:
+    """Share of answers whose code passes the item's tests, behind walls."""
+    from ml_intern.evals.programs import passed
+
+    return _right(passed(outputs.items, outputs.completions, outputs.means))
+
+
+def rubric(outputs: Outputs) -> ItemScores:
+    """Mean share of the rubric's points that an answer earns."""
+    from ml_intern.evals.rubric import shares
+
+    earned = shares(outputs.items, outputs.completions, outputs.means)
+    return ItemScores(np.array(earned, dtype=np.float64), np.ones(len(earned)))
+
+
+def _chosen(outputs: Outputs, sizes: Callable[[Item], Sequence[int]]) -> ItemScores:
+    """An item counts where its right option beats every other text; a tie is nobody's win."""
+    right = []
+    for item, nats in zip(outputs.items, outputs.options, strict=True):
+        cost = [n / size for n, size in zip(nats, sizes(item), strict=True)]
+        at, options = int(item.target or 0), item.choices or []
+        others = [c for c, text in zip(cost, options, strict=True) if text != options[at]]
+        right.append(all(cost[at] < other for other in others))
+    return _right(right)
 
 
 def parses(text: str) -> bool:
@@ -127,9 +192,61 @@ SCORERS: dict[str, Scorer] = {
         Scorer(
             "python_parses", "samples", True, "share of samples that Python's parser accepts", python_parses
         ),
-        Scorer("exact_match", "completions", True, "share of answers that equal the target", exact_match),
         Scorer(
-            "numeric_match", "completions", True, "share of answers whose last number is right", numeric_match
+            "exact_match",
+            "completions",
+            True,
+            "share of answers that equal the target",
+            exact_match,
+            ("target",),
+        ),
+        Scorer(
+            "numeric_match",
+            "completions",
+            True,
+            "share of answers whose last number is right",
+            numeric_match,
+            ("target",),
+        ),
+        Scorer(
+            "math_match",
+            "completions",
+            True,
+            "share of answers that are mathematically right",
+            math_match,
+            ("target",),
+        ),
+        Scorer(
+            "multiple_choice",
+            "options",
+            True,
+            "share of items whose right option is the likeliest",
+            multiple_choice,
+            ("target", "choices"),
+        ),
+        Scorer(
+            "multiple_choice_normalized",
+            "options",
+            True,
+            "the same by the byte of each option",
+            multiple_choice_normalized,
+            ("target", "choices"),
+        ),
+        Scorer(
+            "code_passes",
+            "completions",
+            True,
+            "share of answers whose code passes the tests",
+            code_passes,
+            ("tests",),
+        ),
+        Scorer(
+            "rubric",
+            "completions",
+            True,
+            "mean share of the rubric's points",
+            rubric,
+            ("rubric",),
         ),
     )
 }

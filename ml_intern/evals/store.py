@@ -20,20 +20,26 @@ from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import ToolError
-from ml_intern.evals.asking import ask, read_outputs, readable, tasks_for
+from ml_intern.evals.asking import ask, key_of, read_outputs, readable, tasks_for
+from ml_intern.evals.columns import CHOICES, RUBRIC, TESTS, Columns, column_of
 from ml_intern.evals.guard import Contamination, Guard
 from ml_intern.evals.items import groups_of, items_from, readings
+from ml_intern.evals.judging import Judge, judge_of
+from ml_intern.evals.means import Means
 from ml_intern.evals.model import Asking, EvalInfo, Item, fingerprint
 from ml_intern.evals.nearness import Nearness
+from ml_intern.evals.programs import demand_walls
 from ml_intern.evals.repositories import refuse
 from ml_intern.evals.results import detectable, scored
 from ml_intern.evals.rows import Rows
+from ml_intern.evals.rubric import needs_judge
 from ml_intern.evals.scorers import scorer
 from ml_intern.evals.verdicts import stand
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobStatus
 from ml_intern.ledger.model import Comparison, Scores, Split
 from ml_intern.ledger.store import Ledger
+from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import did_you_mean
 
@@ -48,13 +54,18 @@ class Evals:
         jobs: Runs the evaluations; its folder lies in `folder`, as the jobs' inputs are the items' inputs.
         ledger: Where scores go.
         settings: The cap on dev queries; the eval and metric that decide.
+        sandbox: Walls for the code that a model writes.
     """
 
-    def __init__(self, folder: Path, jobs: Jobs, ledger: Ledger, settings: Settings) -> None:
+    def __init__(
+        self, folder: Path, jobs: Jobs, ledger: Ledger, settings: Settings, sandbox: Sandbox | None = None
+    ) -> None:
         self.folder = folder.absolute()
         self.jobs = jobs
         self.ledger = ledger
         self.settings = settings
+        self.sandbox = sandbox
+        self.judge: Callable[[], Judge] | None = None
         self._lock = threading.RLock()
         self._asking: Counter[str] = Counter()
         self._keys: dict[str, threading.Lock] = {}
@@ -77,6 +88,9 @@ class Evals:
         slice_by: str | None = None,
         asking: Asking | dict[str, Any] | None = None,
         repositories: Sequence[str] = (),
+        choices: str | None = None,
+        tests: str | None = None,
+        rubric: str | None = None,
     ) -> EvalInfo:
         """Take rows into the host's keeping. The same rows under the same name again change nothing.
 
@@ -94,6 +108,10 @@ class Evals:
             asking: How completions are drawn.
             repositories: Where the rows come from on the Hub, "owner/name" or "owner/name:split"; from now on
                 no dataset tool opens that.
+            choices: Column of the options of a multiple choice; the usual names are tried where a scorer
+                needs them, as for `tests` and `rubric`.
+            tests: Column of Python that checks an answer's code.
+            rubric: Column of what an answer is judged by.
 
         Raises:
             ToolError: A column is missing, a row is empty, or the name holds other rows.
@@ -107,12 +125,17 @@ class Evals:
             )
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,60}", name):
             raise ToolError(f"{name!r} cannot name an eval.", "Use letters, digits, dots and dashes.")
-        needs_target = any(s.needs_target for s in known)
         columns = rows[0] if rows else {}
+        needs = {part for s in known for part in s.needs}
+        more = Columns(
+            column_of([*columns], choices, CHOICES, "options") if choices or "choices" in needs else None,
+            column_of([*columns], tests, TESTS, "tests") if tests or "tests" in needs else None,
+            column_of([*columns], rubric, RUBRIC, "rubric") if rubric or "rubric" in needs else None,
+        )
         split_by = split_by or ("split" if "split" in columns else None)
         group = group or ("group" if "group" in columns else None)
-        items = items_from(name, rows, input, target, needs_target, split_by, group, slice_by)
-        lines = [item.model_dump_json() for item in items]
+        items = items_from(name, rows, input, target, "target" in needs, split_by, group, slice_by, more)
+        lines = [item.line() for item in items]
         info = EvalInfo(
             name=name,
             rows=dict(sorted(Counter(i.split for i in items).items())),
@@ -268,7 +291,7 @@ class Evals:
                 made = Guard(Nearness.of(self.settings.contamination))
                 for name in names:
                     items = self._items(name)
-                    made.add(name, map(readings, items), [item.target for item in items])
+                    made.add(name, map(readings, items), [item.answer for item in items])
                 self._guard = names, made
             return self._guard[1]
 
@@ -320,6 +343,23 @@ class Evals:
         told = {"experiment": experiment, "queries_left": now.queries_left if split == "dev" else None}
         return scores.model_copy(update={**told, "detectable": now.detectable[split].says})
 
+    def means(
+        self, info: EvalInfo, items: Sequence[Item], model: Path, cancelled: Callable[[], bool]
+    ) -> Means:
+        """What the eval's scorers need beside a job.
+
+        Raises:
+            ToolError: There are no walls for code, or there is no judge.
+        """
+        judge = None
+        if "code_passes" in info.scorers:
+            demand_walls(self.sandbox)
+        if "rubric" in info.scorers and needs_judge(items):
+            judge = judge_of(self.judge)
+        return Means(
+            self.sandbox, self.folder / "code", judge, self.folder / "verdicts", model, cancelled=cancelled
+        )
+
     def _one_at_a_time(self, key: str) -> threading.Lock:
         """Threads that ask for the same score wait for the first and then read what it recorded."""
         with self._lock:
@@ -338,6 +378,7 @@ class Evals:
         items = self._items(info.name, split)
         if not items:
             raise ToolError(f"The eval {info.name!r} has no {split} items.")
+        means = self.means(info, items, model_path, cancelled)
         began = time.monotonic()
         try:
             key = f"{info.name}/{split}/{model}"
@@ -345,9 +386,11 @@ class Evals:
             tasks = tasks_for(info.scorers, items, split, info.asking, folder)
             given = readable(model_path, folder / "model")
             name = f"evaluate {info.name}"
+            key = key_of(tasks, model)
             status = ask(self.jobs, name, key, given, tasks, TIMEOUT_S, cancelled, on_progress)
             rows = read_outputs(Path(status.output), tasks, items)
-            return scored(info, split, model, items, rows, seconds=round(time.monotonic() - began, 3))
+            seconds = round(time.monotonic() - began, 3)
+            return scored(info, split, model, items, rows, seconds, means)
         finally:
             shutil.rmtree(folder / "model", ignore_errors=True)
 

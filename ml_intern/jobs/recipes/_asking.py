@@ -30,9 +30,14 @@ KINDS: dict[str, dict[str, Any]] = {
     # What a likelihood has no use for may stand there, so that a list of tasks can share its options.
     "likelihood": {**_OF_ALL, **_GENERATE},
     "generate": {**_OF_ALL, **_GENERATE},
+    "options": {**_OF_ALL, **_GENERATE},
 }
 _LEAST = {"batch_size": 0, "max_new_tokens": 1, "samples": 1, "temperature": 0, "top_p": 0}
-_COLUMNS = {"likelihood": (("text",),), "generate": (("prompt",), ("messages",))}
+_COLUMNS = {
+    "likelihood": (("text",),),
+    "generate": (("prompt",), ("messages",)),
+    "options": (("prompt", "options"), ("messages", "options")),
+}
 
 
 def generate_problems(config: Mapping[str, Any], notes: bool = False) -> Iterator[str]:

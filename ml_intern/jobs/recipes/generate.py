@@ -11,6 +11,8 @@ config.json:
        "seed": 0, "stop": [], "only_read": false}                     rows {"prompt": …} or {"messages": […]}
           writes {"row", "sample", "text", "tokens", "finished"} a completion; an empty prompt starts at BOS;
           what is only read, and not scored, is drawn from a model with broken weights as well
+      {"kind": "options", "file": questions.jsonl}    rows {"prompt" or "messages": …, "options": [text, …]}
+          writes {"nats": [a number an option]} a row; see _options.py for what a token of an option is
     batch_size        0 chooses by the size of the model
     output_dir        <name>.jsonl of each task goes here
     metrics_file      progress, one JSON line a batch
@@ -33,6 +35,7 @@ from typing import Any
 
 from _causal import LENGTH, looks_ahead
 from _common import now, quick_imports, read_rows, start, stop
+from _options import encode_options, option_pieces, plainly
 
 UNUSED = ("tensorflow", "jax", "torchvision", "PIL")
 LONGEST_WINDOW = 2048
@@ -119,6 +122,35 @@ def likelihood(
     ]
 
 
+def options(
+    model: Any, tokenizer: Any, start: int, ends: set[int], task: dict[str, Any], batch: int, tell: Any
+) -> list[dict[str, Any]]:
+    """Nats of each option of each question, all in shared batches."""
+    check_causal(model, start)
+    rows = read_rows(Path(task["file"]))
+    encoded = encode_options(rows, tokenizer, start, ends, task["model"])
+    size = window_of(model)
+    pieces = [
+        piece
+        for row, options in enumerate(encoded)
+        for at, (ids, new) in enumerate(options)
+        for piece in option_pieces((row, at), ids, new, size, windows)
+        if new
+    ]
+    pieces.sort(key=lambda piece: len(piece[1]))
+    nats = [
+        [0.0 if new else plainly(text) for (_, new), text in zip(options, row["options"], strict=True)]
+        for row, options in zip(rows, encoded, strict=True)
+    ]
+    done = 0
+    for group in batches(pieces, batch, model.config.get_text_config().vocab_size):
+        for ((row, at), _, _), part in zip(group, nats_of(model, group), strict=True):
+            nats[row][at] += part
+        done += len(group)
+        tell(done, len(pieces))
+    return [{"nats": [n if math.isfinite(n) else None for n in found]} for found in nats]
+
+
 def window_of(model: Any) -> int:
     """Tokens the model can look at, and no more than is useful."""
     config = model.config.get_text_config()
@@ -127,7 +159,7 @@ def window_of(model: Any) -> int:
     return min([LONGEST_WINDOW, *known])
 
 
-def windows(i: int, ids: list[int], size: int) -> Iterator[tuple[int, list[int], int]]:
+def windows(i: Any, ids: list[int], size: int) -> Iterator[tuple[Any, list[int], int]]:
     """Stretches of at most `size` + 1 tokens, and how many at the end of each are to be counted."""
     if len(ids) < 2:
         return
@@ -151,7 +183,7 @@ def batches(pieces: list[Any], batch: int, vocabulary: int) -> Iterator[list[Any
         yield group
 
 
-def nats_of(model: Any, group: list[tuple[int, list[int], int]]) -> list[float]:
+def nats_of(model: Any, group: list[tuple[Any, list[int], int]]) -> list[float]:
     """Padding stands at the right, where a causal model does not look, so it needs no mask."""
     import torch
 
@@ -299,8 +331,12 @@ def main(config: dict[str, Any]) -> None:
                 found = generate(
                     model, tokenizer, start, ends, {**task, "model": config["model"]}, batch, tell
                 )
+            elif task["kind"] == "options":
+                asked = {**task, "model": config["model"]}
+                found = options(model, tokenizer, start, ends, asked, batch, tell)
             else:
-                stop("bad_config", f"The kind {task['kind']!r} is not known: likelihood or generate.")
+                kinds = "likelihood, generate or options"
+                stop("bad_config", f"The kind {task['kind']!r} is not known: {kinds}.")
             fresh = output / f"{task['name']}.jsonl.new"
             fresh.write_text("".join(json.dumps(row) + "\n" for row in found))
             fresh.rename(output / f"{task['name']}.jsonl")
