@@ -110,8 +110,8 @@ def front() -> None:
     "evals",
     metavar="FILE_OR_NAME",
     multiple=True,
-    help="The evaluation that decides: a .jsonl or .csv, a benchmark (ml-intern evals), lm-eval:TASK; may be"
-    " given again for further ones.",
+    help="The evaluation that decides: a .jsonl or .csv, a benchmark (see ml-intern evals), lm-eval:TASK."
+    " Given again: further ones.",
 )
 @click.option("--metric", metavar="NAME", help="The metric that decides.")
 @_folder("--workspace", "Folder that the intern works in.")
@@ -359,9 +359,9 @@ def tools_command(**given: Any) -> None:
 def evals_command(**given: Any) -> None:
     """List the benchmarks that --eval knows by name.
 
-    With a NAME, all that is known of that one. Tasks of lm-eval (--eval lm-eval:TASK) are lm-eval's own list;
-    they need pip install 'ml-intern[lm-eval]'. lighteval wants other versions of what is installed here: in an
-    environment of its own it can measure what was published.
+    With a NAME, all that is known of that one. Tasks of lm-eval (--eval lm-eval:TASK) are listed by lm-eval
+    itself; they need pip install 'ml-intern[lm-eval]'. lighteval wants other versions of what is installed
+    here: in an environment of its own it can measure what was published.
     """
     from ml_intern.cli import commands
 

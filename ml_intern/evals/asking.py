@@ -172,6 +172,8 @@ def outputs_for(
     Raises:
         ToolError: The model's likelihoods are not finite.
     """
+    if asks == "lm_eval":
+        return Outputs(lm_eval=rows[asks])
     if asks == "options":
         _finite([all(n is not None for n in r["nats"]) for r in rows[asks]])
         return Outputs(options=[r["nats"] for r in rows[asks]], items=items)

@@ -164,9 +164,10 @@ def _row(table: Path, name: str, row: Any) -> Benchmark:
     try:
         return Benchmark.model_validate({**row, "name": name})
     except (ValidationError, TypeError) as error:
-        first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else {}
-        where = ".".join(map(str, first.get("loc", ())))
-        told = str(first.get("msg", "it is no table")).removeprefix("Value error, ")
+        where, told = "", "it is no table"
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            where, told = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         raise UsageError(
             f"The benchmark {name!r} in {table.name} is wrong{f' at {where}' if where else ''}: {told}."
         ) from None

@@ -117,7 +117,8 @@ def _rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
     import polars as pl
 
     tables = [readers.read_table(path).rows for path in paths]
-    return pl.concat(tables, how="diagonal_relaxed").to_dicts()
+    rows: list[dict[str, Any]] = pl.concat(tables, how="diagonal_relaxed").to_dicts()
+    return rows
 
 
 @contextmanager

@@ -11,19 +11,20 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.bridge.metrics import is_bridged, up
 from ml_intern.evals.means import Means
 from ml_intern.evals.model import Item
 from ml_intern.ledger.model import ItemScores
 from ml_intern.tooling import did_you_mean
 
-Asks = Literal["likelihood", "samples", "completions", "options"]
+Asks = Literal["likelihood", "samples", "completions", "options", "lm_eval"]
 Part = Literal["target", "choices", "tests", "rubric"]
 ScorerName = Literal[
     "bits_per_byte",
@@ -50,6 +51,7 @@ class Outputs:
         options: For each item the negative log-likelihood of each of its options, given the prompt.
         items: The items themselves, for scorers that read more of them.
         means: What a scorer may use beside the outputs.
+        lm_eval: What items contributed by lm-eval's own metrics.
     """
 
     texts: Sequence[str] = ()
@@ -59,6 +61,7 @@ class Outputs:
     options: Sequence[Sequence[float]] = ()
     items: Sequence[Item] = ()
     means: Means = field(default_factory=Means)
+    lm_eval: Mapping[str, ItemScores] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -258,6 +261,8 @@ def scorer(name: str) -> Scorer:
     Raises:
         ToolError: There is none.
     """
+    if is_bridged(name):
+        return Scorer(name, "lm_eval", up(name), "as lm-eval computes it", lambda o: o.lm_eval[name])
     if name not in SCORERS:
         raise ToolError(
             f"There is no scorer {name!r}{did_you_mean(name, SCORERS)}.", f"Scorers: {', '.join(SCORERS)}."

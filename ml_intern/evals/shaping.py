@@ -161,7 +161,7 @@ def _wikihow(made: dict[str, Any]) -> dict[str, Any]:
 
     def plain(text: str) -> str:
         text = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
-        return text.replace("  ", " ")
+        return text.replace("  ", " ").strip()
 
     return {**made, "input": plain(made["input"]), "choices": [plain(c) or c for c in made["choices"]]}
 

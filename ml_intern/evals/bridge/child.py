@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import random
 import sys
 from pathlib import Path
@@ -56,7 +55,7 @@ def main() -> None:
         answer = {"documents": documents, "requests": requests, "score": score}[request["mode"]](request)
     fresh = Path(request["output"] + ".new")
     fresh.write_text(json.dumps(answer))
-    os.replace(fresh, request["output"])
+    fresh.replace(request["output"])
 
 
 def load(request: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +134,7 @@ def refuse(tasks: dict[str, Any]) -> None:
 
 
 def described(name: str, task: Any) -> list[dict[str, Any]]:
-    """A row a document: how it is asked, what is right, and the texts in which it may stand in training data."""
+    """A row a document: how it is asked, what is right, the texts in which it may stand in training data."""
     docs = list(task.eval_docs)
     telling = columns(docs)
     rows = []

@@ -1,4 +1,4 @@
-"""A model's scores on a task of lm-eval: lm-eval says what to ask, our job asks it, lm-eval scores the answers.
+"""A model's scores on a task of lm-eval: lm-eval says what to ask, our job asks, lm-eval scores.
 
 The job sees requests and no task, so it has the walls, the device and the recipe of every other evaluation,
 and what is right never enters it (but where a task asks for the likelihood of that very text).
@@ -20,6 +20,7 @@ from ml_intern.evals.bridge import process
 from ml_intern.evals.bridge.metrics import PREFIX
 from ml_intern.evals.bridge.tasks import cache_of, folder_of
 from ml_intern.evals.lines import read_lines, write_lines
+from ml_intern.evals.model import LmEval
 from ml_intern.ledger.model import ItemScores, Split
 
 if TYPE_CHECKING:
@@ -32,75 +33,77 @@ LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_token
 
 
 class Bridge:
-    """One evaluation's way to lm-eval.
+    """One evaluation's way to lm-eval and back.
 
     Args:
         evals: The folder of all evaluations.
         state: The intern's state folder.
         info: The evaluation.
+        items: All of its items.
+        split: The split that is measured.
         cancelled: Ends what runs.
     """
 
-    def __init__(self, evals: Path, state: Path, info: EvalInfo, cancelled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        evals: Path,
+        state: Path,
+        info: EvalInfo,
+        items: Sequence[Item],
+        split: Split,
+        cancelled: Callable[[], bool],
+    ) -> None:
         self.folder = folder_of(evals, info.name)
         self.cache = cache_of(state)
         self.info = info
+        self.split = split
         self.cancelled = cancelled
-
-    def requests(self, items: Sequence[Item], split: Split) -> list[dict[str, Any]]:
-        """What a model is asked for a split; the same for every model, so it is kept."""
-        file = self.folder / f"{split}.jsonl"
-        if not file.exists():
-            found = self._run("requests", samples=self._samples(items, split))
-            write_lines(file, found["requests"])
-        return read_lines(file)
-
-    def scores(
-        self, items: Sequence[Item], split: Split, answers: Sequence[dict[str, Any]]
-    ) -> dict[str, ItemScores]:
-        """What each item adds to each metric.
-
-        Args:
-            items: All items of the evaluation.
-            split: Whose were asked.
-            answers: One a request.
-        """
-        file = self.folder / f"{split}-answers-{time.monotonic_ns()}.jsonl"
-        write_lines(file, answers)
-        try:
-            samples = self._samples(items, split)
-            asked = str(self.folder / f"{split}.jsonl")
-            found = self._run("score", samples=samples, requests=asked, answers=str(file))["rows"]
-        finally:
-            file.unlink(missing_ok=True)
-        rows = self._ordered(items, split, samples, found)
-        return {name: _measure(name, rows) for name in self.info.scorers}
-
-    def _run(self, mode: str, **more: Any) -> dict[str, Any]:
-        task = self.info.lm_eval
-        assert task is not None
-        request = {"mode": mode, "task": task.task, "folder": task.folder, **more}
-        return process.run(request, self.cache, None, self.cancelled)
-
-    def _places(self, items: Sequence[Item], split: Split) -> list[tuple[str, int]]:
         order = json.loads((self.folder / "order.json").read_text())
         if len(order) != len(items):
-            raise ToolError(f"The eval {self.info.name!r} is damaged: it has other documents than items.")
-        return [(t, k) for (t, k), item in zip(order, items, strict=True) if item.split == split]
+            raise ToolError(f"The eval {info.name!r} is damaged: it has other documents than items.")
+        self.places = [(t, k) for (t, k), item in zip(order, items, strict=True) if item.split == split]
+        self.samples: dict[str, list[int]] = {}
+        for task, position in sorted(self.places):
+            self.samples.setdefault(task, []).append(position)
 
-    def _samples(self, items: Sequence[Item], split: Split) -> dict[str, list[int]]:
-        samples: dict[str, list[int]] = {}
-        for task, position in self._places(items, split):
-            samples.setdefault(task, []).append(position)
-        return {task: sorted(positions) for task, positions in samples.items()}
+    def tasks(self, folder: Path) -> list[dict[str, Any]]:
+        """The tasks of a job that answers all requests; its files go to a folder.
 
-    def _ordered(
-        self, items: Sequence[Item], split: Split, samples: dict[str, list[int]], found: list[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
-        """The rows in the order of the items."""
-        told = [(task, position) for task, positions in samples.items() for position in positions]
+        The requests are the same for every model, so they are kept.
+        """
+        if not self._requests.exists():
+            write_lines(self._requests, self._run("requests")["requests"])
+        return tasks_for(read_lines(self._requests), folder, self.info.asking.seed_of(self.split))
+
+    def rows(self, output: Path, tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What the items contributed to each metric, and the texts that were written.
+
+        Args:
+            output: The job's.
+            tasks: What it was asked.
+        """
+        requests = read_lines(self._requests)
+        drawn = _drawn_rows(requests, output, tasks)
+        file = self.folder / f"{self.split}-answers-{time.monotonic_ns()}.jsonl"
+        write_lines(file, [_answer(r, row) for r, row in zip(requests, drawn, strict=True)])
+        try:
+            found = self._run("score", requests=str(self._requests), answers=str(file))["rows"]
+        finally:
+            file.unlink(missing_ok=True)
+        told = [(task, position) for task, positions in self.samples.items() for position in positions]
         by_place = dict(zip(told, found, strict=True))
-        return [by_place[place] for place in self._places(items, split)]
+        rows = [by_place[place] for place in self.places]
+        written = [row for r, row in zip(requests, drawn, strict=True) if r["kind"] == "generate_until"]
+        return {"lm_eval": {name: _measure(name, rows) for name in self.info.scorers}, "completions": written}
+
+    @property
+    def _requests(self) -> Path:
+        return self.folder / f"{self.split}.jsonl"
+
+    def _run(self, mode: str, **more: str) -> dict[str, Any]:
+        task = self.info.lm_eval or LmEval(task="")
+        request = {"mode": mode, "task": task.task, "folder": task.folder, "samples": self.samples, **more}
+        return process.run(request, self.cache, None, self.cancelled)
 
 
 def _measure(name: str, rows: Sequence[dict[str, Any]]) -> ItemScores:
@@ -131,16 +134,15 @@ def tasks_for(requests: Sequence[dict[str, Any]], folder: Path, seed: int) -> li
     return tasks
 
 
-def answers_from(
+def _drawn_rows(
     requests: Sequence[dict[str, Any]], folder: Path, tasks: Sequence[dict[str, Any]]
-) -> list[Any]:
-    """The job's answers, one a request.
+) -> list[dict[str, Any]]:
+    """The job's rows, one a request.
 
     Raises:
-        ToolError: A file is missing or broken, or has other rows than were asked for; or the model's
-            likelihoods are not finite.
+        ToolError: A file is missing or broken, or has other rows than were asked for.
     """
-    answers: list[Any] = [None] * len(requests)
+    found: list[dict[str, Any]] = [{} for _ in requests]
     for task, group in zip(tasks, _groups(requests).values(), strict=True):
         try:
             rows = read_lines(folder / f"{task['name']}.jsonl")
@@ -149,8 +151,8 @@ def answers_from(
         if len(rows) != len(group):
             raise ToolError(f"The evaluation gave {len(rows)} answers to {len(group)} requests.")
         for k, row in zip(group, rows, strict=True):
-            answers[k] = _answer(requests[k], row)
-    return answers
+            found[k] = row
+    return found
 
 
 def _groups(requests: Sequence[dict[str, Any]]) -> dict[str, list[int]]:
@@ -170,7 +172,7 @@ def _how(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drawn(how: dict[str, Any]) -> dict[str, Any]:
-    """lm-eval's options of a generation as the recipe's; greedy unless it says both how and that it samples."""
+    """lm-eval's options of a generation as the recipe's; greedy unless it says that it samples, and how."""
     unknown = sorted(k for k in how if k not in KNOWN | set(LENGTHS))
     sampled = bool(how.get("do_sample")) and float(how.get("temperature") or 0) > 0
     if unknown and sampled:
@@ -193,6 +195,11 @@ def _row(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(request: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """A row as lm-eval takes it.
+
+    Raises:
+        ToolError: The model's likelihoods are not finite.
+    """
     if request["kind"] == "generate_until":
         return {"text": str(row["text"])}
     if row["nats"] is None or not math.isfinite(row["nats"]):

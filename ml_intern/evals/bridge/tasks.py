@@ -1,4 +1,4 @@
-"""A task of lm-eval by name becomes a sealed evaluation: its documents go to the guard, its metrics to a list."""
+"""A task of lm-eval by name becomes a sealed evaluation: its documents go to the guard."""
 
 from __future__ import annotations
 

@@ -31,12 +31,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "likelihood": {**_OF_ALL, **_GENERATE},
     "generate": {**_OF_ALL, **_GENERATE},
     "options": {**_OF_ALL, **_GENERATE},
+    "continuations": {**_OF_ALL, **_GENERATE},
 }
 _LEAST = {"batch_size": 0, "max_new_tokens": 1, "samples": 1, "temperature": 0, "top_p": 0}
 _COLUMNS = {
     "likelihood": (("text",),),
     "generate": (("prompt",), ("messages",)),
     "options": (("prompt", "options"), ("messages", "options")),
+    "continuations": (("prompt", "continuation"),),
 }
 
 
