@@ -102,6 +102,24 @@ def _check_evals(settings: Settings) -> None:
     for one in wanted(settings.eval):
         if one.path is not None:
             read_rows(one.path)
+        if one.kind == "lm-eval":
+            _check_task_apart(settings, one.said)
+
+
+def _check_task_apart(settings: Settings, said: str) -> None:
+    """A task of the person's own may name functions, which the host runs: cells must not write it."""
+    from ml_intern.evals.bridge.tasks import place_of
+    from ml_intern.evals.named import LM_EVAL
+
+    _, folder = place_of(said.removeprefix(LM_EVAL))
+    if not folder or settings.workspace is None:
+        return
+    place, workspace = Path(folder).resolve(), settings.workspace.resolve()
+    if place == workspace or workspace in place.parents:
+        raise UsageError(
+            f"The task {said!r} lies in the workspace, where cells could change what the host runs.",
+            "Move it, or name a workspace of its own, such as --workspace work.",
+        )
 
 
 def check_price(settings: Settings, brain: Brain) -> None:

@@ -18,6 +18,7 @@ Nothing is printed but errors: documents hold what is right, and logs are read b
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import logging
 import random
@@ -28,6 +29,7 @@ from typing import Any
 # As lm_eval.simple_evaluate has them: tasks that shuffle options or draw examples do it in this order.
 SEED, OTHER_SEED = 0, 1234
 WORDS_OF_A_TEXT = 5
+LONGEST_PATH, MOST_FILES = 1000, 10_000
 MEANS = ("mean",)
 RATIOS = ("bits_per_byte",)
 
@@ -113,8 +115,18 @@ def documents(request: dict[str, Any]) -> dict[str, Any]:
         "left_out": left_out,
         "repositories": sorted({r for task in tasks.values() for r in sources(task)[0]}),
         "files": sorted({f for task in tasks.values() for f in sources(task)[1]}),
+        "yaml": yaml_files(request),
         "shots": sorted({task.config.num_fewshot or 0 for task in tasks.values()}),
     }
+
+
+def yaml_files(request: dict[str, Any]) -> list[str]:
+    """Where a task of the person's own is written down, which may quote its documents."""
+    if not request.get("folder"):
+        return []
+    if Path(request["task"]).is_file():
+        return [request["task"]]
+    return [str(f) for f in Path(request["folder"]).rglob("*.y*ml") if f.stem == request["task"]]
 
 
 def refuse(tasks: dict[str, Any]) -> None:
@@ -180,14 +192,21 @@ def sources(task: Any) -> tuple[list[str], list[str]]:
     """Where the documents are from: splits of repositories, and files of this machine."""
     config = task.config
     path = str(config.dataset_path or "")
-    given = [v for v in nested(config.dataset_kwargs or {}) if Path(v).exists()]
+    given = [f for v in nested(config.dataset_kwargs or {}) for f in files_at(v)]
     if path and Path(path).exists():
-        return [], [path, *given]
+        return [], [*files_at(path), *given]
     split = config.test_split or config.validation_split
     open_split = config.training_split and config.training_split != split
     if path.count("/") != 1:
         return [], given
     return [f"{path}:{split}" if open_split else path], given
+
+
+def files_at(named: str) -> list[str]:
+    """The files of this machine that a path, a pattern or a folder names."""
+    places = [Path(p) for p in glob.glob(named, recursive=True)] if len(named) < LONGEST_PATH else []
+    found = [f for p in places for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()]
+    return [str(f.absolute()) for f in found[:MOST_FILES]]
 
 
 def nested(value: Any) -> list[str]:

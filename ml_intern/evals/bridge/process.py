@@ -60,7 +60,7 @@ def run(
             child = subprocess.Popen(
                 [sys.executable, "-P", "-W", "ignore", str(CHILD), str(home / "request.json")],
                 env=_environment(home, cache, online),
-                cwd=home,
+                cwd=Path.cwd(),  # a task of the person's own names its files from there
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=err,

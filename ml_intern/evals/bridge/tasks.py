@@ -129,7 +129,7 @@ def of_task(hub: Hub, said: str, name: str, metric: str | None = None) -> Brough
         f"{name}: {len(rows)} documents of lm-eval {found['version']}'s task are sealed, scored by"
         f" {', '.join(scorers)}.{left}",
         order=[(row["task"], row["index"]) for row in found["rows"]],
-        files=[Path(f).absolute() for f in [*found["files"], *([folder] if folder else [])]],
+        files=[Path(f) for f in [*found["files"], *found["yaml"]]],
     )
 
 
