@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ml_intern.brains.base import Brain, finish_reason, text_of
 from ml_intern.context import ToolContext
@@ -81,7 +82,7 @@ class Consulting:
         if brain is None:
             raise ToolError(NOBODY, TAKE_ONE)
         self._router.budget.check()
-        said = self._counted(ctx, of, brain, *_answered(brain, messages, ctx.cancelled))
+        said = self._counted(ctx, of, brain, *answered(brain, messages, ctx.cancelled))
         with self._lock:
             known.append(said)
         return said
@@ -117,16 +118,20 @@ def _label(brain: Brain | None) -> str:
     return brain.label if brain else "recorded"
 
 
-def _answered(
-    brain: Brain, messages: Sequence[dict[str, str]], cancelled: Callable[[], bool]
+def answered(
+    brain: Brain, messages: Sequence[dict[str, str]], cancelled: Callable[[], bool], **how: Any
 ) -> tuple[str, str, tuple[int, int]]:
-    """Ask in a thread of its own, and give the request up once the call is stopped."""
+    """Ask in a thread of its own, and give the request up once the call is stopped.
+
+    Returns:
+        Its text, why that ended, and the tokens in and out.
+    """
     found: list[tuple[str, str, tuple[int, int]]] = []
     failed: list[Exception] = []
 
     def work() -> None:
         try:
-            said = brain.generate(list(messages))
+            said = brain.generate(list(messages), **how)
             usage = said.token_usage
             used = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
             found.append((text_of(said), finish_reason(said), used))

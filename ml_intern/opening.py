@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from ml_intern.brains.factory import build_brain, build_research_brain
+from ml_intern.brains.factory import build_brain, build_judge, build_research_brain
 from ml_intern.checks import check_price, check_settings
 from ml_intern.disk import told as disk_told
 from ml_intern.errors import NoBrain
@@ -61,11 +61,12 @@ def open_session(
         brain = build_brain(settings, early, secrets.env)
         brain.prepare(prompt)
         reader = build_research_brain(settings, early, secrets.env)
+        judge = build_judge(settings, early, secrets.env)
     except NoBrain as error:
         # Why the key of .env did not count is what the person then wants to know.
         words = [error.hint, *(n.text for n in secrets.notices if n.level == "warning")]
         raise NoBrain(error.message, " ".join(filter(None, words))) from error
-    for asked in filter(None, (brain, reader)):
+    for asked in filter(None, (brain, reader, judge)):
         check_price(settings, asked)
     trusted = brain.trusted and reader is None
     sandbox = choose_sandbox(settings.sandbox, trusted=trusted, settings=settings, env=secrets.env)
@@ -73,7 +74,8 @@ def open_session(
     mcp = McpServers(settings.mcp_servers, secrets.env)
     try:
         with disk_told(f"The state folder {settings.state}"):
-            session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, folder, reader, evals)
+            beside = (folder, reader, judge, evals)
+            session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, *beside)
     except BaseException:  # a Ctrl-C while the servers start: none of them stays
         mcp.close()
         raise

@@ -130,6 +130,7 @@ class Recorded:
         events: Events of the earlier run that a result is made of.
         research: What the sub-agents did, by the name that follows from the call that asked.
         consulted: What the brain told tools that asked it, by the key of the call without its session.
+        judged: Tokens of the judge, in and out.
     """
 
     answers: deque[Answered] = field(default_factory=deque)
@@ -161,6 +162,7 @@ class Recorded:
     kernel: dict[str, Any] = field(default_factory=dict)
     research: dict[str, Researched] = field(default_factory=dict)
     consulted: dict[str, list[Answered]] = field(default_factory=dict)
+    judged: tuple[int, int] = (0, 0)
 
     @property
     def anything(self) -> bool:
@@ -273,6 +275,9 @@ class Recorded:
             used = given["tokens"]
             said = Answered(_text(given, "text"), (int(used[0]), int(used[1])), str(given.get("finish", "")))
             self.consulted.setdefault(_text(given, "of"), []).append(said)
+        elif kind == "judged":
+            used = given["tokens"]
+            self.judged = (self.judged[0] + int(used[0]), self.judged[1] + int(used[1]))
         elif kind == "compaction":
             self._compacted(given)
         elif kind in ("turn", "message", "undo"):

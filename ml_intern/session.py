@@ -29,6 +29,7 @@ from ml_intern.gate import Gate, Standing
 from ml_intern.goals import Goals
 from ml_intern.inbox import Inbox, What
 from ml_intern.journal import Journal
+from ml_intern.judging import Judging
 from ml_intern.lock import SessionLock
 from ml_intern.masking import mask_all
 from ml_intern.opening import fresh_id, open_session
@@ -73,6 +74,7 @@ class Session:
         mcp: McpServers | None = None,
         folder: Path | None = None,
         research_brain: Brain | None = None,
+        judge: Brain | None = None,
         evals: Sequence[Brought] | None = None,
     ) -> None:
         self.id = folder.name if folder else fresh_id(settings.state / "sessions")
@@ -131,6 +133,8 @@ class Session:
         self.services.research = self.research.ask
         self.consulting = Consulting(self.router, self.brain_of, self.consulted)
         self.services.consult = self.consulting.ask
+        self.judging = Judging(self.router, judge) if judge else None
+        self.services.evals.judge = self.judging
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
@@ -305,7 +309,8 @@ class Session:
     def tokens(self) -> dict[str, int]:
         """Input and output of all brains, as their providers counted them."""
         own = self.agent.tokens if self.agent else {}
-        others = (self.research.tokens, self.consulting.tokens)
+        others = [self.research.tokens, self.consulting.tokens]
+        others += [self.judging.tokens] if self.judging else []
         return {side: own.get(side, 0) + sum(used[side] for used in others) for side in ("input", "output")}
 
     def brain_of(self, name: str) -> Brain | None:

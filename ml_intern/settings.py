@@ -174,6 +174,9 @@ class Settings(BaseSettings):
     )
     metric: str | None = Field(None, description="metric that decides")
     seed: int = Field(0, ge=0, description="training seed of experiments where the agent asks for none")
+    judge: str | None = Field(
+        None, description="SCHEME:NAME of the model that judges answers against rubrics; nothing: none does"
+    )
     dev_queries: int = Field(200, ge=1, description="dev scores that a session may ask of one eval")
     workspace: Path | None = Field(
         None, description="folder the intern works in; nothing: one in the session's folder"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from smolagents.models import ChatMessage, MessageRole, Model
@@ -31,6 +32,8 @@ class Brain(Model):  # type: ignore[misc]
     language_model: bool = True
     context_tokens: int = 128_000
     tags: tuple[str, str] = CELL_TAGS
+    greedy: Mapping[str, Any] = MappingProxyType({"temperature": 0.0})
+    """What `generate` takes for an answer without chance."""
 
     @cached_property
     def stopped(self) -> threading.Event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from smolagents.models import ChatMessage
@@ -27,6 +28,11 @@ class Borrowed(Brain):
     def label(self) -> str:  # type: ignore[override]
         """The one that answers."""
         return self._brain.label
+
+    @property
+    def greedy(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """How it answers without chance."""
+        return self._brain.greedy
 
     @property
     def context_tokens(self) -> int:  # type: ignore[override]

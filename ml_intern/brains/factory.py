@@ -68,7 +68,24 @@ def build_research_brain(
         UsageError: It is no language model, or its name is not understood.
         NoBrain: It cannot be reached.
     """
-    name = settings.research_model
+    return _build_beside(settings, "research_model", settings.research_model, emit, env)
+
+
+def build_judge(
+    settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str] = os.environ
+) -> Brain | None:
+    """The brain that judges answers against rubrics, ready to answer; None where none is named.
+
+    Raises:
+        UsageError: It is no language model, or its name is not understood.
+        NoBrain: It cannot be reached.
+    """
+    return _build_beside(settings, "judge", settings.judge, emit, env)
+
+
+def _build_beside(
+    settings: Settings, key: str, name: str | None, emit: Callable[[Event], None], env: Mapping[str, str]
+) -> Brain | None:
     if not name:
         return None
     if not settings.api_key and (own := env.get("ML_INTERN_API_KEY", "").strip()):
@@ -81,7 +98,7 @@ def build_research_brain(
             raise UsageError(f"{name!r} is no language model.", "Name one, or leave the setting out.")
         brain.prepare("")
     except (UsageError, NoBrain) as error:
-        raise type(error)(f"The setting research_model: {error.message}", error.hint) from None
+        raise type(error)(f"The setting {key}: {error.message}", error.hint) from None
     return brain
 
 

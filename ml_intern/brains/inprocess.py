@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from smolagents.models import ChatMessage
@@ -24,6 +25,8 @@ class TransformersBrain(Brain):
         name: A folder, or a model's id on the Hub.
         settings: The longest reply; the window where the model's own configuration does not say it.
     """
+
+    greedy = MappingProxyType({"do_sample": False})
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(model_id=name)

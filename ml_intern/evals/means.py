@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_intern.evals.model import Asking
 
@@ -26,6 +26,7 @@ class Means:
         judged: The folder of the model that is scored.
         cancelled: Whether the person has stopped the call.
         asking: How the answers were asked for.
+        told: Filled by scorers: who judged, and what that cost.
         notes: Filled by scorers: what a reader of the score should know.
     """
 
@@ -36,4 +37,5 @@ class Means:
     judged: Path | None = None
     cancelled: Callable[[], bool] = lambda: False
     asking: Asking = field(default_factory=Asking)
+    told: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

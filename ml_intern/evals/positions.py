@@ -9,8 +9,8 @@ from typing import Any
 
 from ml_intern.evals.model import Item
 
-ONE_SIDED, AT_LEAST = 0.8, 20
-"""From such a share of one place on, over so many items at the least, a reader is told."""
+ONE_SIDED, AHEAD, AT_LEAST = 0.8, 0.25, 20
+"""A reader is told from such a share of one place on, so far above how often it is right, over so many."""
 
 
 def positions(rows: Sequence[dict[str, Any]], items: Sequence[Item]) -> dict[str, float]:
@@ -27,6 +27,6 @@ def one_sided(chosen: dict[str, float], items: Sequence[Item]) -> list[str]:
     name = max(chosen, key=lambda key: chosen[key])
     at = ascii_uppercase.index(name[-1])
     right = sum(item.target == str(at) for item in items) / len(items)
-    if chosen[name] < ONE_SIDED or right > ONE_SIDED / 2:
+    if chosen[name] < ONE_SIDED or chosen[name] - right < AHEAD:
         return []
     return [f"Option {name[-1]} is chosen in {chosen[name]:.0%} of the items, right in {right:.0%} of them."]

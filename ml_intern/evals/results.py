@@ -49,7 +49,7 @@ def scored(
     means: Means | None = None,
 ) -> Scores:
     """From the job's rows to metrics, intervals and slices."""
-    means = replace(means or Means(), notes=[], asking=info.asking)
+    means = replace(means or Means(), told={}, notes=[], asking=info.asking)
     per_item = {n: scorer(n).score(outputs_for(scorer(n).asks, rows, items, means)) for n in info.scorers}
     groups = _codes([i.group for i in items]) if info.grouped else None
     warnings = []
@@ -83,6 +83,7 @@ def scored(
         outputs={**_shape(written), **chosen},
         warnings=[*warnings, *([] if sampled else _odd(_shape(written)))],
         seconds=seconds,
+        judge=means.told,
         items=per_item,
     )
 

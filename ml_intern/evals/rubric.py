@@ -16,6 +16,7 @@ from functools import lru_cache
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.judging import LONGEST, Question, judge_all
 from ml_intern.evals.means import Means
 from ml_intern.evals.model import Item
 
@@ -85,5 +86,28 @@ def needs_judge(items: Sequence[Item]) -> bool:
 
 
 def shares(items: Sequence[Item], answers: Sequence[str], means: Means) -> list[float]:
-    """For each answer the share of its rubric's points that it earns, between 0 and 1."""
-    raise ToolError("There is no judge.")
+    """For each answer the share of its rubric's points that it earns, between 0 and 1.
+
+    Raises:
+        ToolError: There is no judge, or it gives too many answers no verdict.
+    """
+    rubrics = [read_rubric(item.rubric or "") for item in items]
+    asked = [[at for at, c in enumerate(rubric) if c.regex is None] for rubric in rubrics]
+    questions = [
+        Question(item.input, answer, tuple(rubric[at].criterion for at in open_))
+        for item, answer, rubric, open_ in zip(items, answers, rubrics, asked, strict=True)
+    ]
+    verdicts = judge_all(questions, means) if any(asked) else [()] * len(items)
+    found = []
+    for rubric, open_, answer, verdict in zip(rubrics, asked, answers, verdicts, strict=True):
+        met = [bool(c.regex and re.search(c.regex, answer[:LONGEST], re.S)) for c in rubric]
+        for at, said in zip(open_, verdict, strict=True):
+            met[at] = said
+        found.append(earned(rubric, met))
+    return found
+
+
+def earned(rubric: Sequence[Criterion], met: Sequence[bool]) -> float:
+    """Points of what is met over the points above zero, held between 0 and 1."""
+    points = sum(c.points for c, yes in zip(rubric, met, strict=True) if yes)
+    return min(1.0, max(0.0, points / sum(c.points for c in rubric if c.points > 0)))

@@ -24,7 +24,7 @@ from ml_intern.evals.asking import ask, key_of, read_outputs, readable, tasks_fo
 from ml_intern.evals.columns import CHOICES, RUBRIC, TESTS, Columns, column_of
 from ml_intern.evals.guard import Contamination, Guard
 from ml_intern.evals.items import groups_of, items_from, readings
-from ml_intern.evals.judging import Judge, judge_of
+from ml_intern.evals.judging import Judge, judge_of, same_judge
 from ml_intern.evals.means import Means
 from ml_intern.evals.model import Asking, EvalInfo, Item, LmEval, fingerprint
 from ml_intern.evals.nearness import Nearness
@@ -68,7 +68,7 @@ class Evals:
         self.ledger = ledger
         self.settings = settings
         self.sandbox = sandbox
-        self.judge: Callable[[], Judge] | None = None
+        self.judge: Judge | None = None
         self._lock = threading.RLock()
         self._asking: Counter[str] = Counter()
         self._keys: dict[str, threading.Lock] = {}
@@ -260,6 +260,8 @@ class Evals:
                 f"{name} has no metric {metric!r}{did_you_mean(metric, left.metrics)}.",
                 f"Metrics: {', '.join(left.metrics)}.",
             )
+        if metric == "rubric":
+            same_judge(left, right)
         found = stand(self.ledger, a, b, name, metric)
         self.ledger.record_comparison(found)
         return found
@@ -421,6 +423,9 @@ class Evals:
             nonlocal open_
             with self._lock:
                 self.ledger.record(experiment, name, split, scores)
+                if experiment is not None and scores.judge.get("usd"):
+                    paid_for = f"judge of {name} {split} {scores.model[:16]}"
+                    self.ledger.attach(experiment, usd=scores.judge["usd"], paid_for=paid_for)
                 self._asking[name] -= split == "dev"
                 open_ = False
 

@@ -78,6 +78,7 @@ class Scores(BaseModel):
         seconds: Wall time of the scoring.
         queries_left: Dev scores that may still be asked of this eval.
         detectable: What difference this many items can tell, in words, before anybody trusts one.
+        judge: Who judged the answers, where somebody did: `model`, `prompt_sha256`, `asked`, `usd`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -94,6 +95,7 @@ class Scores(BaseModel):
     seconds: float = 0.0
     queries_left: int | None = None
     detectable: str = ""
+    judge: dict[str, Any] = Field(default_factory=dict)
     experiment: str | None = None
     items: dict[str, ItemScores] = Field(default_factory=dict, exclude=True, repr=False)
 

@@ -127,6 +127,7 @@ class Ledger(Measurements):
         usd: float | None = None,
         facts: dict[str, float] | None = None,
         seed: int | None = None,
+        paid_for: str = "",
     ) -> Experiment:
         """Add to a row what its work made known. Saying the same again changes nothing.
 
@@ -141,6 +142,7 @@ class Ledger(Measurements):
             usd: Dollars that `job` cost, in the same way.
             facts: Other measured figures.
             seed: The seed that was really used.
+            paid_for: What else than a job cost so much; one figure for each.
         """
         with self._db.change():
             row = self._row(id)
@@ -161,7 +163,7 @@ class Ledger(Measurements):
             spent = row.setdefault("spent", {})
             for unit, amount in (("seconds", seconds), ("usd", usd)):
                 if amount is not None:
-                    spent.setdefault(unit, {})[job or ""] = amount
+                    spent.setdefault(unit, {})[job or paid_for] = amount
                     row["cost"][unit] = sum(spent[unit].values())
             changed = self._store(row)
         self._tell(changed)

@@ -151,7 +151,10 @@ def test_a_task_is_sealed_asked_and_scored(
     info = given.seal(evals)
     assert info.scorers == ["lm_eval.acc", "lm_eval.acc_norm"] and sum(info.rows.values()) == 40
     assert info.lm_eval is not None and (info.lm_eval.task, info.lm_eval.shots) == ("ferry", [0])
-    assert "Not taken: brier_score" in given.told and {tasks / "documents.jsonl", tasks / "ferry.yaml"} == set(given.files)
+    assert "Not taken: brier_score" in given.told and {
+        tasks / "documents.jsonl",
+        tasks / "ferry.yaml",
+    } == set(given.files)
 
     scores = evals.evaluate(make_model(tmp_path / "m", 0.5), "ferry")
     dev = [d for d, i in zip(documents(40), evals._items("ferry"), strict=True) if i.split == "dev"]

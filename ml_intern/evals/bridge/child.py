@@ -204,7 +204,10 @@ def sources(task: Any) -> tuple[list[str], list[str]]:
 
 def files_at(named: str) -> list[str]:
     """The files of this machine that a path, a pattern or a folder names."""
-    places = [Path(p) for p in glob.glob(named, recursive=True)] if len(named) < LONGEST_PATH else []
+    if len(named) > LONGEST_PATH:
+        return []
+    # A pattern is relative to where the person is, and may begin at the root: pathlib knows only the one.
+    places = map(Path, glob.glob(named, recursive=True))  # noqa: PTH207
     found = [f for p in places for f in (p.rglob("*") if p.is_dir() else [p]) if f.is_file()]
     return [str(f.absolute()) for f in found[:MOST_FILES]]
 
