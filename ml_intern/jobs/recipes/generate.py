@@ -162,7 +162,8 @@ def continued(
     check_causal(model, start)
     pairs = encode_pairs(read_rows(Path(task["file"])), tokenizer, start, ends)
     fitting = partial(batches, batch=batch, vocabulary=model.config.get_text_config().vocab_size)
-    return continuations(model, pairs, window_of(model), fitting, tell)
+    found: list[dict[str, Any]] = continuations(model, pairs, window_of(model), fitting, tell)
+    return found
 
 
 def window_of(model: Any) -> int:
