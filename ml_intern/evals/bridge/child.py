@@ -68,21 +68,36 @@ def load(request: dict[str, Any]) -> dict[str, Any]:
     random.seed(SEED)
     np.random.seed(OTHER_SEED)
     name, folder = request["task"], request.get("folder") or None
+    if folder and not Path(folder).is_dir():
+        folder = None  # another lm-eval than the one that said so
     try:
         # A folder's tasks need none of lm-eval's own, of which the list alone takes seconds.
         manager = TaskManager(include_path=folder, include_defaults=folder is None)
         if not Path(name).is_file() and name not in manager.all_tasks:
             raise Wrong(unknown(name, folder, manager.all_tasks))
-        tasks: dict[str, Any] = manager.load([name])["tasks"]
+        loaded = manager.load([name])
     except Wrong:
         raise
     except Exception as error:
         raise Wrong(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
+    tasks: dict[str, Any] = loaded["tasks"]
+    request["folder"] = folder or narrow(manager, name, [*tasks, *loaded.get("groups", ())])
     for task in tasks.values():
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=OTHER_SEED)
     return tasks
+
+
+def narrow(manager: Any, name: str, needed: list[str]) -> str:
+    """The folder that has all of a task of lm-eval's own: to look through the others takes seconds."""
+    from lm_eval.tasks import TaskManager
+
+    path = manager.task_index[name].yaml_path
+    if path is None:
+        return ""
+    small = TaskManager(include_path=str(path.parent), include_defaults=False)
+    return str(path.parent) if {name, *needed} <= set(small.all_tasks) else ""
 
 
 def unknown(name: str, folder: str | None, known: list[str]) -> str:
@@ -102,6 +117,7 @@ def documents(request: dict[str, Any]) -> dict[str, Any]:
     """All documents that the task measures on, and the metrics that can be had of each document alone."""
     import lm_eval
 
+    own = yaml_files(request)
     tasks = load(request)
     refuse(tasks)
     rows = [row for name, task in tasks.items() for row in described(name, task)]
@@ -110,12 +126,13 @@ def documents(request: dict[str, Any]) -> dict[str, Any]:
     metrics, left_out = measured(tasks)
     return {
         "version": lm_eval.__version__,
+        "folder": request["folder"],
         "rows": rows,
         "metrics": metrics,
         "left_out": left_out,
         "repositories": sorted({r for task in tasks.values() for r in sources(task)[0]}),
         "files": sorted({f for task in tasks.values() for f in sources(task)[1]}),
-        "yaml": yaml_files(request),
+        "yaml": own,
         "shots": sorted({task.config.num_fewshot or 0 for task in tasks.values()}),
     }
 

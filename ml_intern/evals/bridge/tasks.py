@@ -124,7 +124,9 @@ def of_task(hub: Hub, said: str, name: str, metric: str | None = None) -> Brough
             "target": "target",
             "slice_by": "slice" if "slice" in rows[0] else None,
             "repositories": found["repositories"],
-            "lm_eval": LmEval(task=task, folder=folder, version=found["version"], shots=found["shots"]),
+            "lm_eval": LmEval(
+                task=task, folder=found["folder"], version=found["version"], shots=found["shots"]
+            ),
         },
         f"{name}: {len(rows)} documents of lm-eval {found['version']}'s task are sealed, scored by"
         f" {', '.join(scorers)}.{left}",
