@@ -46,7 +46,8 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
         numeric_match: share of greedy answers whose last number equals the target's last number.
         math_match: the same by mathematics (math-verify): LaTeX, fractions, sets; 1/2 is 0.5.
         multiple_choice: share of items whose right option is the likeliest text to follow; `outputs` says how
-            often each place was chosen (chose_A …). multiple_choice_normalized: by the byte of each option.
+            often each place was chosen (chose_A …).
+        multiple_choice_normalized: the same by the byte of each option, so that length does not count.
         code_passes: share of greedy answers whose Python passes the item's tests, in the sandbox.
         rubric: mean share of the points that an answer earns, as the judge of the setting `judge` says.
         lm_eval.NAME: what lm-eval calls NAME, as it computes it.

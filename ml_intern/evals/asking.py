@@ -176,7 +176,7 @@ def outputs_for(
         return Outputs(lm_eval=rows[asks])
     if asks == "options":
         _finite([all(n is not None for n in r["nats"]) for r in rows[asks]])
-        return Outputs(options=[r["nats"] for r in rows[asks]], items=items)
+        return Outputs(options=[r["nats"] for r in rows[asks]], items=items, means=means or Means())
     if asks != "likelihood":
         asked = items if asks == "completions" else ()
         return Outputs(

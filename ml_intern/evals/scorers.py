@@ -127,12 +127,12 @@ def math_match(outputs: Outputs) -> ItemScores:
 
 def multiple_choice(outputs: Outputs) -> ItemScores:
     """Share of items whose right option is the likeliest, by the sum over its tokens."""
-    return _chosen(outputs, lambda item: [1] * len(item.choices or ()))
+    return _chosen(outputs, lambda option: 1)
 
 
 def multiple_choice_normalized(outputs: Outputs) -> ItemScores:
     """The same by the mean over an option's bytes in UTF-8, so that long options are not at a loss."""
-    return _chosen(outputs, lambda item: [len(text.encode()) for text in item.choices or ()])
+    return _chosen(outputs, lambda option: len(option.encode()))
 
 
 def code_passes(outputs: Outputs) -> ItemScores:
@@ -150,11 +150,12 @@ def rubric(outputs: Outputs) -> ItemScores:
     return ItemScores(np.array(earned, dtype=np.float64), np.ones(len(earned)))
 
 
-def _chosen(outputs: Outputs, sizes: Callable[[Item], Sequence[int]]) -> ItemScores:
+def _chosen(outputs: Outputs, size: Callable[[str], int]) -> ItemScores:
     """An item counts where its right option beats every other text; a tie is nobody's win."""
     right = []
     for item, nats in zip(outputs.items, outputs.options, strict=True):
-        cost = [n / size for n, size in zip(nats, sizes(item), strict=True)]
+        asked = outputs.means.asking.options_of(item)
+        cost = [n / size(option) for n, option in zip(nats, asked, strict=True)]
         at, options = int(item.target or 0), item.choices or []
         others = [c for c, text in zip(cost, options, strict=True) if text != options[at]]
         right.append(all(cost[at] < other for other in others))

@@ -13,20 +13,29 @@ from ml_intern.evals.means import Means
 from ml_intern.evals.model import Asking, Item
 from ml_intern.evals.programs import passed, program_of
 from ml_intern.sandbox.bare import BareSandbox
+from ml_intern.sandbox.base import Sandbox
+from ml_intern.sandbox.docker import DockerSandbox
 from ml_intern.sandbox.local import LocalSandbox
 
 
-@pytest.fixture(scope="module")
-def walls() -> Iterator[LocalSandbox]:
-    if problem := LocalSandbox.problem():
+@pytest.fixture(scope="module", params=["local", pytest.param("docker", marks=pytest.mark.thorough)])
+def walls(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    sandbox: Sandbox
+    if request.param == "docker":
+        from support.docker_engine import ensure_engine, sandbox_image
+
+        ensure_engine()
+        sandbox = DockerSandbox(sandbox_image())
+    elif problem := LocalSandbox.problem():
         pytest.skip(problem)
-    sandbox = LocalSandbox()
+    else:
+        sandbox = LocalSandbox()
     yield sandbox
     sandbox.stop()
 
 
 @pytest.fixture
-def means(walls: LocalSandbox, tmp_path: Path) -> Means:
+def means(walls: Sandbox, tmp_path: Path) -> Means:
     return Means(sandbox=walls, folder=tmp_path / "evals" / "code")
 
 
