@@ -18,6 +18,7 @@ from ml_intern.hub.client import Hub
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.session import Session
 from ml_intern.settings import Settings
+from ml_intern.trust import trust
 
 ROWS = [
     {"text": f"Nobody in house {n} had seen the {n * 37 % 101} geese of Marrow Lane before dawn."}
@@ -125,6 +126,24 @@ def test_what_cannot_be_fetched_leaves_no_session_behind(
     with pytest.raises(UsageError, match="there is no dataset openai/gsm8k on the embedded Hub"):
         intern.run("say hello to you")
     assert not list((own_state / "sessions").glob("*"))
+
+
+def test_a_projects_own_task_needs_the_persons_word_again_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "person"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "person"))
+    monkeypatch.delenv("ML_INTERN_TRUST_PROJECT", raising=False)
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "utils.py").write_text("def f(doc): return doc")
+    file = tmp_path / "ml-intern.toml"
+    file.write_text('eval = ["gsm8k", "lm-eval:tasks/mine"]')
+    trust(file)
+    assert Settings.load().eval == "gsm8k,lm-eval:tasks/mine"
+    (tmp_path / "tasks" / "utils.py").write_text("def f(doc): return 0")
+    with pytest.raises(UsageError, match="ml-intern trust"):
+        Settings.load()
 
 
 def test_a_task_in_the_workspace_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

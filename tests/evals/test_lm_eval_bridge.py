@@ -72,6 +72,8 @@ metric_list:
   - metric: bits_per_byte
   - metric: word_perplexity
 """
+SHOUTING = SAYING.replace("task: saying", "task: shouting").replace("Q: ", "SHOUT: ").replace("FILE", "MORE")
+SPOKEN = "group: spoken\ntask: [shouting, saying]\n"
 SECRET = """
 task: secret
 unsafe_code: true
@@ -92,9 +94,14 @@ def documents(count: int) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tasks")
-    (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents(40)))
-    for name, text in (("ferry", FERRY), ("saying", SAYING), ("texts", TEXTS), ("secret", SECRET)):
-        (folder / f"{name}.yaml").write_text(text.replace("FILE", str(folder / "documents.jsonl")))
+    for name, rows in (("documents", documents(40)), ("more", documents(100)[40:])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = {"FILE": str(folder / "documents.jsonl"), "MORE": str(folder / "more.jsonl")}
+    texts = (FERRY, SAYING, TEXTS, SECRET, SHOUTING, SPOKEN)
+    for name, text in zip(("ferry", "saying", "texts", "secret", "shouting", "spoken"), texts, strict=True):
+        for word, path in files.items():
+            text = text.replace(word, path)
+        (folder / f"{name}.yaml").write_text(text)
     return folder
 
 
@@ -118,7 +125,7 @@ class Answers(AnsweringJobs):
 
     def _right(self, prompt: str) -> str:
         """What is right for a third of the documents, and for the others the first option."""
-        doc = next(d for d in documents(40) if d["question"] in prompt)
+        doc = next(d for d in documents(100) if d["question"] in prompt)
         return str(doc["options"][0])
 
 
@@ -186,12 +193,19 @@ def test_a_task_is_sealed_asked_and_scored(
 
 
 @needs_lm_eval
-def test_answers_that_are_written(settings: Settings, evals: Evals, tasks: Path, tmp_path: Path) -> None:
-    brought(settings, f"{tasks}/saying").seal(evals)
-    said = evals.evaluate(make_model(tmp_path / "m", 0.5), "saying")
-    dev = [d for d, i in zip(documents(40), evals._items("saying"), strict=True) if i.split == "dev"]
+def test_a_group_whose_answers_are_written(
+    settings: Settings, evals: Evals, tasks: Path, tmp_path: Path
+) -> None:
+    """The tasks of a group are slices; documents are scored in whatever order lm-eval takes its tasks."""
+    info = brought(settings, f"{tasks}/spoken").seal(evals)
+    assert sum(info.rows.values()) == 100 and info.slices == ["saying", "shouting"]
+    said = evals.evaluate(make_model(tmp_path / "m", 0.5), "spoken")
+    known = {d["question"]: d["gold"] == 0 for d in documents(100)}
+    dev = [i for i in evals._items("spoken") if i.split == "dev"]
+    right = [next(ok for question, ok in known.items() if question in i.input) for i in dev]
     assert said.primary == "lm_eval.exact_match" and said.outputs["share_unfinished"] == 0
-    assert said.value.value == pytest.approx(sum(d["gold"] == 0 for d in dev) / len(dev))
+    assert said.items["lm_eval.exact_match"].numerator.tolist() == [float(ok) for ok in right]
+    assert "shouting" in said.slices["lm_eval.exact_match"]
     jobs: Any = evals.jobs
     [task] = jobs.specs[0].config["tasks"]
     assert (task["kind"], task["max_new_tokens"], task["stop"]) == ("generate", 6, ["\n", "."])
@@ -201,7 +215,7 @@ def test_answers_that_are_written(settings: Settings, evals: Evals, tasks: Path,
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("FOLDER/ferri", "there is no task 'ferri' in that folder; it has ferry, saying, secret, texts"),
+        ("FOLDER/ferri", "there is no task 'ferri' in that folder; it has ferry, saying, secret, shouting"),
         ("FOLDER/secret", "runs programs that a model wrote.*humaneval"),
     ],
 )
