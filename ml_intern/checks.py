@@ -15,8 +15,6 @@ from ml_intern.settings import Settings
 if TYPE_CHECKING:
     from ml_intern.brains.base import Brain
 
-EVAL_FILES = (".jsonl", ".csv")
-
 
 def check_settings(settings: Settings) -> None:
     """Refuse settings that cannot work together or at all.
@@ -34,10 +32,7 @@ def check_settings(settings: Settings) -> None:
     _check_compute(settings)
     _check_folders(settings)
     _check_code_apart(settings)
-    if eval_file(settings):
-        from ml_intern.evals.files import read_rows
-
-        read_rows(Path(str(settings.eval)))
+    _check_evals(settings)
 
 
 def _check_compute(settings: Settings) -> None:
@@ -97,23 +92,34 @@ def _check_folders(settings: Settings) -> None:
             raise UsageError(f"The folder of --{name}, {str(folder)!r}, cannot be made: {told}.") from None
 
 
-def eval_file(settings: Settings) -> Path | None:
-    """The file that ``--eval`` names, or None where it is the name of an eval or nothing.
-
-    Raises:
-        UsageError: It looks like a file of a kind that cannot be read.
-    """
+def _check_evals(settings: Settings) -> None:
+    """Is everything there that ``--eval`` names, as far as this machine can tell?"""
     if not settings.eval:
-        return None
-    path = Path(settings.eval).expanduser()
-    if path.suffix in EVAL_FILES:
-        return path
-    if path.exists() or len(path.parts) > 1:
+        return
+    from ml_intern.evals.files import read_rows
+    from ml_intern.evals.named import wanted
+
+    for one in wanted(settings.eval):
+        if one.path is not None:
+            read_rows(one.path)
+        if one.kind == "lm-eval":
+            _check_task_apart(settings, one.said)
+
+
+def _check_task_apart(settings: Settings, said: str) -> None:
+    """A task of the person's own may name functions, which the host runs: cells must not write it."""
+    from ml_intern.evals.bridge.tasks import place_of
+    from ml_intern.evals.named import LM_EVAL
+
+    _, folder = place_of(said.removeprefix(LM_EVAL))
+    if not folder or settings.workspace is None:
+        return
+    place, workspace = Path(folder).resolve(), settings.workspace.resolve()
+    if place == workspace or workspace in place.parents:
         raise UsageError(
-            f"The eval {settings.eval!r} is no file of a known kind.",
-            "Give a .jsonl or .csv with input and target.",
+            f"The task {said!r} lies in the workspace, where cells could change what the host runs.",
+            "Move it, or name a workspace of its own, such as --workspace work.",
         )
-    return None
 
 
 def check_price(settings: Settings, brain: Brain) -> None:

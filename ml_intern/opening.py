@@ -22,6 +22,7 @@ from ml_intern.secrets import Secrets, check_project, check_workspace
 from ml_intern.settings import FILE, Settings
 
 if TYPE_CHECKING:
+    from ml_intern.evals.named import Brought
     from ml_intern.router import Approver
     from ml_intern.session import Session
 
@@ -69,10 +70,12 @@ def open_session(
         check_price(settings, asked)
     trusted = brain.trusted and reader is None
     sandbox = choose_sandbox(settings.sandbox, trusted=trusted, settings=settings, env=secrets.env)
+    evals = fetch_evals(settings, secrets, folder)
     mcp = McpServers(settings.mcp_servers, secrets.env)
     try:
         with disk_told(f"The state folder {settings.state}"):
-            session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, folder, reader, judge)
+            beside = (folder, reader, judge, evals)
+            session = cls(settings, prompt, brain, sandbox, approver, secrets, mcp, *beside)
     except BaseException:  # a Ctrl-C while the servers start: none of them stays
         mcp.close()
         raise
@@ -81,6 +84,20 @@ def open_session(
         early(Notice("warning", line))
     early.hand_to(session.emit)
     return session
+
+
+def fetch_evals(settings: Settings, secrets: Secrets, folder: Path | None) -> list[Brought] | None:
+    """What ``--eval`` names, before anything is made: the Hub may be out of reach, or a name unknown."""
+    if not settings.eval:
+        return None
+    from ml_intern.evals.named import bring
+    from ml_intern.hub.client import Hub
+
+    hub = Hub(settings, settings.state, secrets.env)
+    try:
+        return bring(settings, lambda: hub, folder / "evals" if folder else None)
+    finally:
+        hub.close()
 
 
 def fresh_id(sessions: Path) -> str:

@@ -17,13 +17,13 @@ from ml_intern.brains.base import Brain
 from ml_intern.brains.borrowed import Borrowed
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.card import write_card
-from ml_intern.checks import eval_file
 from ml_intern.consulting import Consulting
 from ml_intern.conversation import Conversation
 from ml_intern.disk import DiskTrouble
 from ml_intern.driving import drive
 from ml_intern.ending import CLOSE_S, finish, finish_untold, unexpected, why
 from ml_intern.errors import InternError, LimitReached
+from ml_intern.evals.named import Brought, bring
 from ml_intern.events import Event, JobChanged, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
 from ml_intern.goals import Goals
@@ -75,6 +75,7 @@ class Session:
         folder: Path | None = None,
         research_brain: Brain | None = None,
         judge: Brain | None = None,
+        evals: Sequence[Brought] | None = None,
     ) -> None:
         self.id = folder.name if folder else fresh_id(settings.state / "sessions")
         self.settings = settings
@@ -115,7 +116,7 @@ class Session:
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
         self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)
-        self._register_eval()
+        self._seal(evals)
         self.router = Router(tools, self.services, gate, self.budget, self.journal, approver, self.recorded)
         self.router.snapshots = Snapshots(
             self.folder,
@@ -370,13 +371,16 @@ class Session:
         alone = self.router.desk.approver is None and self.brain.language_model
         return Goals(self.services, self.budget, self.settings.go_on and alone and not told)
 
-    def _register_eval(self) -> None:
-        """Seal the file of ``--eval``; from then on no tool reads it. A bare name is the brain's to make."""
-        if path := eval_file(self.settings):
-            from ml_intern.evals.files import register_file
-
-            register_file(self.services.evals, path)
-            self.services.files.close(path)
+    def _seal(self, brought: Sequence[Brought] | None) -> None:
+        """Seal what ``--eval`` names; from then on no tool reads it."""
+        if brought is None:
+            brought = bring(self.settings, lambda: self.services.hub, self.folder / "evals")
+        for evaluation in brought:
+            evaluation.seal(self.services.evals)
+            for path in evaluation.files:
+                self.services.files.close(path)
+            if evaluation.told:
+                self.emit(Notice("info", evaluation.told))
 
     def run_command(self, argv: list[str], timeout_s: float) -> CompletedProcess[str]:
         """Run a command behind the walls of this session's cells."""

@@ -36,6 +36,10 @@ def _split_words(value: Any) -> Any:
     return [word for word in re.split(r"[,\s]+", value) if word] if isinstance(value, str) else value
 
 
+def _join_words(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
 def _split_paths(value: Any) -> Any:
     return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
@@ -165,7 +169,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="how near to a test item is too near: {share = 0.7}, say"
     )
     trackio: bool = Field(False, description="show jobs in a Trackio dashboard on this machine, too")
-    eval: str | None = Field(None, description="file or name of the evaluation that decides")
+    eval: Annotated[str | None, BeforeValidator(_join_words)] = Field(
+        None, description="evaluations, commas between; the first decides: a file, a benchmark, lm-eval:TASK"
+    )
     metric: str | None = Field(None, description="metric that decides")
     seed: int = Field(0, ge=0, description="training seed of experiments where the agent asks for none")
     judge: str | None = Field(
@@ -260,6 +266,13 @@ class Settings(BaseSettings):
         if settings.workspace:
             settings.workspace = settings.workspace.expanduser().absolute()
         return settings
+
+    @property
+    def eval_name(self) -> str | None:
+        """What the evaluation that decides is called; None where none was named."""
+        from ml_intern.evals.named import first_name
+
+        return first_name(self.eval)
 
     @property
     def slots(self) -> int:

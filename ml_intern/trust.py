@@ -100,4 +100,16 @@ def _digest(file: Path, settings: dict[str, Any]) -> str:
     for folder in folders if isinstance(folders, list) else [folders]:
         for code in sorted((file.parent / str(folder)).glob("*.py")):
             found.update(f"{code.name}\0".encode("utf-8", "replace") + code.read_bytes())
+    for folder in _task_folders(file.parent, settings.get("eval")):
+        for code in sorted(f for pattern in ("*.py", "*.y*ml") for f in folder.glob(pattern)):
+            found.update(f"{code.name}\0".encode("utf-8", "replace") + code.read_bytes())
     return found.hexdigest()
+
+
+def _task_folders(project: Path, evals: Any) -> list[Path]:
+    """Where a project's own tasks of lm-eval lie: they may name functions, which the host runs."""
+    words = [
+        w.strip() for said in (evals if isinstance(evals, list) else [evals]) for w in str(said).split(",")
+    ]
+    paths = [project / w.removeprefix("lm-eval:") for w in words if w.startswith("lm-eval:")]
+    return [path if path.is_dir() else path.parent for path in paths]

@@ -51,6 +51,7 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
         code_passes: share of greedy answers whose Python passes the item's tests, in the sandbox.
         rubric: mean share of the points that an answer earns, as the judge of the setting `judge` says.
         reward: mean of what the eval's reward model gives the greedy answers.
+        lm_eval.NAME: what lm-eval calls NAME, as it computes it.
 
     Args:
         model: A job, an experiment, a path in the workspace or a Hub id.

@@ -105,7 +105,14 @@ def front() -> None:
     metavar="EFFECTS",
     help="Effects that need no question: compute,publish,destroy; network opens it to scripts that ask.",
 )
-@click.option("--eval", metavar="FILE_OR_NAME", help="The evaluation that decides.")
+@click.option(
+    "--eval",
+    "evals",
+    metavar="FILE_OR_NAME",
+    multiple=True,
+    help="The evaluation that decides: a .jsonl or .csv, a benchmark (see ml-intern evals), lm-eval:TASK."
+    " Given again: further ones.",
+)
 @click.option("--metric", metavar="NAME", help="The metric that decides.")
 @_folder("--workspace", "Folder that the intern works in.")
 @state_option
@@ -116,9 +123,16 @@ def front() -> None:
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
 )
 def prompt_command(
-    prompt: tuple[str, ...], as_json: bool, quiet: bool, verbose: int, yes: str | None, **given: Any
+    prompt: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+    yes: str | None,
+    evals: tuple[str, ...],
+    **given: Any,
 ) -> int:
     """Run a prompt; the exit code."""
+    given["eval"] = ",".join(evals) or None
     text = sys.stdin.read() if prompt == ("-",) else " ".join(prompt)
     if not text.strip():
         # A bare call teaches and fails, so that a script notices an empty prompt. (Chat comes later.)
@@ -337,6 +351,21 @@ def tools_command(**given: Any) -> None:
     from ml_intern.cli import commands
 
     commands.tools(**given)
+
+
+@front.command("evals")
+@click.argument("name", required=False)
+@json_option
+def evals_command(**given: Any) -> None:
+    """List the benchmarks that --eval knows by name.
+
+    With a NAME, all that is known of that one. Tasks of lm-eval (--eval lm-eval:TASK) are listed by lm-eval
+    itself; they need pip install 'ml-intern[lm-eval]'. lighteval wants other versions of what is installed
+    here: in an environment of its own it can measure what was published.
+    """
+    from ml_intern.cli import commands
+
+    commands.evals(**given)
 
 
 @front.command("trust")

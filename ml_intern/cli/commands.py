@@ -19,6 +19,7 @@ from ml_intern.errors import UsageError
 from ml_intern.masking import mask
 
 if TYPE_CHECKING:
+    from ml_intern.evals.benchmarks import Benchmark
     from ml_intern.jobs.local import Jobs
     from ml_intern.jobs.model import JobStatus
     from ml_intern.ledger import Experiment
@@ -178,6 +179,35 @@ def tools(name: str | None, as_json: bool) -> None:
         print_table(
             ("subject", "effect", "tool", ""), [(s.subject, s.effect, s.name, s.summary) for s in found]
         )
+
+
+def evals(name: str | None, as_json: bool) -> None:
+    """List the benchmarks, or show one."""
+    from ml_intern.evals import benchmarks
+
+    found = list(benchmarks.benchmarks().values())
+    if name is not None:
+        chosen = benchmarks.find(name)
+        if chosen is None:
+            raise benchmarks.missing(name)
+        found = [chosen]
+    if as_json:
+        print_json({"evals": [b.model_dump(mode="json") | {"closed": b.closed} for b in found]})
+    elif name is not None:
+        shown = found[0].model_dump(mode="json", exclude_defaults=True) | {"closed": found[0].closed}
+        width = max(map(len, shown))
+        for key, value in shown.items():
+            told = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            click.echo(f"{key:<{width}}  {told!r}" if "\n" in told else f"{key:<{width}}  {told}")
+    else:
+        print_table(
+            ("benchmark", "decides by", "repository", "licence", ""), [_benchmark_row(b) for b in found]
+        )
+
+
+def _benchmark_row(b: Benchmark) -> tuple[str, ...]:
+    terms = b.licence or "not stated"
+    return (b.name, b.decides, b.repository, f"{terms}, gated" if b.gated else terms, b.about)
 
 
 def trust_project() -> None:

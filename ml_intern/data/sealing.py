@@ -142,6 +142,7 @@ def _last(messages: list[dict[str, str]]) -> str:
 
 def register(evals: Evals, sealed: SealedEval) -> None:
     """Hand the rows over."""
+    columns: dict[str, Any] = {part: part for part in SUITS if sealed.rows and part in sealed.rows[0]}
     evals.register(
         sealed.name,
         sealed.rows,
@@ -152,7 +153,7 @@ def register(evals: Evals, sealed: SealedEval) -> None:
         split_by="split",
         group="group" if sealed.grouped else None,
         asking=sealed.asking,
-        **{part: part for part in SUITS if sealed.rows and part in sealed.rows[0]},
+        **columns,
     )
 
 

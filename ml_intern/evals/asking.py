@@ -175,6 +175,8 @@ def outputs_for(
     """
     if asks == "rewards":
         return Outputs(rewards=rows["rewards"])
+    if asks == "lm_eval":
+        return Outputs(lm_eval=rows[asks])
     if asks == "options":
         _finite([all(n is not None for n in r["nats"]) for r in rows[asks]])
         return Outputs(options=[r["nats"] for r in rows[asks]], items=items, means=means or Means())

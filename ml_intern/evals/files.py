@@ -48,7 +48,7 @@ def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo
     if wanted == "reward":  # Of prompts alone the answers are judged, not the prompts' own likelihood.
         scorers = [*(s for s in scorers if s != "bits_per_byte"), "reward"]
     return evals.register(
-        name or re.sub(r"[^\w.-]+", "-", path.stem).strip("-._") or "eval",
+        name or name_of(path),
         rows,
         scorers,
         wanted if wanted in scorers else scorers[0],
@@ -59,6 +59,11 @@ def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo
         tests=parts["tests"],
         rubric=parts["rubric"],
     )
+
+
+def name_of(path: Path) -> str:
+    """What an evaluation from a file is called: as the file, without what no name may have."""
+    return re.sub(r"[^\w.-]+", "-", path.stem).strip("-._") or "eval"
 
 
 def _scorers(parts: Mapping[str, str | None], targets: Sequence[str] | None) -> list[str]:

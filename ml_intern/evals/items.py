@@ -19,16 +19,16 @@ RIGHT_OPTIONS = (*TARGETS, "answerKey", "answer_index", "correct")
 
 def readings(item: Item) -> list[str]:
     """The forms in which an item may stand in training data."""
-    tests = [item.tests] if item.tests else []
+    more = [*filter(None, [item.tests]), *(item.also or ())]
     answer = item.answer
     if answer is None:
-        return [item.input, *tests]
+        return [item.input, *more]
     return [
         item.input,
         item.input + answer,
         f"{item.input} {answer}",
         f"{item.input}\n{answer}",
-        *tests,
+        *more,
     ]
 
 
@@ -76,6 +76,7 @@ def items_from(
                 choices=choices,
                 tests=tests_of(row, more.tests, where) if more.tests else None,
                 rubric=rubric_of(row, more.rubric, where) if more.rubric else None,
+                also=[str(text) for text in row.get("also") or ()] or None,
             )
         )
     return items

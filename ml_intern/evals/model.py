@@ -38,6 +38,7 @@ class Item(BaseModel):
             one, "0" for the first.
         tests: Python that checks the code of an answer.
         rubric: What an answer is judged by; see `ml_intern.evals.rubric`.
+        also: Further texts in which it may stand in training data: only the guard reads them.
     """
 
     split: Split
@@ -48,6 +49,7 @@ class Item(BaseModel):
     choices: list[str] | None = None
     tests: str | None = None
     rubric: str | None = None
+    also: list[str] | None = None
 
     @property
     def answer(self) -> str | None:
@@ -58,7 +60,7 @@ class Item(BaseModel):
 
     def line(self) -> str:
         """The item as it is kept and hashed: newer fields stand there only where they are used."""
-        unused = {name for name in ("choices", "tests", "rubric") if getattr(self, name) is None}
+        unused = {name for name in ("choices", "tests", "rubric", "also") if getattr(self, name) is None}
         return self.model_dump_json(exclude=unused)
 
 
@@ -110,6 +112,22 @@ class Asking(BaseModel):
         return list(ascii_uppercase[: len(options)]) if self.letters else options
 
 
+class LmEval(BaseModel):
+    """What everybody may know of an evaluation that is a task of lm-eval.
+
+    Attributes:
+        task: Its name, or the path of its YAML file.
+        folder: Where it lies, if not among lm-eval's own.
+        version: Of lm-eval.
+        shots: Examples in the prompt, over all of its tasks.
+    """
+
+    task: str
+    folder: str = ""
+    version: str = ""
+    shots: list[int] = Field(default_factory=list)
+
+
 class EvalInfo(BaseModel):
     """What everybody may know of an evaluation.
 
@@ -124,6 +142,7 @@ class EvalInfo(BaseModel):
         asking: How completions are drawn.
         sha256: Hash of all items; two evals of one hash are the same.
         repositories: Where the items come from on the Hub, ``owner/name`` or ``owner/name:split``: closed.
+        lm_eval: The task of lm-eval that asks and scores, where it is one.
         reward_model: Folder or Hub id of the model that gives the metric ``reward``.
         reward_sha256: Its fingerprint when the eval was registered.
         queries_used: Dev scores asked so far, each for other weights or another way of answering.
@@ -144,6 +163,7 @@ class EvalInfo(BaseModel):
     repositories: list[str] = Field(default_factory=list)
     reward_model: str = ""
     reward_sha256: str = ""
+    lm_eval: LmEval | None = None
     queries_used: int = 0
     queries_left: int = 0
 

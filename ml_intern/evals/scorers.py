@@ -11,20 +11,21 @@ import math
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.bridge.metrics import is_bridged, up
 from ml_intern.evals.final_answers import final_answer
 from ml_intern.evals.means import Means
 from ml_intern.evals.model import Item
 from ml_intern.ledger.model import ItemScores
 from ml_intern.tooling import did_you_mean
 
-Asks = Literal["likelihood", "samples", "completions", "options", "rewards"]
+Asks = Literal["likelihood", "samples", "completions", "options", "rewards", "lm_eval"]
 Part = Literal["target", "choices", "tests", "rubric"]
 ScorerName = Literal[
     "bits_per_byte",
@@ -53,6 +54,7 @@ class Outputs:
         items: The items themselves, for scorers that read more of them.
         means: What a scorer may use beside the outputs.
         rewards: What a reward model gives the completion of each item.
+        lm_eval: What items contributed by lm-eval's own metrics.
     """
 
     texts: Sequence[str] = ()
@@ -63,6 +65,7 @@ class Outputs:
     items: Sequence[Item] = ()
     means: Means = field(default_factory=Means)
     rewards: Sequence[float] = ()
+    lm_eval: Mapping[str, ItemScores] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -274,6 +277,8 @@ def scorer(name: str) -> Scorer:
     Raises:
         ToolError: There is none.
     """
+    if is_bridged(name):
+        return Scorer(name, "lm_eval", up(name), "as lm-eval computes it", lambda o: o.lm_eval[name])
     if name not in SCORERS:
         raise ToolError(
             f"There is no scorer {name!r}{did_you_mean(name, SCORERS)}.", f"Scorers: {', '.join(SCORERS)}."

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_intern.durations import parse_duration
 from ml_intern.errors import ToolError
@@ -28,7 +28,7 @@ from ml_intern.evals.guard import Contamination, Guard
 from ml_intern.evals.items import groups_of, items_from, readings
 from ml_intern.evals.judging import Judge, judge_of, same_judge
 from ml_intern.evals.means import Means
-from ml_intern.evals.model import Asking, EvalInfo, Item, fingerprint
+from ml_intern.evals.model import Asking, EvalInfo, Item, LmEval, fingerprint
 from ml_intern.evals.nearness import Nearness
 from ml_intern.evals.programs import demand_walls
 from ml_intern.evals.repositories import refuse
@@ -54,6 +54,9 @@ from ml_intern.ledger.store import Ledger
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import did_you_mean
+
+if TYPE_CHECKING:
+    from ml_intern.evals.bridge.measuring import Bridge
 
 TIMEOUT_S = 3600.0
 
@@ -112,6 +115,7 @@ class Evals:
         choices: str | None = None,
         tests: str | None = None,
         rubric: str | None = None,
+        lm_eval: LmEval | None = None,
     ) -> EvalInfo:
         """Take rows into the host's keeping. The same rows under the same name again change nothing.
 
@@ -134,6 +138,7 @@ class Evals:
                 needs them, as for `tests` and `rubric`.
             tests: Column of Python that checks an answer's code.
             rubric: Column of what an answer is judged by.
+            lm_eval: The task that asks and scores, where the rows are documents of lm-eval's.
 
         Raises:
             ToolError: A column is missing, a row is empty, or the name holds other rows.
@@ -170,6 +175,7 @@ class Evals:
             asking=Asking.model_validate(asking or {}),
             sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
             repositories=list(repositories),
+            lm_eval=lm_eval,
         )
         if "reward" in scorers:
             info = info.model_copy(update=noted(name, named, self._find_model))
@@ -315,7 +321,7 @@ class Evals:
                 f"{a} and {b} cannot be compared: measured on {where[a]} and on {where[b]}.",
                 "evaluate() both on one eval first.",
             )
-        name = next((n for n in common if n == self.settings.eval), common[0])
+        name = next((n for n in common if n == self.settings.eval_name), common[0])
         left, right = newest_a[name], newest_b[name]
         # A vote has one metric alone, which need not be the one that decides.
         both = [m for m in left.metrics if m in right.metrics]
@@ -465,12 +471,15 @@ class Evals:
         try:
             key = f"{info.name}/{split}/{model}"
             folder = self.folder / "inputs" / hashlib.sha256(key.encode()).hexdigest()[:16]
-            tasks = tasks_for(info.scorers, items, split, info.asking, folder)
+            bridge = self._bridge(info, split, watch.cancelled)
+            asked = bridge.tasks(folder) if bridge else None
+            tasks = asked or tasks_for(info.scorers, items, split, info.asking, folder)
             given = readable(model_path, folder / "model")
             name = f"evaluate {info.name}"
             key = key_of(tasks, model)
             status = ask(self.jobs, name, key, given, tasks, TIMEOUT_S, watch.cancelled, watch.on_progress)
-            rows = read_outputs(Path(status.output), tasks, items)
+            output = Path(status.output)
+            rows = bridge.rows(output, tasks) if bridge else read_outputs(output, tasks, items)
             if info.reward_model:
                 reward = same_reward_model(info, self._find_model)
                 rows["rewards"] = reward_answers(self.jobs, info, key, reward, folder, rows, watch)
@@ -510,6 +519,14 @@ class Evals:
         if not items:
             raise ToolError(f"The eval {name!r} has no {split} items.")
         return items
+
+    def _bridge(self, info: EvalInfo, split: Split, cancelled: Callable[[], bool]) -> Bridge | None:
+        """What asks and scores in the place of the scorers here, where the evaluation is lm-eval's."""
+        if info.lm_eval is None:
+            return None
+        from ml_intern.evals.bridge.measuring import Bridge
+
+        return Bridge(self.folder, self.settings.state, info, self._items(info.name), split, cancelled)
 
     @contextmanager
     def _query(self, name: str, split: Split) -> Iterator[Callable[[str | None, Scores], None]]:

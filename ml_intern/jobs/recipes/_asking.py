@@ -34,6 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "likelihood": {**_OF_ALL, **_GENERATE},
     "generate": {**_OF_ALL, **_GENERATE},
     "options": {**_OF_ALL, **_GENERATE},
+    "continuations": {**_OF_ALL, **_GENERATE},
 }
 SCORES: dict[str, dict[str, Any]] = {"reward": _OF_ALL}
 """The kinds of score.py."""
@@ -42,6 +43,7 @@ _COLUMNS = {
     "likelihood": (("text",),),
     "generate": (("prompt",), ("messages",)),
     "options": (("prompt", "options"), ("messages", "options")),
+    "continuations": (("prompt", "continuation"),),
 }
 
 

@@ -13,6 +13,8 @@ config.json:
           what is only read, and not scored, is drawn from a model with broken weights as well
       {"kind": "options", "file": questions.jsonl}    rows {"prompt" or "messages": …, "options": [text, …]}
           writes {"nats": [a number an option]} a row; see _options.py for what a token of an option is
+      {"kind": "continuations", "file": pairs.jsonl}                 rows {"prompt": …, "continuation": …}
+          writes {"nats", "greedy"} a row: whether greedy decoding gives it; see _continuations.py
     batch_size        0 chooses by the size of the model
     output_dir        <name>.jsonl of each task goes here
     metrics_file      progress, one JSON line a batch
@@ -30,11 +32,13 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from _causal import LENGTH, looks_ahead
 from _common import now, quick_imports, read_rows, start, stop
+from _continuations import continuations, encode_pairs
 from _options import encode_options, option_pieces, plainly
 
 UNUSED = ("tensorflow", "jax", "torchvision", "PIL")
@@ -149,6 +153,17 @@ def options(
         done += len(group)
         tell(done, len(pieces))
     return [{"nats": [n if math.isfinite(n) else None for n in found]} for found in nats]
+
+
+def continued(
+    model: Any, tokenizer: Any, start: int, ends: set[int], task: dict[str, Any], batch: int, tell: Any
+) -> list[dict[str, Any]]:
+    """Nats of each continuation, and whether greedy decoding gives it."""
+    check_causal(model, start)
+    pairs = encode_pairs(read_rows(Path(task["file"])), tokenizer, start, ends)
+    fitting = partial(batches, batch=batch, vocabulary=model.config.get_text_config().vocab_size)
+    found: list[dict[str, Any]] = continuations(model, pairs, window_of(model), fitting, tell)
+    return found
 
 
 def window_of(model: Any) -> int:
@@ -334,8 +349,10 @@ def main(config: dict[str, Any]) -> None:
             elif task["kind"] == "options":
                 asked = {**task, "model": config["model"]}
                 found = options(model, tokenizer, start, ends, asked, batch, tell)
+            elif task["kind"] == "continuations":
+                found = continued(model, tokenizer, start, ends, task, batch, tell)
             else:
-                kinds = "likelihood, generate or options"
+                kinds = "likelihood, generate, options or continuations"
                 stop("bad_config", f"The kind {task['kind']!r} is not known: {kinds}.")
             fresh = output / f"{task['name']}.jsonl.new"
             fresh.write_text("".join(json.dumps(row) + "\n" for row in found))
