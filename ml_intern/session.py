@@ -130,6 +130,7 @@ class Session:
         self.services.research = self.research.ask
         self.consulting = Consulting(self.router, self.brain_of, self.consulted)
         self.services.consult = self.consulting.ask
+        brain.begin(self.services)
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
@@ -325,6 +326,7 @@ class Session:
         clock = self._start_clock()
         try:
             answer = drive(self)
+            error = self.brain.verdict()
         except InternError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - the top of the session's thread: one line, and the journal

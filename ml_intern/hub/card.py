@@ -49,6 +49,12 @@ class CardFacts:
     evals: Mapping[str, str] = field(default_factory=dict)
     curves: Sequence[float] = ()
     """What the trainings wrote: steps and the values of their metrics."""
+    trainings: Sequence[Mapping[str, Any]] = ()
+    """The jobs behind the model, those of its base models first; see `ml_intern.hub.trail`."""
+    scored: Sequence[Mapping[str, Any]] = ()
+    """The evaluations, by the hash of their items."""
+    reproduce: str = ""
+    """Command that does it again."""
 
     def numbers(self) -> list[float]:
         """The values that come from here, with the level of the intervals."""
@@ -237,10 +243,21 @@ def _reproduce(experiment: Experiment, facts: CardFacts) -> str:
     lines = [
         "`ml_intern.json` in this repository holds the whole configuration, the data's hashes and the scores."
     ]
+    if facts.reproduce:
+        lines.append(
+            "This makes the data again from its source, runs the trainings, those of base models first, "
+            "scores the model and holds every number against this card; with `--dry-run` it says what it "
+            f"would do and what it lacks:\n\n```\n{facts.reproduce}\n```"
+        )
+        if "127.0.0.1" in facts.reproduce:
+            lines.append(
+                "That address is an embedded Hub: `ml-intern hub serve` opens it again. On the machine of "
+                "the session, `--state` with its state folder does without the address."
+            )
     if facts.recipe:
         lines.append(
-            "`training` holds the recipe as it ran and its configuration. With the versions above, and the "
-            "rows of the newest dataset in `data.jsonl`:\n\n"
+            "By hand: `training` holds the recipe as it ran and its configuration. With the versions above, "
+            "and the rows of the newest dataset in `data.jsonl`:\n\n"
             f"```\npython training/{facts.recipe}.py training/config.json\n```"
         )
     if experiment.code_hash:
