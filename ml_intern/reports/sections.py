@@ -275,12 +275,18 @@ def _evals(story: Story) -> str:
             ", ".join(f"{split} {count:,}" for split, count in e.rows.items()),
             ", ".join(e.scorers),
             f"{story.queries.get(e.name, 0)}",
-            " ".join(f"{split}: {line(d.says)}" for split, d in e.detectable.items()),
             f"`{e.sha256[:16]}`",
         ]
         for e in story.evals
     ]
-    return table(["eval", "items", "scorers", "dev queries", "detectable", "sha256"], rows) if rows else ""
+    if not rows:
+        return ""
+    told = [
+        f"- `{line(e.name)}`, {split}: {line(d.says)}"
+        for e in story.evals
+        for split, d in e.detectable.items()
+    ]
+    return "\n\n".join([table(["eval", "items", "scorers", "dev queries", "sha256"], rows), "\n".join(told)])
 
 
 def _last_values(story: Story) -> str:

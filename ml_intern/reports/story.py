@@ -190,7 +190,13 @@ def _that_matter(
     experiments: Sequence[Experiment], best: Experiment | None, jobs: Sequence[Job]
 ) -> list[str]:
     """The jobs whose curves are worth a look: those of the experiments that are shown, then failed ones."""
-    own = [job for e in shown(experiments, best, FOLLOWED) for job in e.jobs]
+
+    def last(e: Experiment) -> tuple[bool, ...]:
+        first = e.frozen or bool(e.published) or (best is not None and e.id == best.id)
+        trial = any(_TRIAL.fullmatch(job) for job in e.jobs)
+        return (not first, e.verdict not in ("kept", "crashed"), trial, bool(e.replicates))
+
+    own = [job for e in sorted(shown(experiments, best, FOLLOWED), key=last) for job in e.jobs]
     others = sorted(jobs, key=lambda j: j.state != "failed")
     return list(dict.fromkeys([*own, *(j.id for j in others)]))[:FOLLOWED]
 
