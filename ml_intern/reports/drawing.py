@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from ml_intern.jobs.curves import level
 from ml_intern.ledger import Experiment
+from ml_intern.reports.words import escape
 
 COLOURS = ("#2a7fb8", "#d9730d", "#4a9a6b", "#9b6fc4", "#cf5a9a", "#c08a1e", "#d44c47", "#8a8880")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 640, 280, 76, 48, 14, 14
@@ -17,6 +17,7 @@ _DENSE = 120
 _DECADES = 3.0
 """A curve over more powers of ten is drawn on a logarithmic axis: a run that diverged hides all others."""
 _MARKS = 12
+_LARGEST, _SMALLEST = 1e300, 1e-300
 VERDICTS = {
     "kept": "#3f7d5c",
     "discarded": "#6d6b66",
@@ -34,12 +35,12 @@ def line_chart(title: str, series: Series, marks: Marks = (), left_out: int = 0)
 
     Args:
         title: The metric.
-        series: (step, value) by name; values that are not finite are left out.
+        series: (step, value) by name; values that are not finite, or nearly so, are left out.
         marks: Steps with words.
         left_out: Curves that are not drawn, to be told.
     """
     clean = {
-        n: [(x, y) for x, y in pts if math.isfinite(x) and math.isfinite(y)] for n, pts in series.items()
+        n: [(x, y) for x, y in pts if abs(x) < _LARGEST and abs(y) < _LARGEST] for n, pts in series.items()
     }
     clean = {n: _thin(pts) for n, pts in clean.items() if pts}
     if not clean:
@@ -160,7 +161,7 @@ def _figure(title: str, legend: str, svg: str) -> str:
 
 def _wide(values: Sequence[float]) -> bool:
     low, high = min(values), max(values)
-    return low > 0 and math.log10(high / low) > _DECADES
+    return low > 0 and math.log10(high) - math.log10(low) > _DECADES
 
 
 class _Axis:
@@ -181,7 +182,7 @@ class _Axis:
         if self.log:
             low, high = math.ceil(self.low), math.floor(self.high)
             return [10.0**n for n in range(low, high + 1, max(1, (high - low) // 5))]
-        raw = (self.high - self.low) / 5
+        raw = max((self.high - self.low) / 5, _SMALLEST)
         unit = 10.0 ** math.floor(math.log10(raw))
         step = next(s * unit for s in (1, 2, 5, 10) if s * unit >= raw)
         first = math.ceil(self.low / step)

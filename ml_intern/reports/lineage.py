@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from ml_intern.reports.story import Data
+from ml_intern.reports.words import escape
 
 _MOST, _BOX, _HIGH, _GAP, _ACROSS = 24, 190, 44, 36, 14
 

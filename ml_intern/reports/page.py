@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from ml_intern.hub.pages import markdown
 from ml_intern.ledger import Experiment
@@ -20,6 +19,7 @@ from ml_intern.reports.sections import (
     sections,
 )
 from ml_intern.reports.story import DRAWN, SHOWN, Story, is_number, shown
+from ml_intern.reports.words import escape
 
 STYLE = (
     ":root{color-scheme:light dark;--ink:#1b1f24;--page:#fff;--line:#d0d7de;--soft:#57606a;--box:#f3f4f6;"

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from ml_intern.durations import show_duration
-from ml_intern.hub.card import line, show, table, tidy
+from ml_intern.hub.card import show, table, tidy
 from ml_intern.ledger import Comparison, Experiment, Measured
 from ml_intern.reports.story import SHOWN, Job, Story, counted, is_number, shown
+from ml_intern.reports.words import line
 
 TREE, CURVES, DATA, EXPERIMENTS = "Tree of experiments", "Learning curves", "Data", "Experiments"
 METRICS = ("loss", "eval_loss", "grad_norm", "learning_rate", "reward", "entropy")

@@ -136,7 +136,9 @@ class ReproductionBrain(Brain):
             return self._cell(self.plan.steps[played - 1])
         outcome = self.outcome()
         outcome.write(self.services.folder)
-        return f"final_answer({outcome.markdown()!r})"
+        verdict = "kept" if outcome.reproduced and self._row().dev else "inconclusive"
+        closed = cells.call("finish_experiment", id=self._row().id, verdict=verdict)
+        return f"{closed}\nfinal_answer({outcome.markdown()!r})"
 
     def _cell(self, step: Step) -> str:
         card, refs = self.plan.card, self._refs()

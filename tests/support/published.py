@@ -49,9 +49,17 @@ last = run(
 evaluate(last, "held", row.id)
 """
 
+FROM_HUB = """
+pairs = reformat_dataset("words.jsonl", target="prompt_completion", name="words")
+row = start_experiment(hypothesis="It goes on.", change="a published model, fine-tuned")
+last = run(
+    method="sft", model="local/counter", dataset=pairs.id, name="further", experiment=row.id, seed=4,
+    config={"max_steps": 3, "batch_size": 4, "learning_rate": 1e-3},
+)
+"""
+
 PUBLISH = """
-finish_experiment(row.id, verdict="kept" if row.parent is None else "inconclusive")
-done = publish_model(row.id, repo="counter")
+done = publish_model(row.id, repo=REPO)
 final_answer(done.repo)
 """
 
@@ -67,7 +75,7 @@ def write_sources(folder: Path) -> None:
     (folder / "better.jsonl").write_text("".join(json.dumps(p) + "\n" for p in pairs), encoding="utf-8")
 
 
-def publish(state: Path, *parts: str) -> RunResult:
+def publish(state: Path, *parts: str, repo: str = "counter") -> RunResult:
     """Run the parts as cells, from the folder with the sources, and publish; the session's result."""
-    replies = [cell(code) for code in (WAIT, *parts, PUBLISH)]
+    replies = [cell(code) for code in (WAIT, *parts, PUBLISH.replace("REPO", repr(repo)))]
     return play(replies, state, prompt="make a counter").result
