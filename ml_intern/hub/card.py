@@ -55,6 +55,8 @@ class CardFacts:
     """The evaluations, by the hash of their items."""
     reproduce: str = ""
     """Command that does it again."""
+    by_hand: str = ""
+    """Commands that train without ML Intern."""
 
     def numbers(self) -> list[float]:
         """The values that come from here, with the level of the intervals."""
@@ -255,10 +257,10 @@ def _reproduce(experiment: Experiment, facts: CardFacts) -> str:
                 "the session, `--state` with its state folder does without the address."
             )
     if facts.recipe:
+        commands = facts.by_hand or f"python training/{facts.recipe}.py training/config.json"
         lines.append(
-            "By hand: `training` holds the recipe as it ran and its configuration. With the versions above, "
-            "and the rows of the newest dataset in `data.jsonl`:\n\n"
-            f"```\npython training/{facts.recipe}.py training/config.json\n```"
+            "By hand: `training` holds the recipe as it ran and its configuration. With the versions above:"
+            f"\n\n```\n{commands}\n```"
         )
     if experiment.code_hash:
         lines.append(f"Hash of the code that trained: `{experiment.code_hash}`.")

@@ -118,6 +118,7 @@ def card_facts(
         trainings=trained,
         scored=scored,
         reproduce=reproduce_command(hub, repo),
+        by_hand=trailing.by_hand(trained, known[-1].method) if known else "",
     )
 
 
@@ -159,6 +160,9 @@ def _write_training(folder: Path, facts: CardFacts) -> None:
     config = {**facts.job_config, "data": "data.jsonl", **PLACES}
     if "model_ref" in config:
         config["model"] = config["model_ref"]
+    if facts.trainings and (base := facts.trainings[-1]["model"].get("job")):
+        config["model"] = f"{base}/model"
+    trailing.write_bases(folder, facts.trainings[:-1])
     text = json.dumps(tidy(config), indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(text, encoding="utf-8")
 

@@ -6,13 +6,15 @@ Written to ``ml_intern.json`` of a repository when a model is published, and rea
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import ToolError
 from ml_intern.evals.model import BESIDE, WEIGHTS, fingerprint
+from ml_intern.hub.card import tidy
 from ml_intern.jobs.record import read_result, recipe_hash
 
 if TYPE_CHECKING:
@@ -69,6 +71,36 @@ def sealing_datasets(evals: Iterable[dict[str, Any]], data: DatasetStore) -> lis
         for info in data.list()
         if info.lineage.operation == "split_dataset" and info.lineage.arguments.get("eval") in names
     ]
+
+
+def write_bases(folder: Path, trained: Sequence[Mapping[str, Any]]) -> None:
+    """The configurations of base models, each with the places that its follower's names: see `by_hand`."""
+    for job in trained:
+        name, base = job["name"], job["model"]
+        start = f"{base['job']}/model" if base.get("job") else base.get("hub") or base.get("path")
+        places = {"output_dir": name, "checkpoint_dir": f"{name}/checkpoints"}
+        config = {
+            **job["recipe_config"],
+            "model": base.get("scratch") or start,
+            "data": f"{job['dataset']}.jsonl",
+            **places,
+            "metrics_file": f"{name}/metrics.jsonl",
+        }
+        text = json.dumps(tidy(config), indent=2, ensure_ascii=False)
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def by_hand(trained: Sequence[Mapping[str, Any]], recipe: str) -> str:
+    """The commands that train without ML Intern, base models first, and which rows each of them reads."""
+    bases = [
+        f"python training/{t['method']}.py training/{t['name']}.json  # rows of {t['dataset']} in "
+        f"{t['dataset']}.jsonl"
+        for t in trained[:-1]
+    ]
+    rows = (
+        f"rows of {trained[-1]['dataset']} in data.jsonl" if trained else "the newest dataset in data.jsonl"
+    )
+    return "\n".join([*bases, f"python training/{recipe}.py training/config.json  # {rows}"])
 
 
 def _job_of(experiment: Experiment, jobs: Jobs) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,15 @@ def training_files(folder: Path) -> dict[str, Path]:
         return {}
     plain = [p for p in sorted(where.iterdir()) if p.is_file() and not p.is_symlink()]
     return {p.name: p for p in plain[:MAX_FILES] if p.suffix in (".py", ".json")}
+
+
+def held_hash(files: dict[str, Path], method: str) -> str:
+    """The hash of the recipe that lies in a card, made as `ml_intern.jobs.record.recipe_hash` makes ours."""
+    digest = hashlib.sha256()
+    shared = sorted(name for name in files if name.startswith("_") and name.endswith(".py"))
+    for name in (f"{method}.py", *shared):
+        digest.update(files[name].read_bytes() if name in files else b"")
+    return digest.hexdigest()
 
 
 def _path(called: str) -> Path | None:

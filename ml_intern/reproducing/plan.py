@@ -13,7 +13,7 @@ from ml_intern.jobs.preflight import METHODS
 from ml_intern.jobs.record import recipe_hash
 from ml_intern.ledger.environment import environment
 from ml_intern.reproducing.card import Base, Card, Row, Trained
-from ml_intern.reproducing.finding import Found, training_files
+from ml_intern.reproducing.finding import Found, held_hash, training_files
 from ml_intern.reproducing.sources import Place, check_names, names_of, place_of
 
 MADE_BY = ("reformat_dataset", "filter_dataset", "deduplicate_dataset", "split_dataset", "mix_datasets")
@@ -245,7 +245,8 @@ def _plan_code(plan: Plan, job: Trained) -> None:
     own_code = job.method in FOREIGN
     if known and job.code_sha256 == recipe_hash(job.method) and not own_code:
         return
-    held = f"{job.method}.py" in training_files(plan.folder)
+    files = training_files(plan.folder)
+    held = f"{job.method}.py" in files
     if own_code and known and job.code_sha256 == recipe_hash(job.method):
         if not plan.options.run_card_code:
             plan.missing.append(
@@ -257,6 +258,8 @@ def _plan_code(plan: Plan, job: Trained) -> None:
     why = f"The recipe {job.method!r} of {job.name} has another hash ({was}) than ours"
     if not held:
         plan.missing.append(f"{why}, and the card does not hold it.")
+    elif held_hash(files, job.method) != job.code_sha256:
+        plan.missing.append(f"{why}, and what the card holds is yet another one.")
     elif not plan.options.run_card_code:
         plan.missing.append(f"{why}. The card's own is foreign code: --run-card-code runs it in the walls.")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -194,6 +195,8 @@ def test_code_in_a_card_needs_a_word(tmp_path: Path) -> None:
     assert any("does not hold it" in text for text in plan_for(found, tmp_path).missing)
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "sft.py").write_text("import os")
+    assert any("yet another one" in text for text in plan_for(found, tmp_path).missing)
+    found["trainings"][1]["code_sha256"] = hashlib.sha256(b"import os").hexdigest()
     assert any("--run-card-code" in text for text in plan_for(found, tmp_path).missing)
     plan = plan_for(found, tmp_path, run_card_code=True)
     assert plan.foreign == ["tuned-1"] and not any("recipe" in text for text in plan.missing)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support.published import BASE, FROM_HUB, PREFERRED, TUNED, publish, write_sources
 
+from ml_intern.reproducing.finding import held_hash, training_files
 from ml_intern.sandbox.local import LocalSandbox
 
 COMMAND = (sys.executable, "-m", "ml_intern.cli.main", "reproduce")
@@ -117,7 +118,9 @@ def test_the_recipe_that_lies_in_the_card_runs_in_the_walls_or_not_at_all(
     (held,) = state.glob("cache/hub/*/models--local--counter/plain/*")
     folder = Path(shutil.copytree(held, tmp_path / "card"))
     card = json.loads((folder / "ml_intern.json").read_text())
-    card["trainings"][1]["code_sha256"] = "cd" * 32
+    with (folder / "training" / "sft.py").open("a") as file:
+        file.write("# somebody else's\n")
+    card["trainings"][1]["code_sha256"] = held_hash(training_files(folder), "sft")
     (folder / "ml_intern.json").write_text(json.dumps(card))
     assert "--run-card-code" in reproduce(state, here, str(folder), code=2)["errors"][0]
     bare = reproduce(state, here, str(folder), "--run-card-code", "--sandbox", "none", code=2)
