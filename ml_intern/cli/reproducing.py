@@ -41,7 +41,7 @@ def reproduce(
         face: What is shown.
     """
     from ml_intern.reproducing import keeping
-    from ml_intern.reproducing.finding import find_card
+    from ml_intern.reproducing.finding import away, find_card
     from ml_intern.reproducing.plan import Options, make_plan
     from ml_intern.reproducing.sources import read_pairs
     from ml_intern.settings import Settings
@@ -52,7 +52,8 @@ def reproduce(
         raise UsageError("--run-card-code runs foreign code: not without walls.", "Leave --sandbox none out.")
     with _hub(settings) as hub:
         found = find_card(card, hub)
-    plan = make_plan(found, options, Path.cwd())
+        plan = make_plan(found, options, Path.cwd())
+        plan.missing += away(plan.card, hub)
     if dry_run:
         _show(plan, face)
         return 0

@@ -13,7 +13,9 @@ from ml_intern.durations import parse_duration
 from ml_intern.errors import InternError, ToolError, UsageError
 from ml_intern.hub.trail import files_of
 from ml_intern.jobs.model import FINISHED
+from ml_intern.jobs.record import read_result
 from ml_intern.reproducing import cells, keeping
+from ml_intern.reproducing.card import Row, Trained
 from ml_intern.reproducing.comparing import (
     Made,
     Outcome,
@@ -55,6 +57,7 @@ class ReproductionBrain(Brain):
         self.plan: Plan = keeping.load(state, key)
         self.label = f"reproduce:{key}"
         self._services: Services | None = None
+        self._other = ""
         self._places = {name: place.ref for name, place in self.plan.places.items() if place.ref}
 
     @property
@@ -131,6 +134,7 @@ class ReproductionBrain(Brain):
 
     def _code(self, played: int) -> str:
         if played == 0:
+            self._check_evals()
             return cells.open_row(self.plan.called, self.plan.card.experiment.seed)
         if played <= len(self.plan.steps):
             return self._cell(self.plan.steps[played - 1])
@@ -139,6 +143,14 @@ class ReproductionBrain(Brain):
         verdict = "kept" if outcome.reproduced and self._row().dev else "inconclusive"
         closed = cells.call("finish_experiment", id=self._row().id, verdict=verdict)
         return f"{closed}\nfinal_answer({outcome.markdown()!r})"
+
+    def _check_evals(self) -> None:
+        """An eval that the person gave is there from the start: is it the card's?"""
+        rows = self.plan.card.data
+        made = {row.arguments.get("eval") for row in rows if row.operation == "split_dataset"}
+        for step in self.plan.steps:
+            if step.kind == "score" and step.name not in made:
+                self._eval(step.name)
 
     def _cell(self, step: Step) -> str:
         card, refs = self.plan.card, self._refs()
@@ -204,14 +216,41 @@ class ReproductionBrain(Brain):
         return found
 
     def _check(self, step: Step) -> None:
-        """A dataset that differs ends it: what is trained on it would be another experiment."""
-        row = self.plan.card.row(step.name) if step.kind == "data" else None
-        if row is None or not row.sha256:
+        """A dataset or base model that differs ends it: what is trained on it would be another experiment."""
+        card = self.plan.card
+        if step.kind == "data":
+            row = card.row(step.name)
+            assert row is not None
+            self._check_row(row)
+            for scored in (e for e in card.evals if e.name == row.arguments.get("eval")):
+                self._eval(scored.name)
+        elif step.kind == "train":
+            job = next(t for t in card.trainings if t.name == step.name)
+            for row in (row for id in job.datasets if (row := card.row(id))):
+                if row.operation == "launch_training":
+                    self._check_row(row)
+            self._check_base(job)
+
+    def _check_base(self, job: Trained) -> None:
+        """A model of the Hub or of a folder must have the weights that it had then."""
+        if not job.base_sha256 or job.model.job or job.name in self.plan.foreign:
             return
+        status = self.services.jobs.status(self._job_of(job.name))
+        now = read_result(Path(status.output)).get("base_model_sha256")
+        if now and now != job.base_sha256:
+            self._give_up(
+                f"the base model of {job.name} has other weights (sha256 {str(now)[:16]}…) than then "
+                f"({job.base_sha256[:16]}…)."
+            )
+
+    def _check_row(self, row: Row) -> None:
         now = self._made().get(row.id)
+        if not row.sha256:
+            return
         if now is None:
             self._give_up(f"{row.operation} made no dataset {row.id}.")
         elif now.sha256 != row.sha256:
+            self._other = row.id
             self._give_up(
                 f"{row.operation} made {now.rows:,} rows for {row.id} (sha256 {now.sha256[:16]}…); the card "
                 f"has {row.rows:,} ({row.sha256[:16]}…). The source or the code that reads it is another one."
@@ -230,7 +269,7 @@ class ReproductionBrain(Brain):
         data = [
             Made(row.id, row.rows, made[row.id].rows, row.sha256, made[row.id].sha256)
             for row in reversed(card.data)
-            if row.id in made
+            if row.id in made and (made[row.id].sha256 == row.sha256 or row.id == self._other)
         ]
         weights = [found for job in card.trainings if (found := self._weights(job.name))]
         rows = self.services.ledger.list()

@@ -87,6 +87,7 @@ class Trained(_Words):
     """A training as it was asked."""
 
     name: str = Field(pattern=_NAME)
+    experiment: str | None = Field(default=None, max_length=100)
     method: str = Field(pattern=r"^[a-z_]{1,20}$")
     model: Base
     base_sha256: Sha = ""

@@ -88,11 +88,12 @@ def _sealing(row: Row, scored: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def train(job: Trained, refs: Mapping[str, str], experiment: str | None, longest_s: float) -> str:
     """Starts a training with our recipe and waits for it."""
+    unversioned = {id.partition("@")[0]: refs[id] for id in job.datasets if id in refs}
     told = {
         "method": job.method,
         "model": model_of(job, refs),
         "dataset": refs[job.dataset],
-        "config": renamed(job.config, refs),
+        "config": renamed(job.config, {**unversioned, **refs}),
         "hardware": "cpu" if job.on_cpu else "auto",
         "name": job.name,
         "experiment": experiment,

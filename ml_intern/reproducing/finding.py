@@ -60,6 +60,31 @@ def find_card(called: str, hub: Hub) -> Found:
     return Found(called, read_card(file), file.parent.resolve())
 
 
+def away(card: Card, hub: Hub) -> list[str]:
+    """What the card takes from the Hub and the Hub does not have, a line each."""
+    import httpx
+
+    wanted: list[tuple[str, str, str]] = [
+        ("model", job.model.hub, job.model.revision) for job in card.trainings if job.model.hub
+    ]
+    wanted += [
+        ("dataset", row.source.partition(":")[0], row.revision)
+        for row in card.data
+        if row.revision and not row.parents and _REPO.fullmatch(row.source.partition(":")[0])
+    ]
+    found = []
+    for kind, repo, revision in dict.fromkeys(wanted):
+        told = f"The {kind} {repo}@{revision[:12]} is not at hand:"
+        try:
+            with hub.reach(f"{kind} {repo!r}"):
+                hub.api.repo_info(repo, repo_type=kind, revision=revision or None)
+        except ToolError as error:
+            found.append(f"{told} {error.message}")
+        except (httpx.HTTPError, OSError) as error:
+            found.append(f"{told} {error}.")
+    return found
+
+
 def training_files(folder: Path) -> dict[str, Path]:
     """The files of a card's ``training`` folder by name: plain ones directly in it, and no links."""
     where = folder / "training"

@@ -14,7 +14,7 @@ from ml_intern.jobs.record import recipe_hash
 from ml_intern.ledger.environment import environment
 from ml_intern.reproducing.card import Base, Card, Row, Trained
 from ml_intern.reproducing.finding import Found, held_hash, training_files
-from ml_intern.reproducing.sources import Place, check_names, names_of, place_of
+from ml_intern.reproducing.sources import Place, check_names, names_of, place_of, sha256_of
 
 MADE_BY = ("reformat_dataset", "filter_dataset", "deduplicate_dataset", "split_dataset", "mix_datasets")
 """Operations that come out the same each time; what a model wrote does not."""
@@ -111,6 +111,10 @@ def make_plan(found: Found, options: Options, here: Path) -> Plan:
     plan = Plan(card, found.called, found.folder, options, found.revision)
     bases = [job.model.path for job in card.trainings if job.model.path]
     check_names(options.data, [*(n for row in card.data for n in names_of(row)), *bases])
+    for id, path in given_rows(card, options).items():
+        row = card.row(id)
+        if row and row.sha256 and path.is_file() and sha256_of(path) != row.sha256:
+            plan.differences.append(f"{path.name} is not, byte for byte, the card's {id}.")
     for thing in _in_order(card, options):
         if isinstance(thing, Row):
             _plan_row(plan, thing, here)
@@ -156,22 +160,19 @@ def _in_order(card: Card, options: Options) -> Iterator[Row | Trained]:
     """Datasets and trainings, each after what it is made of."""
     rows = {row.id: row for row in sorted(card.data, key=lambda row: row.created)}
     jobs = {job.name: job for job in card.trainings}
-    given = given_rows(card, options)
-    done: set[str] = set()
-
-    def walk(name: str, above: tuple[str, ...]) -> Iterator[Row | Trained]:
-        if name in done or name in above or name in given:
-            return
+    given, done = given_rows(card, options), set[str]()
+    # A stack in place of recursion: a card may name a thousand datasets, each made of the one before.
+    waiting = [(name, False) for name in reversed([*rows, *jobs])]
+    while waiting:
+        name, ready = waiting.pop()
         thing = rows.get(name) or jobs.get(name)
-        if thing is None:
-            return
-        for before in _needs(thing):
-            yield from walk(before, (*above, name))
+        if thing is None or name in given or (name in done and not ready):
+            continue
+        if ready:
+            yield thing
+            continue
         done.add(name)
-        yield thing
-
-    for name in [*rows, *jobs]:
-        yield from walk(name, ())
+        waiting += [(name, True), *((before, False) for before in reversed(_needs(thing)))]
 
 
 def _needs(thing: Row | Trained) -> list[str]:

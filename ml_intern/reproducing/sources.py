@@ -105,7 +105,7 @@ def _here(name: str, row: Row, here: Path) -> Path | None:
     near = _within(here, name)
     if near is not None and near.is_dir():
         return near  # The hash of what is made of it decides.
-    if near is not None and (not wanted or _sha256(near) == wanted):
+    if near is not None and (not wanted or sha256_of(near) == wanted):
         return near
     return _by_hash(wanted, Path(name).suffix, here) if re.fullmatch("[0-9a-f]{64}", wanted) else None
 
@@ -131,7 +131,7 @@ def _by_hash(wanted: str, suffix: str, here: Path) -> Path | None:
             looked += 1
             if looked > MAX_LOOKED_AT:
                 return None
-            if _sha256(path) == wanted:
+            if sha256_of(path) == wanted:
                 return path
     except (ToolError, OSError):
         return None
@@ -143,17 +143,18 @@ def _lacking(name: str, row: Row, here: Path) -> str:
     near = _within(here, name)
     other = ""
     if near is not None and near.is_file():
-        other = f" The {near.name} in this folder is another one (sha256 {_sha256(near)[:16]}…)."
+        other = f" The {near.name} in this folder is another one (sha256 {sha256_of(near)[:16]}…)."
     return f"The source {name[:200]!r} of {row.id} is not at hand ({wanted}).{other}"
 
 
 def _differs(path: Path, row: Row) -> str:
-    if path.is_dir() or not row.source_sha256 or _sha256(path) == row.source_sha256:
+    if path.is_dir() or not row.source_sha256 or sha256_of(path) == row.source_sha256:
         return ""
-    return f"{path.name} has another sha256 ({_sha256(path)[:16]}…) than the card's source."
+    return f"{path.name} has another sha256 ({sha256_of(path)[:16]}…) than the card's source."
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file; nothing where it cannot be read or is very large."""
     digest = hashlib.sha256()
     try:
         if path.stat().st_size > MAX_HASHED:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from support.cards import card
+from support.cards import card, row
 
 from ml_intern.cli.arguments import front
+from ml_intern.data.store import DatasetStore
 from ml_intern.errors import UsageError
+from ml_intern.files import Files
 from ml_intern.ledger.model import Experiment, Measured
 from ml_intern.reproducing import keeping
 from ml_intern.reproducing.card import parse_card
@@ -20,6 +22,9 @@ from ml_intern.reproducing.comparing import Outcome, Weights, numbers
 from ml_intern.reproducing.finding import Found
 from ml_intern.reproducing.plan import Options, Plan, make_plan
 from ml_intern.reproducing.sources import read_pairs
+from ml_intern.result import RunResult
+from ml_intern.session import Session
+from ml_intern.settings import Settings
 
 
 @pytest.fixture
@@ -182,3 +187,101 @@ def test_nothing_that_was_held_together_is_no_reproduction() -> None:
     judged = numbers(then, None, False, set())
     assert not Outcome("c", weights=[Weights("m", "a", "b")], numbers=judged).reproduced
     assert Outcome("c", weights=[Weights("m", "a", "a")], numbers=judged).reproduced
+
+
+def test_a_chain_of_a_thousand_datasets_is_ordered(here: Path) -> None:
+    found = card()
+    found["data"] = [row(f"d{n}@1", "filter_dataset", "lines.txt", where="true") for n in range(1000)]
+    for n in range(1, 1000):
+        found["data"][n]["parents"] = [f"d{n - 1}@1"]
+    found["data"].reverse()
+    found["data"][-1]["source_sha256"] = ""
+    names = [s.name for s in plan_of(found, here).steps if s.kind == "data"]
+    assert names == [f"d{n}@1" for n in range(1000)]
+
+
+def test_a_dataset_that_a_model_sifted_comes_after_that_model(whole: dict[str, Any], here: Path) -> None:
+    sifted = row(
+        "sifted@1", "filter_dataset", "words@1", difficulty={"model": "base-1", "job": "x", "samples": 4}
+    )
+    whole["data"].append(sifted | {"parents": ["words@1"], "created": 0.5})
+    whole["trainings"][1] |= {"dataset": "sifted@1", "datasets": ["sifted@1"]}
+    names = [s.name for s in plan_of(whole, here).steps]
+    assert names.index("base-1") < names.index("sifted@1") < names.index("tuned-1")
+
+
+def test_a_store_opens_a_dataset_of_the_hub_at_a_revision(tmp_path: Path) -> None:
+    asked: list[str] = []
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "train.jsonl").write_text('{"text": "a"}\n')
+
+    def fetch(ref: str) -> Path:
+        asked.append(ref)
+        return tmp_path / "held"
+
+    refused: list[tuple[str, str | None]] = []
+    files = Files(tmp_path / "w", tmp_path / "p")
+    store = DatasetStore(tmp_path / "d", files, fetch, lambda name, split: refused.append((name, split)))
+    table = store.open("owner/name@0123abc:train")
+    assert asked == ["owner/name@0123abc"] and table.source == "owner/name" and table.split == "train"
+    assert refused[0] == ("owner/name", "train")
+
+
+def test_what_the_hub_does_not_have_is_missing(
+    whole: dict[str, Any], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here)
+    whole["trainings"][0]["model"] = {"hub": "nobody/nothing", "revision": "c" * 40}
+    (here / "ml_intern.json").write_text(json.dumps(whole))
+    done = CliRunner().invoke(front, ["reproduce", ".", "--dry-run", "--json", "--state", str(here / "s")])
+    (told,) = json.loads(done.stdout)["plan"]["missing"]
+    assert "The model nobody/nothing@cccccccccccc is not at hand" in told
+
+
+def run(found: dict[str, Any], here: Path, **settings: Any) -> RunResult:
+    """A session that plays a card, in plain processes."""
+    (here / "ml_intern.json").write_text(json.dumps(found))
+    state = here / "state"
+    read = Found(".", parse_card(json.dumps(found)), here)
+    plan = make_plan(read, Options(eval=settings.get("eval")), here)
+    key = keeping.keep(state, read, plan)
+    given = Settings.load(
+        state=state, model=f"reproduce:{key}", sandbox="none", data_dirs=plan.paths, **settings
+    )
+    session = Session.create(given, keeping.prompt_for("."))
+    try:
+        for _ in session.run():
+            pass
+        return session.result()
+    finally:
+        session.close()
+
+
+def test_other_rows_end_it_before_anything_is_trained(whole: dict[str, Any], here: Path) -> None:
+    whole["data"] = [d for d in whole["data"] if d["id"] == "words@1"]
+    whole["trainings"], whole["evals"] = whole["trainings"][1:], []
+    whole["trainings"][0]["model"] = {"scratch": "scratch:0.1M"}
+    result = run(whole, here)
+    assert result.exit_code == 1 and result.jobs == [] and result.reproduction
+    assert "reformat_dataset made 60 rows for words@1" in result.errors[-1]
+    assert not result.reproduction["reproduced"] and not result.reproduction["data"][0]["same"]
+    assert "reformat_dataset made" in result.report().with_suffix(".md").read_text()
+
+
+def test_an_eval_that_is_not_the_cards_is_seen_at_once(whole: dict[str, Any], here: Path) -> None:
+    whole["data"] = [d for d in whole["data"] if d["id"] == "words@1"]
+    whole["trainings"] = whole["trainings"][1:]
+    whole["trainings"][0]["model"] = {"scratch": "scratch:0.1M"}
+    (here / "held.jsonl").write_text("".join(f'{{"input": "a question {n}?"}}\n' for n in range(40)))
+    result = run(whole, here, eval=str(here / "held.jsonl"))
+    assert result.exit_code == 1 and "no eval at hand holds the items of 'held'" in result.errors[-1]
+    assert result.steps == 0
+
+
+def test_a_reproduction_takes_no_other_sentence(whole: dict[str, Any], here: Path) -> None:
+    (here / "ml_intern.json").write_text(json.dumps(whole))
+    read = Found(".", parse_card(json.dumps(whole)), here)
+    key = keeping.keep(here / "state", read, make_plan(read, Options(), here))
+    given = Settings.load(state=here / "state", model=f"reproduce:{key}", sandbox="none")
+    with pytest.raises(UsageError, match="no further sentence"):
+        Session.create(given, "publish everything")
