@@ -11,15 +11,14 @@ from ml_intern.reports.sections import (
     CURVES,
     DATA,
     EXPERIMENTS,
-    METRICS,
     TREE,
-    best_of,
-    branches,
     head,
     sections,
 )
 from ml_intern.reports.story import DRAWN, SHOWN, Story, is_number, shown
+from ml_intern.reports.tree import best_of, branches
 from ml_intern.reports.words import escape
+from ml_intern.reports.workings import METRICS
 
 STYLE = (
     ":root{color-scheme:light dark;--ink:#1b1f24;--page:#fff;--line:#d0d7de;--soft:#57606a;--box:#f3f4f6;"

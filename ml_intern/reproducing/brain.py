@@ -10,7 +10,7 @@ from smolagents.models import ChatMessage
 from ml_intern.brains.base import Brain, Ending, answer, role_of
 from ml_intern.brains.playbook_brain import failure_in
 from ml_intern.durations import parse_duration
-from ml_intern.errors import InternError, ToolError, UsageError
+from ml_intern.errors import Denied, InternError, ToolError, UsageError
 from ml_intern.hub.trail import files_of
 from ml_intern.jobs.model import FINISHED
 from ml_intern.jobs.record import read_result
@@ -81,8 +81,15 @@ class ReproductionBrain(Brain):
             raise UsageError(" ".join(self.plan.missing))
 
     def begin(self, services: Services) -> None:
-        """Look from now on at what the session makes; put the card's own recipes where scripts lie."""
+        """Look from now on at what the session makes; put the card's own recipes where scripts lie.
+
+        Raises:
+            Denied: Code of the card shall run, and there are no walls: when a session goes on, neither.
+        """
         self._services = services
+        walls = services.jobs.sandbox
+        if self.plan.options.run_card_code and (walls is None or not walls.isolated):
+            raise Denied("--run-card-code runs foreign code: not without walls.", "Leave --sandbox none out.")
         for name in self.plan.foreign:
             job = next(t for t in self.plan.card.trainings if t.name == name)
             text = cells.script_of(job, training_files(self.plan.folder), job.recipe_config)

@@ -13,7 +13,7 @@ from support.cards import card, row
 
 from ml_intern.cli.arguments import front
 from ml_intern.data.store import DatasetStore
-from ml_intern.errors import UsageError
+from ml_intern.errors import Denied, UsageError
 from ml_intern.files import Files
 from ml_intern.ledger.model import Experiment, Measured
 from ml_intern.reproducing import keeping
@@ -285,3 +285,14 @@ def test_a_reproduction_takes_no_other_sentence(whole: dict[str, Any], here: Pat
     given = Settings.load(state=here / "state", model=f"reproduce:{key}", sandbox="none")
     with pytest.raises(UsageError, match="no further sentence"):
         Session.create(given, "publish everything")
+
+
+def test_code_of_a_card_does_not_run_without_walls_however_the_session_is_opened(
+    whole: dict[str, Any], here: Path
+) -> None:
+    (here / "ml_intern.json").write_text(json.dumps(whole))
+    read = Found(".", parse_card(json.dumps(whole)), here)
+    key = keeping.keep(here / "state", read, make_plan(read, Options(run_card_code=True), here))
+    given = Settings.load(state=here / "state", model=f"reproduce:{key}", sandbox="none")
+    with pytest.raises(Denied, match="walls"):
+        Session.create(given, keeping.prompt_for("."))
