@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from ml_intern.hub.card import tidy
 from ml_intern.reports.story import Data
 from ml_intern.reports.words import escape
 
@@ -17,9 +17,7 @@ def graph(data: Sequence[Data]) -> str:
     if not chosen:
         return ""
     roots = list(dict.fromkeys(_source(d) for d in chosen if not d.parents and d.source))
-    level: dict[str, int] = dict.fromkeys((f"source {r}" for r in roots), 0)
-    for d in chosen:  # oldest first: a dataset is made of older ones
-        level[d.id] = 1 + max((level.get(p, 0) for p in d.parents), default=0)
+    level = dict.fromkeys((f"source {r}" for r in roots), 0) | _levels(chosen)
     places = _placed(level)
     width = 2 * _ACROSS + max(x for x, _ in places.values()) + _BOX
     height = max(y for _, y in places.values()) + _HIGH + 10
@@ -36,8 +34,18 @@ def graph(data: Sequence[Data]) -> str:
     )
 
 
+def _levels(data: Sequence[Data]) -> dict[str, int]:
+    """How many steps each dataset is away from its source; names that go in circles stay where they are."""
+    level = {d.id: 1 for d in data}
+    for _ in data:
+        for d in data:
+            level[d.id] = max([level[d.id], *(level[p] + 1 for p in d.parents if p in level)])
+            level[d.id] = min(level[d.id], len(data))
+    return level
+
+
 def _source(d: Data) -> str:
-    return Path(d.source).name or d.source
+    return str(tidy(d.source))
 
 
 def _placed(level: dict[str, int]) -> dict[str, tuple[int, int]]:
@@ -58,7 +66,7 @@ def _lines(d: Data, places: dict[str, tuple[int, int]]) -> list[str]:
     for left, top in (places[name] for name in above if name in places):
         begin, end = f"{left + half} {top + _HIGH}", f"{x + half} {y}"
         curve = f"M{begin} C{left + half} {top + _HIGH + bend} {x + half} {y - bend} {end}"
-        found.append(f'<path class="grid" fill="none" d="{curve}"/>')
+        found.append(f'<path class="edge" fill="none" d="{curve}"/>')
     return found
 
 

@@ -35,7 +35,7 @@ STYLE = (
     "code,pre{background:var(--box);border-radius:4px}code{padding:.1em .3em}pre{padding:.8rem;overflow:auto}"
     "a{color:var(--link)}figure{margin:1rem 0}figcaption{color:var(--soft);font-size:.9rem}"
     "svg{max-width:100%;height:auto}svg text{font-size:12px;fill:currentColor}"
-    "svg .grid{stroke:var(--line)}svg .box{fill:var(--box);stroke:var(--line)}"
+    "svg .grid{stroke:var(--line)}svg .edge{stroke:var(--soft)}svg .box{fill:var(--box);stroke:var(--line)}"
     ".key{white-space:nowrap}ul.tree,ul.tree ul{padding-left:1.1rem}"
     ".verdict{color:#fff;border-radius:4px;padding:0 .4em;font-size:.85em}"
     "@media(max-width:40rem){body{font-size:15px;padding:0 .6rem}h1{font-size:1.25rem}"

@@ -83,8 +83,9 @@ def contamination(story: Story) -> str:
     items = sum(sum(e.rows.values()) for e in story.evals)
     trained = sum(j.method in ("pretrain", "sft", "dpo", "reward", "grpo") for j in story.jobs)
     lines = [
-        f"Every row of the {trained} trainings that started was held against {items:,} items of "
-        f"{len(story.evals)} sealed evaluation{'s' if len(story.evals) != 1 else ''} before its start."
+        f"Before a training starts, the guard holds each of its rows against all items sealed by then. "
+        f"{trained} trainings started; sealed are now {items:,} items of {len(story.evals)} "
+        f"evaluation{'s' if len(story.evals) != 1 else ''}."
     ]
     lines += [f"- {line(text)}" for text in story.record.dropped[:SHOWN]]
     lines += [f"- Stopped, {line(r.tool)}: {short(r.message)}" for r in story.record.guarded[:SHOWN]]

@@ -97,7 +97,7 @@ def test_the_answer_is_in_three_lines_with_intervals(text: str) -> None:
         ("Evaluations", "With 500 items you cannot count on seeing less than"),
         ("Alerts", "`too-fast-1`, step 200, divergence"),
         ("Data", "| `mix@1` | mix_datasets | calls-clean@1, pairs@1 | 8,211 | 9,000 |"),
-        ("Contamination", "19 trainings that started was held against 1,000 items"),
+        ("Contamination", "19 trainings started; sealed are now 1,000 items of 1 evaluation."),
         ("Contamination", "split_dataset left out 7 training rows"),
         ("Contamination", "12 rows that are held out in calls are left out"),
         ("Contamination", "Stopped, launch_training: 3 of 100 training rows hold items"),

@@ -82,7 +82,13 @@ class Told:
         folder = self.folder / "datasets" / name / version
         folder.mkdir(parents=True)
         made = {"source": source, "operation": operation, "rows_before": before, "parents": parents}
-        told = {"id": id, "rows": rows, "sha256": SHA, "lineage": made, "created": float(before + rows)}
+        told = {
+            "id": id,
+            "rows": rows,
+            "sha256": SHA,
+            "lineage": made,
+            "created": float(len(list(folder.parents[1].iterdir()))),
+        }
         (folder / "lineage.json").write_text(json.dumps(told))
 
     def seal(self, name: str = "calls") -> None:
