@@ -310,7 +310,7 @@ def _flat(config: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, An
 def tidy(value: Any) -> Any:
     """Where a file lay on the machine is nobody's business: its name is enough. Walks what JSON can carry."""
     if isinstance(value, Mapping):
-        return {k: tidy(v) for k, v in value.items()}
+        return {tidy(k): tidy(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [tidy(v) for v in value]
     return _PATH.sub(r"\1", mask(value)) if isinstance(value, str) else value

@@ -165,6 +165,7 @@ class ReproductionBrain(Brain):
             row = card.row(step.name)
             assert row is not None
             scored = next((e for e in card.evals if e.name == row.arguments.get("eval")), None)
+            refs |= {row.id: self._places[row.id]} if row.id in self._places else {}
             return cells.data(row, refs, scored.model_dump() if scored else None)
         if step.kind == "train":
             job = next(t for t in card.trainings if t.name == step.name)
@@ -178,7 +179,8 @@ class ReproductionBrain(Brain):
 
     def _refs(self) -> dict[str, str]:
         """What the card's datasets and models are called here."""
-        made = {id: info.id for id, info in self._made().items()}
+        known = {row.id: row.sha256 for row in self.plan.card.data}
+        made = {id: info.id for id, info in self._made().items() if known[id] in ("", info.sha256)}
         given = {id: str(path) for id, path in given_rows(self.plan.card, self.plan.options).items()}
         jobs = {t.name: self._job_of(t.name) for t in self.plan.card.trainings if self._has(t.name)}
         # A base model that is a path goes by the name of its training, until that has made a job.

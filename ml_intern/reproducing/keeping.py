@@ -18,6 +18,7 @@ from ml_intern.hub.objects import write_atomic
 from ml_intern.reproducing.card import FILE, read_card
 from ml_intern.reproducing.finding import Found, training_files
 from ml_intern.reproducing.plan import Options, Plan, make_plan
+from ml_intern.reproducing.sources import roots_of
 
 _OPTIONS = "options.json"
 
@@ -74,10 +75,10 @@ def load(state: Path, key: str) -> Plan:
 def _found(plan: Plan) -> dict[str, Path]:
     """What the person named and what was found by itself, by a name that the card has."""
     names: dict[str, Path] = dict(plan.options.data)
-    for row in plan.card.data:
-        place = plan.places.get(row.id)
+    for name, root in (pair for row in plan.card.data for pair in roots_of(row).items()):
+        place = plan.places.get(name)
         if place is not None and place.path is not None:
-            names.setdefault(row.source, place.path)
+            names.setdefault(root.source, place.path)
     for job in plan.card.trainings:
         place = plan.places.get(job.name)
         if place is not None and place.path is not None and job.model.path:

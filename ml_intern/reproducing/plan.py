@@ -14,7 +14,7 @@ from ml_intern.jobs.record import recipe_hash
 from ml_intern.ledger.environment import environment
 from ml_intern.reproducing.card import Base, Card, Row, Trained
 from ml_intern.reproducing.finding import Found, held_hash, training_files
-from ml_intern.reproducing.sources import Place, check_names, names_of, place_of, sha256_of
+from ml_intern.reproducing.sources import Place, check_names, names_of, place_of, roots_of, sha256_of
 
 MADE_BY = ("reformat_dataset", "filter_dataset", "deduplicate_dataset", "split_dataset", "mix_datasets")
 """Operations that come out the same each time; what a model wrote does not."""
@@ -191,11 +191,10 @@ def _plan_row(plan: Plan, row: Row, here: Path) -> None:
             f"Give it with --data {row.name}=PATH."
         )
         return
-    if not row.parents:
-        place = place_of(row, plan.options.data, here)
-        plan.places[row.id] = place
+    for name, root in roots_of(row).items():
+        place = plan.places[name] = place_of(root, plan.options.data, here)
         if place.lacks:
-            plan.missing.append(f"{place.lacks} Say where it is: --data {_called(row)}=PATH.")
+            plan.missing.append(f"{place.lacks} Say where it is: --data {_called(root)}=PATH.")
         if place.differs:
             plan.differences.append(place.differs)
     if row.operation == "launch_training":
@@ -217,8 +216,8 @@ def _plan_training(plan: Plan, job: Trained, here: Path) -> None:
     start = base.job or (f"{base.hub}@{base.revision[:12]}" if base.hub else base.path) or "nothing"
     says = f"{job.method} {job.name}: from {start[:80]}, on {job.dataset or 'its data'}, seed {job.seed}"
     plan.steps.append(Step("train", job.name, says, job.seconds))
-    if job.dataset and plan.card.row(job.dataset) is None and job.dataset not in plan.options.data:
-        plan.missing.append(f"The card does not tell how the dataset {job.dataset} was made.")
+    if plan.card.row(job.dataset) is None:
+        plan.missing.append(f"The card does not tell which rows {job.name} was trained on.")
     if job.changed:
         names = ", ".join(str(n)[:40] for n in list(job.changed)[:5])
         plan.differences.append(f"{job.name} got over a failure then, and went on with other {names}.")

@@ -73,9 +73,27 @@ def check_names(given: Mapping[str, Path], known: Iterable[str]) -> None:
 
 
 def names_of(row: Row) -> list[str]:
-    """What a person may call a dataset or its source in ``--data``."""
-    plain = _parts(row.source)[0]
-    return [row.id, row.name, row.source, plain, Path(plain).name]
+    """What a person may call a dataset or its sources in ``--data``."""
+    sources = [root.source for root in roots_of(row).values()] or [row.source]
+    plain = [_parts(source)[0] for source in sources]
+    return [row.id, row.name, *sources, *plain, *(Path(name).name for name in plain)]
+
+
+def roots_of(row: Row) -> dict[str, Row]:
+    """What a dataset was made of beside other datasets of the card, by the name that its maker used.
+
+    A mixture has a source for each of its parts, and a hash for each.
+    """
+    parts = row.arguments.get("parts")
+    if row.operation != "mix_datasets" or not isinstance(parts, dict):
+        return {} if row.parents else {row.id: row}
+    hashes = row.source_sha256.split(" ")
+    known = {*row.parents, *(id.partition("@")[0] for id in row.parents)}
+    found = {}
+    for part, sha in zip(parts, hashes if len(hashes) == len(parts) else [""] * len(parts), strict=True):
+        if part not in known:
+            found[part] = row.model_copy(update={"source": part, "source_sha256": sha})
+    return found
 
 
 def place_of(row: Row, given: Mapping[str, Path], here: Path) -> Place:

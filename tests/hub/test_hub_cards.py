@@ -174,6 +174,7 @@ def test_places_on_the_machine_are_shortened() -> None:
         "c": "a/b",
         "d": "http://x.y/a/b/c",
         "e": 3,
+        "/home/ada/x/part.jsonl": 2,
     }
     assert tidy(told) == {
         "a": ["y.txt", "q.jsonl:train"],
@@ -181,6 +182,7 @@ def test_places_on_the_machine_are_shortened() -> None:
         "c": "a/b",
         "d": "http://x.y/a/b/c",
         "e": 3,
+        "part.jsonl": 2,
     }
 
 

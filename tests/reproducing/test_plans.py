@@ -16,8 +16,8 @@ from ml_intern.data.store import DatasetStore
 from ml_intern.errors import Denied, UsageError
 from ml_intern.files import Files
 from ml_intern.ledger.model import Experiment, Measured
-from ml_intern.reproducing import keeping
-from ml_intern.reproducing.card import parse_card
+from ml_intern.reproducing import cells, keeping
+from ml_intern.reproducing.card import Row, parse_card
 from ml_intern.reproducing.comparing import Outcome, Weights, numbers
 from ml_intern.reproducing.finding import Found
 from ml_intern.reproducing.plan import Options, Plan, make_plan
@@ -208,6 +208,19 @@ def test_a_dataset_that_a_model_sifted_comes_after_that_model(whole: dict[str, A
     whole["trainings"][1] |= {"dataset": "sifted@1", "datasets": ["sifted@1"]}
     names = [s.name for s in plan_of(whole, here).steps]
     assert names.index("base-1") < names.index("sifted@1") < names.index("tuned-1")
+
+
+def test_the_parts_of_a_mixture_are_found_each_by_its_hash(whole: dict[str, Any], here: Path) -> None:
+    hashes = [hashlib.sha256((here / name).read_bytes()).hexdigest() for name in ("words.jsonl", "lines.txt")]
+    parts = {"words.jsonl": 2, "renamed.txt": 1.0, "lines": 1}
+    mixed = row("mix@1", "mix_datasets", "words.jsonl + renamed.txt + lines@1", parts=parts, seed=3)
+    whole["data"].append(mixed | {"parents": ["lines@1"], "source_sha256": " ".join([*hashes, "cd" * 32])})
+    plan = plan_of(whole, here)
+    assert plan.missing == []
+    refs = {name: place.ref for name, place in plan.places.items()} | {"lines@1": "lines@7"}
+    told = Row.model_validate(whole["data"][-1])
+    code = cells.data(told, refs, None)
+    assert str(here / "words.jsonl") in code and str(here / "lines.txt") in code and "'lines@7': 1" in code
 
 
 def test_a_store_opens_a_dataset_of_the_hub_at_a_revision(tmp_path: Path) -> None:
