@@ -51,10 +51,14 @@ class RunResult:
     errors: list[str]
     folder: Path = field(repr=False)
     replay: dict[str, Any] | None = None
+    reproduction: dict[str, Any] | None = None
+    """Of a reproduction: the card's numbers, weights and datasets beside those of today, with verdicts."""
 
     @classmethod
     def of(cls, session: Session) -> RunResult:
         """Collect the result of a session that has run."""
+        from ml_intern.reproducing.comparing import read_outcome
+
         finished, agent, services = session.finished, session.agent, session.services
         return cls(
             session=session.id,
@@ -71,6 +75,7 @@ class RunResult:
             published=session.published,
             errors=session.errors,
             folder=session.folder,
+            reproduction=read_outcome(session.folder),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -92,6 +97,7 @@ class RunResult:
             "published": self.published,
             "errors": self.errors,
             **({"replay": self.replay} if self.replay is not None else {}),
+            **({"reproduction": self.reproduction} if self.reproduction is not None else {}),
         }
 
     def report(self) -> Path:

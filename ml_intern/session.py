@@ -135,6 +135,7 @@ class Session:
         self.services.consult = self.consulting.ask
         self.judging = Judging(self.router, judge) if judge else None
         self.services.evals.judge = self.judging
+        brain.begin(self.services)
         self.inbox = Inbox(self.folder)
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
@@ -331,6 +332,7 @@ class Session:
         clock = self._start_clock()
         try:
             answer = drive(self)
+            error = self.brain.verdict()
         except InternError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - the top of the session's thread: one line, and the journal

@@ -226,7 +226,7 @@ def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str) -> I
     row = ctx.ledger.get(experiment)
     row = publishing.with_training(row, ctx.ledger.get(whose_weights(ctx, experiment)))
     facts = publishing.card_facts(
-        row, staged, repo, ctx.services.session, ctx.hub, ctx.jobs, ctx.datasets, ctx.ledger
+        row, staged, repo, ctx.services.session, ctx.hub, ctx.jobs, ctx.datasets, ctx.ledger, ctx.evals
     )
     text = publishing.write_card(staged, row, ctx.ledger, facts)
     path = _keep_card(ctx, repo, text)

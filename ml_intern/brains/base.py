@@ -7,13 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smolagents.models import ChatMessage, MessageRole, Model
 from smolagents.monitoring import TokenUsage
 
 from ml_intern.brains.replies import CELL_TAGS
 from ml_intern.masking import mask
+
+if TYPE_CHECKING:
+    from ml_intern.context import Services
+    from ml_intern.errors import InternError
 
 
 class Brain(Model):  # type: ignore[misc]
@@ -60,6 +64,13 @@ class Brain(Model):  # type: ignore[misc]
             UsageError: The brain does not understand the prompt.
             NoBrain: It cannot be reached, or refuses the key.
         """
+
+    def begin(self, services: Services) -> None:
+        """Told once the session is there, before its first cell. Most brains need nothing of it."""
+
+    def verdict(self) -> InternError | None:
+        """Why a run that came to its end has failed all the same; None: it has not."""
+        return None
 
     def price(self, input_tokens: int, output_tokens: int) -> float | None:
         """Dollars for an exchange; None when the price is not known, which is not the same as free."""

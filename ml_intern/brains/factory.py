@@ -103,6 +103,10 @@ def _build_beside(
 
 
 def _build_one(settings: Settings, emit: Callable[[Event], None], env: Mapping[str, str]) -> Brain:
+    if (settings.model or "").startswith("reproduce:"):
+        from ml_intern.reproducing.brain import ReproductionBrain
+
+        return ReproductionBrain(str(settings.model).partition(":")[2], settings.state)
     scheme, name = _split(settings.model or _choose(settings, emit, env))
     if scheme == "playbook":
         from ml_intern.brains.playbook_brain import PlaybookBrain

@@ -86,7 +86,7 @@ class PlaybookBrain(Brain):
             raise UsageError("No sentence has been given to the playbook brain.", CONNECT)
         run = self._of_this_prompt(messages)
         played = sum(role_of(message) == "assistant" for message in run)
-        if played and (wrong := _failure(run)):
+        if played and (wrong := failure_in(run)):
             where = f"cell {played} of the playbook {self.playbook.name!r}"
             if wrong.startswith(_TOOL_ERROR):
                 # What a tool refuses is as a rule the person's to mend, and its message says how.
@@ -129,7 +129,7 @@ def _named(name: str, playbooks: Sequence[Playbook]) -> Playbook:
     return found
 
 
-def _failure(messages: list[Any]) -> str:
+def failure_in(messages: list[Any]) -> str:
     """The last line of the error, when the newest observation is that of a cell that failed."""
     if role_of(messages[-1]) == "assistant":
         return ""

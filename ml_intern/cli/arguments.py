@@ -248,6 +248,55 @@ def replay_command(
     )
 
 
+@front.command("reproduce")
+@click.argument("card")
+@click.option(
+    "--data",
+    metavar="NAME=PATH",
+    multiple=True,
+    help="Where a source, a dataset or a base model is; more than once for several.",
+)
+@click.option("--eval", metavar="FILE_OR_NAME", help="The evaluation that it is scored on.")
+@click.option("--run-card-code", is_flag=True, help="Let code that lies in the card run, in the walls.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done, and what is missing.")
+@click.option("--sandbox", type=click.Choice(SANDBOXES), help="Where cells run.")
+@click.option("--compute", type=click.Choice(COMPUTES), help="Where jobs run.")
+@click.option("--budget", metavar="TEXT", help="Ceiling of the reproduction.")
+@click.option("--yes", metavar="EFFECTS", help="Effects that need no question.")
+@state_option
+@json_option
+@quiet_option
+@verbose_option
+def reproduce_command(
+    card: str,
+    data: tuple[str, ...],
+    run_card_code: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+    yes: str | None,
+    **given: Any,
+) -> int:
+    """Do again what a published model's card says, and hold every number against it.
+
+    CARD is a repository of the Hub (owner/name, with @revision), a folder, a README.md or an ml_intern.json
+    that publish_model wrote. Its data is made again from its source, its trainings run in order, its model is
+    scored. The exit code is 0 where the numbers come out again, 1 where they do not, 2 where something that
+    is needed is not at hand.
+    """
+    from ml_intern.cli import reproducing, running
+
+    return reproducing.reproduce(
+        card,
+        data,
+        run_card_code,
+        dry_run,
+        given | {"yes": running.effects(yes)},
+        running.Face(as_json, quiet, verbose),
+    )
+
+
 @front.command("sessions")
 @state_option
 @json_option

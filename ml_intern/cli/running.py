@@ -58,7 +58,7 @@ def run_prompt(prompt: str, given: dict[str, Any], face: Face) -> int:
 
         return Session.create(settings, prompt, approver)
 
-    return _until_stopped(create, face, given.get("state"))
+    return until_stopped(create, face, given.get("state"))
 
 
 def resume(session: str | None, given: dict[str, Any], face: Face, say: str | None = None) -> int:
@@ -84,7 +84,7 @@ def resume(session: str | None, given: dict[str, Any], face: Face, say: str | No
 
         return Session.resume(card.folder, approver, **given)
 
-    return _until_stopped(reopen, face, state)
+    return until_stopped(reopen, face, state)
 
 
 def replay(session: str | None, live: bool, given: dict[str, Any], face: Face) -> int:
@@ -107,10 +107,11 @@ def replay(session: str | None, live: bool, given: dict[str, Any], face: Face) -
 
         return Replay.of(card.folder, live, approver, **given)
 
-    return _until_stopped(play, face, state)
+    return until_stopped(play, face, state)
 
 
-def _until_stopped(opening: Open, face: Face, state: Path | None) -> int:
+def until_stopped(opening: Open, face: Face, state: Path | None) -> int:
+    """Open a session, show it to its end or until the person stops it; the exit code."""
     stop, code = threading.Event(), Interrupted.exit_code
     try:
         code = _run(opening, face, stop, state)

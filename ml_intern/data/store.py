@@ -43,7 +43,7 @@ Rows: TypeAlias = "list[dict[str, Any]] | Table | pl.DataFrame"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
 _REF = re.compile(rf"(?P<name>{_NAME.pattern})(?:@(?P<version>\d+))?")
-_HUB = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?::(?P<split>[\w./-]+))?")
+_HUB = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?::(?P<split>[\w./-]+))?")
 
 # Datasets do not change, so the ones that were opened last stay in memory.
 RECENT = 4
@@ -306,7 +306,8 @@ class DatasetStore:
         if not match or self.fetch is None or source.startswith((".", "/", "~")):
             raise self._missing(source)
         self.refuse(match["id"], match["split"] or split)
-        return self.fetch(match["id"]), match["id"], match["split"]
+        revision = f"@{match['revision']}" if match["revision"] else ""
+        return self.fetch(match["id"] + revision), match["id"], match["split"]
 
     def _missing(self, source: str) -> ToolError:
         known = [p.parent.name for p in self._places()] + [sources.STDLIB]

@@ -49,6 +49,14 @@ class CardFacts:
     evals: Mapping[str, str] = field(default_factory=dict)
     curves: Sequence[float] = ()
     """What the trainings wrote: steps and the values of their metrics."""
+    trainings: Sequence[Mapping[str, Any]] = ()
+    """The jobs behind the model, those of its base models first; see `ml_intern.hub.trail`."""
+    scored: Sequence[Mapping[str, Any]] = ()
+    """The evaluations, by the hash of their items."""
+    reproduce: str = ""
+    """Command that does it again."""
+    by_hand: str = ""
+    """Commands that train without ML Intern."""
 
     def numbers(self) -> list[float]:
         """The values that come from here, with the level of the intervals."""
@@ -239,11 +247,22 @@ def _reproduce(experiment: Experiment, facts: CardFacts) -> str:
     lines = [
         "`ml_intern.json` in this repository holds the whole configuration, the data's hashes and the scores."
     ]
-    if facts.recipe:
+    if facts.reproduce:
         lines.append(
-            "`training` holds the recipe as it ran and its configuration. With the versions above, and the "
-            "rows of the newest dataset in `data.jsonl`:\n\n"
-            f"```\npython training/{facts.recipe}.py training/config.json\n```"
+            "This makes the data again from its source, runs the trainings, those of base models first, "
+            "scores the model and holds every number against this card; with `--dry-run` it says what it "
+            f"would do and what it lacks:\n\n```\n{facts.reproduce}\n```"
+        )
+        if "127.0.0.1" in facts.reproduce:
+            lines.append(
+                "That address is an embedded Hub: `ml-intern hub serve` opens it again. On the machine of "
+                "the session, `--state` with its state folder does without the address."
+            )
+    if facts.recipe:
+        commands = facts.by_hand or f"python training/{facts.recipe}.py training/config.json"
+        lines.append(
+            "By hand: `training` holds the recipe as it ran and its configuration. With the versions above:"
+            f"\n\n```\n{commands}\n```"
         )
     if experiment.code_hash:
         lines.append(f"Hash of the code that trained: `{experiment.code_hash}`.")
@@ -293,7 +312,7 @@ def _flat(config: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, An
 def tidy(value: Any) -> Any:
     """Where a file lay on the machine is nobody's business: its name is enough. Walks what JSON can carry."""
     if isinstance(value, Mapping):
-        return {k: tidy(v) for k, v in value.items()}
+        return {tidy(k): tidy(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [tidy(v) for v in value]
     return _PATH.sub(r"\1", mask(value)) if isinstance(value, str) else value

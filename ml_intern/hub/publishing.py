@@ -17,12 +17,14 @@ from pydantic import BaseModel
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.model import fingerprint
+from ml_intern.evals.store import Evals
+from ml_intern.hub import trail as trailing
 from ml_intern.hub.card import CardFacts, loose_words, model_card, tidy, unresolved
 from ml_intern.hub.client import Hub
 from ml_intern.hub.names import Kind
 from ml_intern.hub.objects import write_atomic
 from ml_intern.hub.staging import parameters
-from ml_intern.jobs.launch import recipe_files
+from ml_intern.jobs.launch import recipe_files, recipes
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.record import recipe_hash
 from ml_intern.ledger import Experiment, Ledger
@@ -99,23 +101,32 @@ def card_facts(
     jobs: Jobs,
     data: DatasetStore,
     ledger: Ledger,
+    evals: Evals | None = None,
 ) -> CardFacts:
     """What a card needs beside the ledger's row."""
     seen = ledger.scores(experiment=experiment.id)
     specs = [jobs.spec(j) for j in experiment.jobs if _model_of(jobs, j)]
     known = [s for s in specs if recipe_hash(s.method) == experiment.code_hash]
+    trained = trailing.trainings(experiment, jobs, ledger)
+    scored = trailing.evals_of(experiment, ledger, evals)
     return CardFacts(
         repo=repo,
         session=session,
         parameters=parameters(staged),
         config=_config(staged),
-        lineage=lineage(experiment, data),
+        lineage=lineage(
+            experiment, data, trailing.datasets_of(trained) + trailing.sealing_datasets(scored, data)
+        ),
         recipe=known[-1].method if known else "",
         job_config=known[-1].config if known else {},
         load=load_command(hub, repo),
         evals={s.split: s.eval for s in seen},
         samples=next((s.samples[:SAMPLES] for s in reversed(seen) if s.samples), []),
         curves=curve_numbers(jobs, ledger),
+        trainings=trained,
+        scored=scored,
+        reproduce=reproduce_command(hub, repo),
+        by_hand=trailing.by_hand(trained, known[-1].method) if known else "",
     )
 
 
@@ -151,11 +162,15 @@ def write_card(folder: Path, experiment: Experiment, ledger: Ledger, facts: Card
 def _write_training(folder: Path, facts: CardFacts) -> None:
     """The recipe as it ran, and its configuration with places that a stranger has."""
     folder.mkdir()
-    for file in recipe_files(facts.recipe):
+    methods = {facts.recipe, *(t["method"] for t in facts.trainings if t["method"] in recipes())}
+    for file in dict.fromkeys(file for method in sorted(methods) for file in recipe_files(method)):
         shutil.copyfile(file, folder / file.name)
     config = {**facts.job_config, "data": "data.jsonl", **PLACES}
     if "model_ref" in config:
         config["model"] = config["model_ref"]
+    if facts.trainings and (base := facts.trainings[-1]["model"].get("job")):
+        config["model"] = f"{base}/model"
+    trailing.write_bases(folder, facts.trainings[:-1])
     text = json.dumps(tidy(config), indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(text, encoding="utf-8")
 
@@ -190,17 +205,19 @@ def trail(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> dict[str,
         "experiment": kept,
         "comparisons": related,
         "data": list(facts.lineage),
+        "trainings": list(facts.trainings),
+        "evals": list(facts.scored),
     }
     tidied: dict[str, Any] = tidy(found)
     return tidied
 
 
-def lineage(experiment: Experiment, data: DatasetStore) -> list[dict[str, Any]]:
-    """The datasets behind an experiment, the newest first."""
+def lineage(experiment: Experiment, data: DatasetStore, more: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The datasets behind an experiment, and behind `more` datasets, the newest first."""
     waiting = [
         d["id"] for d in experiment.data.values() if isinstance(d, dict) and isinstance(d.get("id"), str)
     ]
-    waiting += [d for d in experiment.data.values() if isinstance(d, str)]
+    waiting += [*(d for d in experiment.data.values() if isinstance(d, str)), *more]
     found: dict[str, dict[str, Any]] = {}
     while waiting:
         ref = waiting.pop(0)
@@ -218,9 +235,14 @@ def lineage(experiment: Experiment, data: DatasetStore) -> list[dict[str, Any]]:
             "arguments": info.lineage.arguments,
             "source": info.lineage.source,
             "sha256": info.sha256,
+            "revision": info.lineage.revision,
+            "source_sha256": info.lineage.sha256,
+            "parents": info.lineage.parents,
+            "code_sha256": info.lineage.code_sha256,
+            "created": info.created,
         }
         waiting += info.lineage.parents
-    return list(found.values())
+    return sorted(found.values(), key=lambda row: -row["created"])
 
 
 def load_command(hub: Hub, repo: str) -> str:
@@ -229,6 +251,12 @@ def load_command(hub: Hub, repo: str) -> str:
     code = f"from transformers import AutoModelForCausalLM as M; print(M.from_pretrained('{repo}'))"
     env = "" if hub.official else f"HF_ENDPOINT={hub.endpoint} "
     return f'{env}python -c "{code}"'
+
+
+def reproduce_command(hub: Hub, repo: str) -> str:
+    """What a person types to do the whole again and hold the numbers against those of the card."""
+    env = "" if hub.official else f"HF_ENDPOINT={hub.endpoint} "
+    return f"{env}ml-intern reproduce {repo}"
 
 
 def serve_command(hub: Hub) -> str:

@@ -224,7 +224,13 @@ def _kept(ctx: ToolContext, dataset: str, table: Table) -> DatasetInfo:
     known = {info.id: info for info in ctx.datasets.list()}
     if dataset in known or any(id.startswith(f"{dataset}@") for id in known):
         return ctx.datasets.info(dataset)
-    lineage = Lineage(source=dataset, operation="launch_training", rows_before=table.rows.height)
+    lineage = Lineage(
+        source=dataset,
+        revision=table.revision,
+        operation="launch_training",
+        rows_before=table.rows.height,
+        sha256=table.fingerprint,
+    )
     name = "".join(c if c.isalnum() else "-" for c in Path(dataset).stem).strip("-") or "data"
     return ctx.datasets.save(name, table, lineage)
 

@@ -1,0 +1,169 @@
+"""What a session found: the answer, the experiments, how they compare."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from ml_intern.hub.card import show, table
+from ml_intern.ledger import Comparison, Experiment
+from ml_intern.reports.story import SHOWN, Story, is_number, shown
+from ml_intern.reports.words import address, line, more, p_value, short, signed, value
+
+
+def outcome(story: Story) -> str:
+    """The answer in three lines with intervals, then what was published and what it cost."""
+    lines = [*_best(story), *_gain(story), *_test(story)]
+    lines += [
+        f"- Published: [{line(p.repo)}](<{address(p.url)}>), commit `{p.commit}`."
+        for e in story.experiments
+        for p in e.published
+    ]
+    if story.doubtful:
+        names = ", ".join(f"`{id}`" for id in list(story.doubtful)[:10])
+        lines.append(f"- **Not measured**: the notes of {names} state numbers that nobody measured.")
+    seconds = math.fsum(e.cost.seconds for e in story.experiments)
+    count = len(story.experiments)
+    plural = "s" if count != 1 else ""
+    lines.append(f"- {count} experiment{plural}, {seconds:.1f} seconds of jobs, {dollars(story)}.")
+    return "\n".join(lines)
+
+
+def _best(story: Story) -> Iterator[str]:
+    e = story.best
+    if e is not None:
+        score = f" {line(e.primary or '')} {value(e.score)}" if e.score else ""
+        yield f"- Best by dev score: `{e.id}`, {line(e.change)}:{score or ' not measured'}."
+
+
+def _gain(story: Story) -> Iterator[str]:
+    """Of the comparisons of the best experiment the one with its parent, else the newest."""
+    e = story.best
+    own = [c for c in story.comparisons if e is not None and c.b == e.id]
+    if own:
+        chosen = next((c for c in reversed(own) if e is not None and c.a == e.parent), own[-1])
+        yield f"- Against `{chosen.a}`: {_difference(chosen)}; {_standing(chosen)}."
+    elif e is not None:
+        yield "- It was compared with no other: nobody knows whether it is a gain."
+
+
+def _test(story: Story) -> Iterator[str]:
+    e = story.frozen
+    if e is not None:
+        told = "; ".join(f"{line(n)} {value(m)}" for n, m in e.test.items()) or "no eval has a test split"
+        yield f"- Sealed test, scored once for `{e.id}`: {told}."
+
+
+def reproduction(story: Story) -> str:
+    """What a reproduction came to; nothing where the session is none."""
+    found = story.reproduction
+    if found is None:
+        return ""
+    numbers = found.get("numbers")
+    rows = [
+        [line(str(n.get("what"))), _pair(n.get("card")), _pair(n.get("now")), line(str(n.get("verdict")))]
+        for n in (numbers if isinstance(numbers, list) else [])
+        if isinstance(n, dict)
+    ]
+    told = f"Of the card {line(str(found.get('card')))}. {line(str(found.get('says')))}"
+    return f"{told}\n\n{table(['number', 'card', 'now', 'verdict'], rows[:SHOWN])}" if rows else told
+
+
+def _pair(value: object) -> str:
+    if not isinstance(value, dict) or not is_number(value.get("value")):
+        return ""
+    low, high = value.get("low"), value.get("high")
+    inner = f" ({show(low)} to {show(high)})" if is_number(low) and is_number(high) else ""
+    return f"{show(value['value'])}{inner}"
+
+
+def experiments(story: Story) -> str:
+    """The experiments that matter most, and how many others there are."""
+    if not story.experiments:
+        return "None."
+    rows = shown(story.experiments, story.best)
+    names = list(dict.fromkeys(name for e in rows for name in e.dev))[:6]
+    head = ["experiment", "parent", "change", "seed", *(f"dev {line(n)}" for n in names), "verdict", "notes"]
+    cells = [
+        [f"`{e.id}`", f"`{e.parent}`" if e.parent else "", short(e.change), str(e.seed)]
+        + [value(e.dev[n]) if n in e.dev else "" for n in names]
+        + [_verdict(e), _notes(e, story)]
+        for e in rows
+    ]
+    rest = more(len(story.experiments) - len(rows), "experiment", _verdicts(story, rows))
+    return table(head, cells) + rest
+
+
+def _verdicts(story: Story, rows: Sequence[Experiment]) -> str:
+    named = {e.id for e in rows}
+    left = Counter(e.verdict for e in story.experiments if e.id not in named)
+    return ", ".join(f"{count} {verdict}" for verdict, count in left.most_common())
+
+
+def _verdict(e: Experiment) -> str:
+    return f"{e.verdict} (again, of `{e.replicates}`)" if e.replicates else e.verdict
+
+
+def _notes(e: Experiment, story: Story) -> str:
+    doubtful = story.doubtful.get(e.id)
+    mark = f" **(not measured: {line(', '.join(doubtful[:5]))})**" if doubtful else ""
+    return f"{short(e.notes)}{mark}"
+
+
+def comparisons(story: Story) -> str:
+    """Each comparison with its interval, p value, correction and confirmation."""
+    if not story.comparisons:
+        return ""
+    newest = list(story.comparisons)[-SHOWN:]
+    rows = [
+        [
+            f"`{c.b}` against `{c.a}`",
+            f"{line(c.metric)} on {line(c.eval)}",
+            _difference(c),
+            p_value(c.p),
+            p_value(c.p_corrected) if c.p_corrected is not None else "",
+            {True: "yes", False: "no", None: "not tried"}[c.confirmed],
+            f"{c.seeds_a} and {c.seeds_b}",
+            show(c.detectable) if c.detectable is not None else "",
+            c.verdict,
+        ]
+        for c in newest
+    ]
+    head = [
+        "pair",
+        "metric",
+        "difference, 95 %",
+        "p",
+        "p, Holm",
+        "confirmed",
+        "seeds",
+        "detectable",
+        "verdict",
+    ]
+    told = "\n".join(f"- {line(c.says)}" for c in newest[-20:] if c.says)
+    why = (
+        "Paired over the same items. Holm's correction is for all variants held against one experiment; "
+        "confirmed means that the gain held on new seeds which the host drew; detectable is the difference "
+        "that would have been seen four times in five."
+    )
+    rest = more(len(story.comparisons) - len(newest), "earlier comparison")
+    return f"{why}\n\n{table(head, rows)}{rest}" + (f"\n\n{told}" if told else "")
+
+
+def _difference(c: Comparison) -> str:
+    return f"{signed(c.difference)} ({signed(c.low)} to {signed(c.high)})"
+
+
+def _standing(c: Comparison) -> str:
+    held = {True: ", confirmed on new seeds", False: ", not confirmed on new seeds", None: ""}[c.confirmed]
+    corrected = "" if c.p_corrected is None else f", {p_value(c.p_corrected)} corrected"
+    return f"{c.verdict} (p {p_value(c.p)}{corrected}){held}"
+
+
+def dollars(story: Story) -> str:
+    """What all experiments cost; a price that is not known is not nothing."""
+    known = [e.cost.usd for e in story.experiments]
+    return (
+        "an unknown number of dollars" if None in known else f"{math.fsum(u or 0 for u in known):.2f} dollars"
+    )

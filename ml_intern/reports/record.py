@@ -1,0 +1,116 @@
+"""What the journal tells a report: what was refused or failed, what was read, what was spent."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MOST = 200
+_GUARDED = re.compile(r"hold items of|held-out item|held out|sealed evaluation|is an evaluation's")
+_PAPERS = ("read_paper", "extract_recipe", "citation_graph", "find_paper_resources")
+
+_REFUSED = """
+select json_extract(payload, '$.tool'), json_extract(payload, '$.message'), json_extract(payload, '$.denied')
+from journal where kind = 'refusal' order by seq limit ?"""
+_FAILED = """
+select i.tool, json_extract(r.payload, '$.message'), json_extract(r.payload, '$.denied') from journal r join
+(select json_extract(payload, '$.call') as call, json_extract(payload, '$.tool') as tool
+ from journal where kind = 'intent') i on i.call = json_extract(r.payload, '$.call')
+where r.kind = 'result' and json_extract(r.payload, '$.ok') = 0 order by r.seq limit ?"""
+_SPENT = """
+select json_extract(payload, '$.budget.spent') from journal
+where kind in ('result', 'finished') and json_extract(payload, '$.budget.spent') is not null
+order by seq desc limit 1"""
+_READ = """
+select distinct json_extract(payload, '$.tool'), json_extract(payload, '$.arguments.id') from journal
+where kind = 'intent' and json_extract(payload, '$.tool') in (?, ?, ?, ?) order by seq limit ?"""
+_NOTES = """
+select i.tool, json_extract(r.payload, '$.value.notes'), json_extract(r.payload, '$.value.dropped_duplicates')
+from journal r join
+(select json_extract(payload, '$.call') as call, json_extract(payload, '$.tool') as tool
+ from journal where kind = 'intent') i on i.call = json_extract(r.payload, '$.call')
+where r.kind = 'result' and json_extract(r.payload, '$.ok') = 1
+and (json_extract(r.payload, '$.value.notes') like '%held out%'
+     or json_extract(r.payload, '$.value.dropped_duplicates') > 0)
+order by r.seq limit ?"""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A call that came to nothing: with `denied` the gate or a person said no."""
+
+    tool: str
+    message: str
+    denied: bool
+
+
+@dataclass
+class Record:
+    """What the journal tells.
+
+    Attributes:
+        refused: Calls that were denied, refused or failed, oldest first, repeated ones once.
+        guarded: Those of them that the guard of the sealed evaluations stopped.
+        dropped: Rows that were left out since they are held out, in words.
+        papers: Ids of papers that were read.
+        spent: By unit: ``usd``, ``tokens``, ``gpu_hours``, ``seconds``, ``jobs``.
+        cells: Cells that ran.
+    """
+
+    refused: list[Refused] = field(default_factory=list)
+    guarded: list[Refused] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    papers: list[str] = field(default_factory=list)
+    spent: dict[str, float] = field(default_factory=dict)
+    cells: int = 0
+
+
+def read_record(path: Path) -> Record:
+    """Read a journal without changing it; what cannot be read is left out."""
+    if not path.is_file():
+        return Record()
+    try:
+        # Without its -wal nobody has it open, and a reader need not leave one behind either.
+        still = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{still}", uri=True)) as db:
+            db.text_factory = lambda data: data.decode("utf-8", "replace")
+            return _collected(db)
+    except sqlite3.Error:
+        return Record()
+
+
+def _collected(db: sqlite3.Connection) -> Record:
+    rows = [*db.execute(_REFUSED, (MOST,)), *db.execute(_FAILED, (MOST,))]
+    refused = list(dict.fromkeys(Refused(str(t or ""), str(m or ""), bool(d)) for t, m, d in rows))
+    found = Record(
+        refused=[r for r in refused if not _GUARDED.search(r.message)],
+        guarded=[r for r in refused if _GUARDED.search(r.message)],
+        papers=[str(id) for _, id in db.execute(_READ, (*_PAPERS, MOST)) if id],
+        cells=int(db.execute("select count(*) from journal where kind = 'cell_done'").fetchone()[0]),
+    )
+    found.dropped = list(dict.fromkeys(w for row in db.execute(_NOTES, (MOST,)) for w in _words(*row)))
+    spent = db.execute(_SPENT).fetchone()
+    told = _json(spent[0]) if spent else None
+    if isinstance(told, dict):
+        found.spent = {str(k): float(v) for k, v in told.items() if isinstance(v, int | float)}
+    return found
+
+
+def _words(tool: str, notes: str | None, dropped: Any) -> list[str]:
+    told = _json(notes)
+    found = [str(n) for n in told if "held out" in str(n)] if isinstance(told, list) else []
+    if isinstance(dropped, int) and dropped > 0:
+        found.append(f"{tool} left out {dropped} training rows that repeat a held-out one.")
+    return found
+
+
+def _json(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return None
