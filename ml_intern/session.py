@@ -11,13 +11,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.base import Brain
 from ml_intern.brains.borrowed import Borrowed
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.card import write_card
 from ml_intern.checks import eval_file
+from ml_intern.claims.answers import AnswerCheck
+from ml_intern.claims.hearing import HELD as CLAIMED
 from ml_intern.consulting import Consulting
 from ml_intern.conversation import Conversation
 from ml_intern.disk import DiskTrouble
@@ -26,7 +28,7 @@ from ml_intern.ending import CLOSE_S, finish, finish_untold, unexpected, why
 from ml_intern.errors import InternError, LimitReached
 from ml_intern.events import Event, JobChanged, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
-from ml_intern.goals import Goals
+from ml_intern.goals import Goals, enough_left
 from ml_intern.inbox import Inbox, What
 from ml_intern.journal import Journal
 from ml_intern.lock import SessionLock
@@ -47,6 +49,10 @@ from ml_intern.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.snapshots import Snapshots
 from ml_intern.undoing import put_back
+
+if TYPE_CHECKING:
+    from ml_intern.claims.gathering import Heard
+    from ml_intern.claims.judging import Review
 
 INBOX_S = 0.3
 JOBS_S = 2.0
@@ -131,6 +137,9 @@ class Session:
         self.consulting = Consulting(self.router, self.brain_of, self.consulted)
         self.services.consult = self.consulting.ask
         self.inbox = Inbox(self.folder)
+        self.services.heard = self._heard
+        self.claims: Review | None = None
+        self.answers = self._answer_check()
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
         self.agent: Any = None
@@ -361,9 +370,34 @@ class Session:
 
     def goals(self) -> Goals:
         """Who is told to go on: a language model that nobody watches, and that was not told before."""
-        told = any(ran.held for ran in self.recorded.cells.values())
+        told = any(ran.held and CLAIMED not in ran.note for ran in self.recorded.cells.values())
         alone = self.router.desk.approver is None and self.brain.language_model
         return Goals(self.services, self.budget, self.settings.go_on and alone and not told)
+
+    def reviewed(self, answer: str) -> Review | None:
+        """The numbers of an answer, held against what was measured; None where nothing is looked at."""
+        from ml_intern.claims.gathering import gathered
+        from ml_intern.claims.judging import review
+
+        s = self.services
+        return review(answer, gathered(s.ledger, s.jobs, s.datasets, s.evals, s.heard()))
+
+    def _heard(self) -> Heard:
+        from ml_intern.claims.hearing import heard
+
+        return heard(self.journal, self.prompt, self.budget.summary())
+
+    def _answer_check(self) -> AnswerCheck:
+        """Who is told of numbers that nobody measured: a language model, that may do better."""
+        begun = self.recorded.turns[-1].step if self.recorded.turns else 0
+        cells = self.recorded.cells.values()
+        told = sum(ran.held and CLAIMED in ran.note and ran.step >= begun for ran in cells)
+        times = self.settings.answer_checks - told if self.brain.language_model else 0
+
+        def room() -> bool:
+            return bool(self.agent.step_number < self.agent.max_steps) and enough_left(self.budget)
+
+        return AnswerCheck(self.reviewed, times, room)
 
     def _register_eval(self) -> None:
         """Seal the file of ``--eval``; from then on no tool reads it. A bare name is the brain's to make."""

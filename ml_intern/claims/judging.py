@@ -1,0 +1,465 @@
+"""Which numbers of a text stand: those that a measurement, a job, a tool or the person vouches for.
+
+A number resolves where a known value, rounded as it is shown, gives it: 0.3996 is 0.40, and it is not 0.45.
+What the value is must fit what the words around the number say: a score is not vouched for by a step that
+happens to be equal, a test score not by one of the dev split, and nothing by what the brain's own code printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ml_intern.claims import words
+from ml_intern.claims.evidence import VOUCHED, Evidence, Known
+from ml_intern.claims.owners import misplaced, names_in
+from ml_intern.claims.reading import Told, normal, numbers_in
+from ml_intern.claims.verdicts import overstated
+
+_SMALL = 13
+"""Whole numbers below it count for a claim only before what a session counts: two reasons are not measured."""
+
+_ABOUT = 0.1
+_ABOUT_A_SCORE = 0.03
+"""What "about" allows at the most, as a share: of times and counts, and of scores."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A number that does not stand.
+
+    Attributes:
+        shown: As it is written.
+        start: Where it begins in the text.
+        end: Where it ends.
+        why: Why not.
+        nearest: What is known instead, in words; empty where nothing is.
+    """
+
+    shown: str
+    start: int
+    end: int
+    why: str
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.shown}: {self.why}" + (f"; {self.nearest}" if self.nearest else "")
+
+
+@dataclass
+class Review:
+    """What became of the numbers of a text.
+
+    Attributes:
+        verified: Numbers that a measurement, a job, a tool or the person vouches for.
+        computed: Numbers that only the brain's own code has printed, of which nothing is said that has to be
+            measured.
+        quoted: Numbers that the text says are somebody else's.
+        unverified: Numbers that do not stand.
+        words: Sentences that say more than a comparison has found.
+        values: What the verified numbers say.
+    """
+
+    verified: list[str] = field(default_factory=list)
+    computed: list[str] = field(default_factory=list)
+    quoted: list[str] = field(default_factory=list)
+    unverified: list[Finding] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is nothing to say against the text."""
+        return not self.unverified and not self.words
+
+    def to_json(self) -> dict[str, object]:
+        """What ``--json`` shows."""
+        return {
+            "verified": len(self.verified),
+            "unverified": [{"number": f.shown, "why": f.why, "nearest": f.nearest} for f in self.unverified],
+            "computed": list(dict.fromkeys(self.computed)),
+            "quoted": list(dict.fromkeys(self.quoted)),
+            "overstated": self.words,
+        }
+
+
+def review(text: str, evidence: Evidence) -> Review:
+    """Hold a text against what is known. Where nothing was measured or looked at, nothing is said against it."""
+    found = Review()
+    if not evidence.active:
+        return found
+    numbers = numbers_in(text)
+    stood: list[Told] = []
+    for told in numbers:
+        if claims_something(told, evidence):
+            _judge(told, stood, numbers, evidence, found)
+    found.words = overstated(normal(text), evidence)
+    return found
+
+
+def claims_something(told: Told, evidence: Evidence) -> bool:
+    """Whether a number says that something was measured, counted, spent or set."""
+    if _level(told) or _supposed(told):
+        return False
+    if told.unit:
+        return not (told.unit == "%" and told.value == 1.0 and not measured_by(told, evidence))
+    if words.NAMED.search(told.before) and not told.cell:
+        return False
+    if told.fraction:
+        return True
+    if told.value < _SMALL and told.plain == told.value:
+        return told.value > 1 and bool(words.SMALL_NOUNS.match(told.after.lstrip()))
+    if words.NOUNS.match(told.after.lstrip()) or re.search(r"\b[nN]\s*[=:]\s*$", told.before):
+        return True
+    if told.plain != told.value or "," in told.shown or told.plain >= 10_000:
+        return True
+    if re.match(r"\s*(?:of|out of|/)\s*\d", told.after) or re.search(r"\d\s*(?:of|out of|/)\s*$", told.before):
+        return bool(measured_by(told, evidence))
+    if 1900 <= told.value <= 2100:
+        return False
+    near = told.before[-60:]
+    return bool(words.SCORE.search(near) or words.CURVE.search(near) or names_in(near, evidence.metrics))
+
+
+def measured_by(told: Told, evidence: Evidence) -> bool:
+    """Whether the words around a number speak of a score."""
+    return bool(words.SCORE.search(told.sentence) or names_in(told.sentence, evidence.metrics))
+
+
+def _level(told: Told) -> bool:
+    """The level of an interval claims nothing."""
+    after = re.match(r"\s*-?(?:confidence|ci\b|intervals?|credible|bootstrap|level)", told.after, re.I)
+    return told.unit == "%" and (bool(after) or bool(re.search(r"\b(?:confidence|CI)\s*[(:=]?\s*$", told.before)))
+
+
+def _supposed(told: Told) -> bool:
+    """Said of what may be or should be done, not of what was measured."""
+    ahead = re.match(r"(?:\s+[\w-]+){0,2}\s+(?:would|could|might|should|may)\b", told.after)
+    if not words.HYPOTHETICAL.search(told.before) and not ahead:
+        return False
+    scored = words.SCORE.search(told.sentence) and words.MEASURED.search(told.before)
+    return not scored
+
+
+def _judge(told: Told, stood: list[Told], numbers: Sequence[Told], evidence: Evidence, found: Review) -> None:
+    matched = list(_matching(told, evidence))
+    scored = _scored(told, evidence)
+    fits = [k for k in matched if _allowed(told, k, scored)]
+    if fits and (wrong := misplaced(told, fits, evidence) if scored else ""):
+        if not _cited(told):
+            found.unverified.append(Finding(told.shown, told.start, told.end, wrong, _nearest(told, evidence, scored)))
+            return
+    if fits or _follows(told, stood) or _between(told, numbers, evidence, scored) or _bounded(told, evidence, scored):
+        stood.append(told)
+        found.verified.append(told.shown)
+        found.values.append(told.value)
+    elif _cited(told):
+        found.quoted.append(told.shown)
+    elif not scored and any(k.kind == "own" for k in matched):
+        found.computed.append(told.shown)
+    else:
+        why = (
+            "only your own code printed it, no tool measured it"
+            if any(k.kind == "own" for k in matched)
+            else "nothing that was measured gives it"
+        )
+        found.unverified.append(Finding(told.shown, told.start, told.end, why, _nearest(told, evidence, scored)))
+
+
+# What a number may be
+
+
+def _readings(told: Told, scored: bool) -> Iterator[tuple[float, float, Callable[[Known], bool]]]:
+    """The values that a number may stand for, with their slack and of what they may be."""
+    slack = _slack(told, scored)
+    per = slack / abs(told.value) if told.value else 0.0
+    yield told.value, slack, lambda k: True
+    if told.unit in ("%", "points"):
+        # Papers and logs tell percentages as they are; a loss falls by points of its own.
+        yield told.plain, slack * 100, lambda k: k.kind in ("tool", "said", "own") or (
+            told.unit == "points" and k.kind in ("change", "curve")
+        )
+    elif told.unit == "times":
+        yield told.value - 1, slack, lambda k: k.part == "relative" and "more" in told.after[:12]
+    elif told.unit in ("time", "size") or told.plain != told.value:
+        yield told.plain, (slack * told.plain / told.value if told.value else slack), lambda k: (
+            k.kind in ("tool", "said", "own", "fact")
+        )
+        if told.unit == "size":
+            for scale in (1e6, 2.0**20, 1e9, 2.0**30):
+                yield told.value / scale, slack / scale, lambda k: k.metric.endswith(("mb", "gb", "MB", "GB"))
+    elif scored and told.plain > 1:
+        yield told.plain / 100, slack / 100, lambda k: k.kind in ("score", "change")
+    if told.approximate and per > _ABOUT:
+        return
+
+
+def _slack(told: Told, scored: bool) -> float:
+    """Half a unit of the last digit; where the text says "about", of the last digit that is no zero."""
+    if not told.approximate or told.unit in ("times", "pm"):
+        return told.slack
+    unit, value = 2 * told.slack, abs(told.value)
+    while unit and value and round(value / unit) % 10 == 0 and unit < value:
+        unit *= 10
+    most = (_ABOUT_A_SCORE if scored else _ABOUT) * value
+    return max(told.slack, min(unit / 2, most))
+
+
+def _matching(told: Told, evidence: Evidence) -> Iterator[Known]:
+    scored = _scored(told, evidence)
+    for value, slack, allowed in _readings(told, scored):
+        yield from (k for k in evidence.near(value, slack) if allowed(k))
+
+
+def _scored(told: Told, evidence: Evidence) -> bool:
+    """Whether a number is told as a score or a change of one."""
+    if told.unit in ("time", "money", "size"):
+        return False
+    if not told.unit and not told.fraction and words.NOUNS.match(told.after.lstrip()):
+        return False
+    return measured_by(told, evidence) or told.unit in ("points", "pm")
+
+
+def _allowed(told: Told, known: Known, scored: bool) -> bool:
+    """Whether what a value is fits what the number is told as."""
+    if known.kind not in VOUCHED:
+        return False
+    if known.kind == "said":
+        few = abs(told.value) < _SMALL and words.SMALL_NOUNS.match(told.after.lstrip())
+        return not (scored or few) or bool(words.ASKED.search(told.sentence))
+    if told.unit in _BY_UNIT:
+        return _BY_UNIT[told.unit](told, known)
+    if scored:
+        return _of_a_score(told, known)
+    if told.unit == "%":
+        return _of_a_share(told, known)
+    if not told.fraction and words.NOUNS.match(told.after.lstrip()):
+        return _of_a_count(told, known)
+    if words.CURVE.search(told.before[-80:]) or (told.cell and words.CURVE.search(told.before)):
+        return known.kind in ("curve", "fact", "tool", "step") and (known.part == "text" or _named(told, known))
+    return known.kind != "step" or _of_a_count(told, known)
+
+
+def _of_time(told: Told, known: Known) -> bool:
+    return known.kind == "time" or known.part == "text" or bool(words.CLOCK.search(known.metric))
+
+
+def _of_money(told: Told, known: Known) -> bool:
+    return known.kind == "money" or known.part == "text" or bool(words.PRICE.search(known.metric))
+
+
+def _of_times(told: Told, known: Known) -> bool:
+    return known.part == "ratio" or (known.part == "relative" and "more" in told.after[:12])
+
+
+def _of_points(told: Told, known: Known) -> bool:
+    if known.part == "detectable":
+        return True
+    if known.kind == "curve":
+        return known.part == "difference" and _named(told, known)
+    return known.kind == "change" and known.part in ("difference", "spread", "luck_of_best")
+
+
+def _of_a_spread(told: Told, known: Known) -> bool:
+    return known.part in ("half", "spread")
+
+
+def _of_a_size(told: Told, known: Known) -> bool:
+    return known.kind in ("fact", "curve", "tool")
+
+
+_BY_UNIT = {
+    "time": _of_time,
+    "money": _of_money,
+    "times": _of_times,
+    "points": _of_points,
+    "pm": _of_a_spread,
+    "size": _of_a_size,
+}
+
+
+def _of_a_score(told: Told, known: Known) -> bool:
+    if known.kind == "score":
+        return _told_so(told, known)
+    if known.kind == "change":
+        return _change_told(told, known)
+    if known.kind == "tool" and known.part == "text":
+        return _cited(told)
+    return known.kind in ("curve", "fact", "tool") and _named(told, known)
+
+
+def _of_a_share(told: Told, known: Known) -> bool:
+    if known.kind == "score":
+        return _told_so(told, known)
+    if known.kind == "change" or known.part in ("relative", "ratio", "errors"):
+        return _change_told(told, known)
+    if known.kind == "curve":
+        return _named(told, known)
+    return known.kind in ("fact", "tool")
+
+
+def _told_so(told: Told, known: Known) -> bool:
+    """Whether a sentence speaks of that part of a score: of the ends of its interval, of what is wrong."""
+    part = known.part.removeprefix("1-")
+    if part != known.part and not words.ERRORS.search(told.sentence):
+        return False
+    if part in ("low", "high"):
+        inside = re.search(r"[\[(][^\])]*$", told.before)
+        return bool(inside or words.INTERVAL.search(told.sentence))
+    if part == "half":
+        return bool(words.INTERVAL.search(told.sentence))
+    return part != "count" or (not told.unit and not told.fraction)
+
+
+def _change_told(told: Told, known: Known) -> bool:
+    if known.part == "errors":
+        return bool(words.ERRORS.search(told.sentence) and words.CHANGE.search(told.sentence + " fewer"))
+    if known.part == "ratio":
+        return bool(words.SHARE_OF_ANOTHER.search(told.sentence) and told.unit == "%")
+    if known.part in ("p", "p_corrected"):
+        return bool(re.search(r"\bp\b", told.before[-20:]))
+    return bool(words.CHANGE.search(told.sentence) or re.search(r"[-+]\s*$|^[-+]", told.shown[:1]) or told.cell)
+
+
+def _of_a_count(told: Told, known: Known) -> bool:
+    """Whether a value counts what the number is told to count."""
+    thing = words.NOUNS.match(told.after.lstrip())
+    small = words.SMALL_NOUNS.match(told.after.lstrip())
+    noun = (thing or small)[0].lower() if thing or small else told.before[-30:].lower()  # type: ignore[index]
+    if known.kind in ("time", "money", "change") or known.part in ("ratio", "relative"):
+        return False
+    if known.kind in ("score", "curve") and known.part != "count":
+        return bool(known.kind == "curve" and _named(told, known))
+    name = re.sub(r"[^a-z]+", " ", f"{known.source} {known.metric}".lower())
+    groups = [g for g in words.KINDS_OF_THINGS if g.search(noun)]
+    if any(g.search(name) for g in groups):
+        return True
+    if known.kind == "step" or abs(told.value) < _SMALL:
+        return False
+    return not groups or known.kind == "tool" or known.part == "count"
+
+
+def _named(told: Told, known: Known) -> bool:
+    """Whether all the words of a curve's or a setting's name stand beside the number."""
+    said = set(re.findall(r"[a-z]+", told.sentence.lower()))
+    said |= {"learning", "rate"} if "lr" in said else set()
+    name = re.findall(r"[a-z]+", known.metric.rpartition(".")[2].lower())
+    telling = [w for w in name if w not in ("mean", "train", "eval", "avg", "per", "device")] or name
+    return bool(telling) and all(w in said or f"{w}s" in said or w.removesuffix("s") in said for w in telling)
+
+
+# What follows from what stands
+
+
+def _follows(told: Told, stood: Sequence[Told]) -> bool:
+    """Whether it is what two numbers beside it give, as they are shown: their difference, ratio or change."""
+    beside = [s for s in stood if s.unit not in ("time", "money") and told.start - s.end < 250][-4:]
+    if told.unit not in ("points", "%", "times", "") or (not told.unit and not words.CHANGE.search(told.sentence)):
+        return False
+    for a in beside:
+        for b in beside:
+            if a is not b and any(_equal(told, value, slack) for value, slack in _changes(a, b, told.unit)):
+                return True
+    return False
+
+
+def _changes(a: Told, b: Told, unit: str) -> Iterator[tuple[float, float]]:
+    slack = a.slack + b.slack if unit == "" else 0.0
+    if unit in ("points", "", "%"):
+        yield b.value - a.value, slack
+    if unit == "%" and b.value and not a.unit and not b.unit and not a.fraction and not b.fraction:
+        yield a.value / b.value, 0.0
+    if a.value and unit in ("times", ""):
+        yield b.value / a.value, 0.0
+    if a.value and unit in ("%", ""):
+        yield b.value / a.value - 1, 0.0
+
+
+def _equal(told: Told, value: float, slack: float) -> bool:
+    same = abs(abs(told.value) - abs(value)) <= (told.slack + slack * 0) * (1 + 1e-9) + 1e-12
+    return same or (told.unit == "points" and abs(abs(told.plain) - abs(value)) <= told.slack * 100 * (1 + 1e-9))
+
+
+def _between(told: Told, numbers: Sequence[Told], evidence: Evidence, scored: bool) -> bool:
+    """Whether it is the end of a narrow range in which something that is known lies."""
+    partner = _partner(told, numbers)
+    if partner is None:
+        return False
+    low, high = sorted((abs(told.plain), abs(partner.plain)))
+    if high > low * (1.2 if scored else 2.1) or (scored and told.unit in ("points", "pm")):
+        return False
+    scale = abs(told.value / told.plain) if told.plain else 1.0
+    middle, half = (low + high) / 2 * scale, (high - low) / 2 * scale
+    return any(_allowed(told, k, scored) for k in evidence.near(middle, half))
+
+
+def _partner(told: Told, numbers: Sequence[Told]) -> Told | None:
+    i = numbers.index(told)
+    for j in (i - 1, i + 1):
+        if 0 <= j < len(numbers):
+            a, b = (numbers[j], told) if j < i else (told, numbers[j])
+            gap = a.after[: max(0, b.start - a.end)]
+            if re.fullmatch(r"\s*(?:-|–|—|to)\s*", gap) and len(gap) == b.start - a.end:
+                return numbers[j]
+    return None
+
+
+def _bounded(told: Told, evidence: Evidence, scored: bool) -> bool:
+    """Whether "more than 90 %" is true of what is known and near to it."""
+    if not told.bound or not told.value:
+        return False
+    reach = abs(told.value) * (_ABOUT if scored else 0.5)
+    for known in evidence.near(told.value, reach):
+        if _allowed(told, known, scored) and known.kind != "tool":
+            above = abs(known.value) >= abs(told.value)
+            if above == (told.bound == ">") and not (scored and misplaced(told, [known], evidence)):
+                return True
+    return False
+
+
+def _cited(told: Told) -> bool:
+    return bool(words.CITED.search(told.sentence))
+
+
+# What is known instead
+
+
+def _nearest(told: Told, evidence: Evidence, scored: bool) -> str:
+    """The nearest value of what the number is said to be, in words."""
+    named = names_in(told.sentence, evidence.metrics)
+    splits = {name for name, pattern in (("test", words.TEST), ("dev", words.DEV)) if pattern.search(told.sentence)}
+    if told.unit in ("points", "times", "pm"):
+        pick = _first(
+            lambda k: k.kind == "change" and k.part in ("difference", "ratio", "relative") and k.metric in named,
+            lambda k: k.kind == "change" and k.part == {"times": "ratio"}.get(told.unit, "difference"),
+        )
+    elif scored:
+        owners = set(re.findall(r"\bexp-\d+\b", told.sentence))
+        pick = _first(
+            lambda k: _is_value(k) and k.metric in named and k.split in splits and (not owners or k.owner in owners),
+            lambda k: _is_value(k) and k.metric in named and (not splits or k.split in splits),
+            lambda k: _is_value(k) and k.metric in named,
+            lambda k: _is_value(k) and (not splits or k.split in splits),
+            _is_value,
+        )
+    elif told.unit in ("time", "money"):
+        pick = _first(lambda k: k.kind == told.unit)
+    else:
+        pick = _first(lambda k: k.kind in ("fact", "step", "curve", "tool") and _named(told, k))
+    for allowed in pick:
+        if (known := evidence.nearest(told.value, allowed)) is not None:
+            return f"{known.source} is {_shown(known.value)}"
+    return ""
+
+
+def _is_value(known: Known) -> bool:
+    return known.kind == "score" and known.part == "value"
+
+
+def _first(*tries: Callable[[Known], bool]) -> Iterable[Callable[[Known], bool]]:
+    return tries
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
