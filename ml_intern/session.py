@@ -376,11 +376,10 @@ class Session:
 
     def reviewed(self, answer: str) -> Review | None:
         """The numbers of an answer, held against what was measured; None where nothing is looked at."""
-        from ml_intern.claims.gathering import gathered
+        from ml_intern.claims.gathering import evidence_of
         from ml_intern.claims.judging import review
 
-        s = self.services
-        return review(answer, gathered(s.ledger, s.jobs, s.datasets, s.evals, s.heard()))
+        return review(answer, evidence_of(self.services))
 
     def _heard(self) -> Heard:
         from ml_intern.claims.hearing import heard

@@ -204,6 +204,7 @@ def read_hub_file(
 
 def _stage(ctx: ToolContext, experiment: str, model: Path, staged: Path) -> None:
     """Copy exactly the files that will be published, where no cell can reach them."""
+    from ml_intern.claims.gathering import evidence_of
     from ml_intern.evals.model import fingerprint
     from ml_intern.hub import publishing
     from ml_intern.hub.scanning import refuse_credentials
@@ -215,17 +216,18 @@ def _stage(ctx: ToolContext, experiment: str, model: Path, staged: Path) -> None
     if measured and fingerprint(staged) != measured:
         raise ToolError(f"The weights of {experiment} changed while they were copied.", "Publish again.")
     curves = publishing.curve_numbers(ctx.jobs, ctx.ledger)
-    publishing.check_words(ctx.ledger, publishing.known_numbers(staged, curves))
+    publishing.check_words(ctx.ledger, publishing.known_numbers(staged, curves), evidence_of(ctx.services))
 
 
 def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str) -> Intent:
+    from ml_intern.claims.gathering import evidence_of
     from ml_intern.hub import publishing
 
     row = ctx.ledger.get(experiment)
     facts = publishing.card_facts(
         row, staged, repo, ctx.services.session, ctx.hub, ctx.jobs, ctx.datasets, ctx.ledger
     )
-    text = publishing.write_card(staged, row, ctx.ledger, facts)
+    text = publishing.write_card(staged, row, ctx.ledger, facts, evidence_of(ctx.services))
     path = _keep_card(ctx, repo, text)
     return publishing.Intent(key=ctx.key, kind="model", repo=repo, subject=experiment, card=str(path))
 

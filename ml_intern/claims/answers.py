@@ -52,7 +52,9 @@ def told_to_the_brain(found: Review) -> str:
         lines += [f"- and {more} more."] if more > 0 else []
     lines += [f"- {words}." for words in found.words[:SHOWN]]
     return (
-        f"{HELD}\n" + "\n".join(lines) + "\nSay what the tools gave, or measure it, or leave it out; name the "
+        f"{HELD}\n"
+        + "\n".join(lines)
+        + "\nSay what the tools gave, or measure it, or leave it out; name the "
         "source of what is somebody else's. What still stands so in the answer is shown as not verified."
     )
 

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 Kind = Literal["score", "change", "curve", "fact", "step", "time", "money", "tool", "said", "own"]
 
-VOUCHED: frozenset[str] = frozenset({"score", "change", "curve", "fact", "step", "time", "money", "tool", "said"})
+VOUCHED: frozenset[str] = frozenset(
+    {"score", "change", "curve", "fact", "step", "time", "money", "tool", "said"}
+)
 """Kinds that the host or the person answers for; `own` is what the brain's own code has printed."""
 
 _IN_TEXT = re.compile(

@@ -19,6 +19,7 @@ from ml_intern.ledger.model import Comparison, Experiment, Measured, Scores
 from ml_intern.ledger.numbers import totals
 
 if TYPE_CHECKING:
+    from ml_intern.context import Services
     from ml_intern.data.store import DatasetStore
     from ml_intern.evals.store import Evals
     from ml_intern.jobs.local import Jobs
@@ -85,6 +86,12 @@ class Heard:
     began: float | None = None
 
 
+def evidence_of(services: Services) -> Evidence:
+    """What a session knows, its ledger, its jobs and what it has heard."""
+    s = services
+    return gathered(s.ledger, s.jobs, s.datasets, s.evals, s.heard())
+
+
 def gathered(
     ledger: Ledger,
     jobs: Jobs | None = None,
@@ -96,7 +103,9 @@ def gathered(
     found = Evidence()
     experiments, comparisons = ledger.list(), ledger.comparisons()
     scores = ledger.scores()
-    found.metrics = {name for s in scores for name in s.metrics} | {n for e in experiments for n in (*e.dev, *e.test)}
+    found.metrics = {name for s in scores for name in s.metrics} | {
+        n for e in experiments for n in (*e.dev, *e.test)
+    }
     found.parents = {e.id: e.replicates or e.parent for e in experiments if e.replicates or e.parent}  # type: ignore[misc]
     found.verdicts = [(c.a, c.b, c.metric, c.verdict, c.confirmed) for c in comparisons]
     found.active = bool(experiments)
@@ -148,10 +157,11 @@ def _of_experiment(e: Experiment) -> Iterator[Known]:
     yield Known(len(e.jobs), f"{e.id} number of jobs", "fact", owner=e.id)
     machine = {k: v for k, v in e.environment.items() if k in ("cpu", "gpu") or not isinstance(v, str | dict)}
     for part in (e.config, e.data, machine):
-        for value, path in inside(part):
-            yield Known(value, f"{e.id} {path}", "fact", path, owner=e.id)
+        yield from _facts(part, e.id, e.id)
     for name, fact in e.facts.items():
-        kind: Kind = "time" if "seconds" in name else "curve" if "loss" in name or "held_out" in name else "fact"
+        kind: Kind = (
+            "time" if "seconds" in name else "curve" if "loss" in name or "held_out" in name else "fact"
+        )
         yield Known(fact, f"{e.id} {name}", kind, name, owner=e.id)
 
 
@@ -167,7 +177,15 @@ def _of_measured(m: Measured, metric: str, split: str, owner: str, where: str) -
     yield Known(m.n, f"{where} n", "fact", "n", split, owner)
     if 0 <= m.value <= 1:
         yield Known(round(m.value * m.n), f"{where} of {m.n}", "score", metric, split, owner, "count")
-        yield Known(m.n - round(m.value * m.n), f"{where}, the others of {m.n}", "score", metric, split, owner, "count")
+        yield Known(
+            m.n - round(m.value * m.n),
+            f"{where}, the others of {m.n}",
+            "score",
+            metric,
+            split,
+            owner,
+            "count",
+        )
 
 
 def _of_scores(s: Scores) -> Iterator[Known]:
@@ -179,15 +197,22 @@ def _of_scores(s: Scores) -> Iterator[Known]:
     for name, slices in s.slices.items():
         for slice_, measured in slices.items():
             yield from _of_measured(measured, name, s.split, owner, f"{where} {name} of {slice_}")
-    for value, path in inside([s.outputs, s.warnings, s.detectable]):
-        yield Known(value, f"{where} {path}", "fact", path, owner=owner)
+    yield from _facts([s.outputs, s.warnings, s.detectable], where, owner)
 
 
 def _of_comparison(c: Comparison) -> Iterator[Known]:
     where = f"{c.b} against {c.a} {c.metric}"
     for name in ("value_a", "value_b"):
         side = c.a if name == "value_a" else c.b
-        yield Known(getattr(c, name), f"{side} dev {c.metric}, mean of its seeds", "score", c.metric, "dev", side, "value")
+        yield Known(
+            getattr(c, name),
+            f"{side} dev {c.metric}, mean of its seeds",
+            "score",
+            c.metric,
+            "dev",
+            side,
+            "value",
+        )
     more = ("difference", "low", "high", "p", "p_corrected", "detectable", "luck_of_best", "seed_spread")
     for name in more:
         if (value := getattr(c, name)) is not None:
@@ -205,7 +230,9 @@ def _pairs_of_scores(experiments: list[Experiment]) -> Iterator[Known]:
     for e in experiments:
         for split, metrics in (("dev", e.dev), ("test", e.test)):
             for name, m in metrics.items():
-                named.setdefault(name, []).append(Known(m.value, f"{e.id} {split} {name}", "score", name, split, e.id))
+                named.setdefault(name, []).append(
+                    Known(m.value, f"{e.id} {split} {name}", "score", name, split, e.id)
+                )
     for name, values in named.items():
         for a, b in itertools.permutations(values[-MOST_PAIRS:], 2):
             if a.split == b.split or a.owner == b.owner:
@@ -217,7 +244,9 @@ def _changes(a: Known, b: Known, metric: str, split: str, owner: str) -> Iterato
     yield Known(b.value - a.value, f"{where}, difference", "change", metric, split, owner, "difference")
     if a.value:
         yield Known(b.value / a.value, f"{where}, ratio", "change", metric, split, owner, "ratio")
-        yield Known(b.value / a.value - 1, f"{where}, relative change", "change", metric, split, owner, "relative")
+        yield Known(
+            b.value / a.value - 1, f"{where}, relative change", "change", metric, split, owner, "relative"
+        )
     if 0 <= a.value < 1 and 0 <= b.value <= 1:
         less = (1 - b.value) / (1 - a.value)
         yield Known(1 - less, f"{where}, errors less", "change", metric, split, owner, "errors")
@@ -235,7 +264,9 @@ def _spreads(experiments: list[Experiment]) -> Iterator[Known]:
             where = f"{runs[0].id} dev {name} over {len(values)} seeds"
             yield Known(statistics.fmean(values), f"{where}, mean", "score", name, "dev", runs[0].id, "value")
             for spread in (statistics.stdev(values), statistics.pstdev(values)):
-                yield Known(spread, f"{where}, standard deviation", "change", name, "dev", runs[0].id, "spread")
+                yield Known(
+                    spread, f"{where}, standard deviation", "change", name, "dev", runs[0].id, "spread"
+                )
 
 
 # Jobs and data
@@ -253,16 +284,15 @@ def _of_jobs(jobs: Jobs, scripts: set[str]) -> Iterator[Known]:
             spec = jobs.spec(job)
             method = spec.method
             told = {k: v for k, v in spec.config.items() if k != "code"}
-            for value, path in inside({**told, "timeout_s": spec.timeout_s}):
-                yield Known(value, f"{job} {path}", "fact", path, owner=job)
+            yield from _facts({**told, "timeout_s": spec.timeout_s}, job, job)
         if method == "script":
             scripts.add(job)
         ran.append(Known(status.ran_s, f"{job} seconds", "time", "seconds", owner=job))
         yield ran[-1]
         yield from _of_model(Path(status.output), job, own=method == "script")
         yield from _of_curves(jobs, job, method == "script", ends)
-        for value, path in inside(status.failure.model_dump(mode="json") if status.failure else None):
-            yield Known(value, f"{job} failure {path}", "tool", path, owner=job)
+        failure = status.failure.model_dump(mode="json") if status.failure else None
+        yield from _facts(failure, f"{job} failure", job, "tool")
     yield Known(sum(k.value for k in ran), "seconds of all jobs", "time")
     yield from _ratios(ran, "seconds")
     for name, values in ends.items():
@@ -274,10 +304,8 @@ def _of_model(output: Path, job: str, own: bool) -> Iterator[Known]:
     kind: Kind = "own" if own else "fact"
     for file in (output / "result.json", output / "model" / "config.json"):
         with suppress(OSError, ValueError):
-            for value, path in inside(json.loads(file.read_text())):
-                timed: Kind = "time" if "seconds" in path and not own else "curve" if "loss" in path and not own else kind
-                yield Known(value, f"{job} {path}", timed, path, owner=job)
-    with suppress(OSError, ToolError):
+            yield from _facts(json.loads(file.read_text()), job, job, kind)
+    with suppress(OSError, ValueError, ToolError):
         if count := parameters(output / "model"):
             yield Known(count, f"{job} parameters", "fact", "parameters", owner=job)
 
@@ -322,10 +350,11 @@ def _of_data(data: DatasetStore) -> Iterator[Known]:
     for info in data.list():
         counts.append(Known(info.rows, f"rows of {info.id}", "fact", "rows", owner=info.id))
         if info.lineage.rows_before is not None:
-            counts.append(Known(info.lineage.rows_before, f"rows before {info.id}", "fact", "rows", owner=info.id))
+            counts.append(
+                Known(info.lineage.rows_before, f"rows before {info.id}", "fact", "rows", owner=info.id)
+            )
         yield Known(len(info.columns), f"columns of {info.id}", "fact", "columns", owner=info.id)
-        for value, path in inside(info.lineage.arguments):
-            yield Known(value, f"{info.id} {path}", "fact", path, owner=info.id)
+        yield from _facts(info.lineage.arguments, info.id, info.id)
     yield Known(len({k.owner for k in counts}), "number of datasets", "fact")
     yield from counts
     yield from _ratios(counts, "rows")
@@ -350,8 +379,17 @@ def _of_evals(evals: Evals) -> Iterator[Known]:
         yield Known(sum(info.rows.values()), f"items of {info.name}", "fact", "items")
         yield Known(info.queries_used, f"dev queries of {info.name} used", "fact", "queries")
         yield Known(info.queries_left, f"dev queries of {info.name} left", "fact", "queries")
-        for value, path in inside([info.groups, info.asking.model_dump(mode="json")]):
-            yield Known(value, f"{info.name} {path}", "fact", path)
+        yield from _facts([info.groups, info.asking.model_dump(mode="json")], info.name)
+
+
+def _facts(value: Any, where: str, owner: str = "", kind: Kind = "fact") -> Iterator[Known]:
+    """The numbers in what JSON can carry."""
+    for number, path in inside(value):
+        name = path.removesuffix(IN_A_TEXT)
+        what: Kind = "time" if kind == "fact" and "seconds" in name else kind
+        what = "curve" if kind == "fact" and "loss" in name else what
+        part = "text" if path.endswith(IN_A_TEXT) else ""
+        yield Known(number, f"{where} {name}".strip(), what, name, owner=owner, part=part)
 
 
 # What was heard

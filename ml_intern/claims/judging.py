@@ -114,7 +114,9 @@ def claims_something(told: Told, evidence: Evidence) -> bool:
         return True
     if told.plain != told.value or "," in told.shown or told.plain >= 10_000:
         return True
-    if re.match(r"\s*(?:of|out of|/)\s*\d", told.after) or re.search(r"\d\s*(?:of|out of|/)\s*$", told.before):
+    if re.match(r"\s*(?:of|out of|/)\s*\d", told.after) or re.search(
+        r"\d\s*(?:of|out of|/)\s*$", told.before
+    ):
         return bool(measured_by(told, evidence))
     if 1900 <= told.value <= 2100:
         return False
@@ -130,7 +132,9 @@ def measured_by(told: Told, evidence: Evidence) -> bool:
 def _level(told: Told) -> bool:
     """The level of an interval claims nothing."""
     after = re.match(r"\s*-?(?:confidence|ci\b|intervals?|credible|bootstrap|level)", told.after, re.I)
-    return told.unit == "%" and (bool(after) or bool(re.search(r"\b(?:confidence|CI)\s*[(:=]?\s*$", told.before)))
+    return told.unit == "%" and (
+        bool(after) or bool(re.search(r"\b(?:confidence|CI)\s*[(:=]?\s*$", told.before))
+    )
 
 
 def _supposed(told: Told) -> bool:
@@ -148,9 +152,16 @@ def _judge(told: Told, stood: list[Told], numbers: Sequence[Told], evidence: Evi
     fits = [k for k in matched if _allowed(told, k, scored)]
     if fits and (wrong := misplaced(told, fits, evidence) if scored else ""):
         if not _cited(told):
-            found.unverified.append(Finding(told.shown, told.start, told.end, wrong, _nearest(told, evidence, scored)))
+            found.unverified.append(
+                Finding(told.shown, told.start, told.end, wrong, _nearest(told, evidence, scored))
+            )
             return
-    if fits or _follows(told, stood) or _between(told, numbers, evidence, scored) or _bounded(told, evidence, scored):
+    if (
+        fits
+        or _follows(told, stood)
+        or _between(told, numbers, evidence, scored)
+        or _bounded(told, evidence, scored)
+    ):
         stood.append(told)
         found.verified.append(told.shown)
         found.values.append(told.value)
@@ -164,7 +175,9 @@ def _judge(told: Told, stood: list[Told], numbers: Sequence[Told], evidence: Evi
             if any(k.kind == "own" for k in matched)
             else "nothing that was measured gives it"
         )
-        found.unverified.append(Finding(told.shown, told.start, told.end, why, _nearest(told, evidence, scored)))
+        found.unverified.append(
+            Finding(told.shown, told.start, told.end, why, _nearest(told, evidence, scored))
+        )
 
 
 # What a number may be
@@ -177,14 +190,20 @@ def _readings(told: Told, scored: bool) -> Iterator[tuple[float, float, Callable
     yield told.value, slack, lambda k: True
     if told.unit in ("%", "points"):
         # Papers and logs tell percentages as they are; a loss falls by points of its own.
-        yield told.plain, slack * 100, lambda k: k.kind in ("tool", "said", "own") or (
-            told.unit == "points" and k.kind in ("change", "curve")
+        yield (
+            told.plain,
+            slack * 100,
+            lambda k: (
+                k.kind in ("tool", "said", "own") or (told.unit == "points" and k.kind in ("change", "curve"))
+            ),
         )
     elif told.unit == "times":
         yield told.value - 1, slack, lambda k: k.part == "relative" and "more" in told.after[:12]
     elif told.unit in ("time", "size") or told.plain != told.value:
-        yield told.plain, (slack * told.plain / told.value if told.value else slack), lambda k: (
-            k.kind in ("tool", "said", "own", "fact")
+        yield (
+            told.plain,
+            (slack * told.plain / told.value if told.value else slack),
+            lambda k: k.kind in ("tool", "said", "own", "fact"),
         )
         if told.unit == "size":
             for scale in (1e6, 2.0**20, 1e9, 2.0**30):
@@ -237,7 +256,9 @@ def _allowed(told: Told, known: Known, scored: bool) -> bool:
     if not told.fraction and words.NOUNS.match(told.after.lstrip()):
         return _of_a_count(told, known)
     if words.CURVE.search(told.before[-80:]) or (told.cell and words.CURVE.search(told.before)):
-        return known.kind in ("curve", "fact", "tool", "step") and (known.part == "text" or _named(told, known))
+        return known.kind in ("curve", "fact", "tool", "step") and (
+            known.part == "text" or _named(told, known)
+        )
     return known.kind != "step" or _of_a_count(told, known)
 
 
@@ -319,7 +340,9 @@ def _change_told(told: Told, known: Known) -> bool:
         return bool(words.SHARE_OF_ANOTHER.search(told.sentence) and told.unit == "%")
     if known.part in ("p", "p_corrected"):
         return bool(re.search(r"\bp\b", told.before[-20:]))
-    return bool(words.CHANGE.search(told.sentence) or re.search(r"[-+]\s*$|^[-+]", told.shown[:1]) or told.cell)
+    return bool(
+        words.CHANGE.search(told.sentence) or re.search(r"[-+]\s*$|^[-+]", told.shown[:1]) or told.cell
+    )
 
 
 def _of_a_count(told: Told, known: Known) -> bool:
@@ -355,7 +378,9 @@ def _named(told: Told, known: Known) -> bool:
 def _follows(told: Told, stood: Sequence[Told]) -> bool:
     """Whether it is what two numbers beside it give, as they are shown: their difference, ratio or change."""
     beside = [s for s in stood if s.unit not in ("time", "money") and told.start - s.end < 250][-4:]
-    if told.unit not in ("points", "%", "times", "") or (not told.unit and not words.CHANGE.search(told.sentence)):
+    if told.unit not in ("points", "%", "times", "") or (
+        not told.unit and not words.CHANGE.search(told.sentence)
+    ):
         return False
     for a in beside:
         for b in beside:
@@ -378,7 +403,9 @@ def _changes(a: Told, b: Told, unit: str) -> Iterator[tuple[float, float]]:
 
 def _equal(told: Told, value: float, slack: float) -> bool:
     same = abs(abs(told.value) - abs(value)) <= (told.slack + slack * 0) * (1 + 1e-9) + 1e-12
-    return same or (told.unit == "points" and abs(abs(told.plain) - abs(value)) <= told.slack * 100 * (1 + 1e-9))
+    return same or (
+        told.unit == "points" and abs(abs(told.plain) - abs(value)) <= told.slack * 100 * (1 + 1e-9)
+    )
 
 
 def _between(told: Told, numbers: Sequence[Told], evidence: Evidence, scored: bool) -> bool:
@@ -428,16 +455,22 @@ def _cited(told: Told) -> bool:
 def _nearest(told: Told, evidence: Evidence, scored: bool) -> str:
     """The nearest value of what the number is said to be, in words."""
     named = names_in(told.sentence, evidence.metrics)
-    splits = {name for name, pattern in (("test", words.TEST), ("dev", words.DEV)) if pattern.search(told.sentence)}
+    splits = {
+        name for name, pattern in (("test", words.TEST), ("dev", words.DEV)) if pattern.search(told.sentence)
+    }
     if told.unit in ("points", "times", "pm"):
         pick = _first(
-            lambda k: k.kind == "change" and k.part in ("difference", "ratio", "relative") and k.metric in named,
+            lambda k: (
+                k.kind == "change" and k.part in ("difference", "ratio", "relative") and k.metric in named
+            ),
             lambda k: k.kind == "change" and k.part == {"times": "ratio"}.get(told.unit, "difference"),
         )
     elif scored:
         owners = set(re.findall(r"\bexp-\d+\b", told.sentence))
         pick = _first(
-            lambda k: _is_value(k) and k.metric in named and k.split in splits and (not owners or k.owner in owners),
+            lambda k: (
+                _is_value(k) and k.metric in named and k.split in splits and (not owners or k.owner in owners)
+            ),
             lambda k: _is_value(k) and k.metric in named and (not splits or k.split in splits),
             lambda k: _is_value(k) and k.metric in named,
             lambda k: _is_value(k) and (not splits or k.split in splits),

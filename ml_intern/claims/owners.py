@@ -104,8 +104,11 @@ def _bound_to(told: Told) -> set[str]:
         last = ids[-1]
         gap = told.before[last.end() :]
         tight = re.fullmatch(
-            r"[`*_\s]*(?:\(|:|=|,)?\s*(?:has|had|got|gets|reache[sd]|score[sd]|at|with|is|was|:|=)?\s*[`*_]*", gap
+            r"[`*_\s]*(?:\(|:|=|,)?\s*(?:has|had|got|gets|reache[sd]|score[sd]|at|with|is|was|:|=)?\s*[`*_]*",
+            gap,
         )
-        if tight and not re.search(r"\b(?:than|beats?|against|over|versus|vs|from)\W+$", told.before[: last.start()], re.I):
+        if tight and not re.search(
+            r"\b(?:than|beats?|against|over|versus|vs|from)\W+$", told.before[: last.start()], re.I
+        ):
             return {last[0]}
     return set(_ID.findall(told.sentence))

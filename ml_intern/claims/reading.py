@@ -297,7 +297,9 @@ def _unit(sentence: str, start: int, end: int) -> tuple[int, float, str | None]:
         return end + word.end(), words.SIZE[name], "size"
     if re.match(r"(?:st|nd|rd|th)\b", rest):
         return end, 1.0, None
-    if re.match(r"[A-Za-z_@]|/\w|-[A-Za-z]{2}(?!\w*fold)", rest) and not re.match(r"-(?:row|item|step|epoch)", rest):
+    if re.match(r"[A-Za-z_@]|/\w|-[A-Za-z]{2}(?!\w*fold)", rest) and not re.match(
+        r"-(?:row|item|step|epoch)", rest
+    ):
         return end, 1.0, None if not re.match(r"/[a-z]", rest) else ""
     return end, 1.0, ""
 

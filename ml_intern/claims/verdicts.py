@@ -20,7 +20,9 @@ _HEDGED = re.compile(
     re.I,
 )
 _BASE = re.compile(r"\b(baseline|parent|base|default)\b", re.I)
-_CONFIRMED = re.compile(r"\b(confirmed|held|holds|replicat\w+)\b[^.]{0,40}\b(new|fresh|\d+|more|two|three) seeds?\b", re.I)
+_CONFIRMED = re.compile(
+    r"\b(confirmed|held|holds|replicat\w+)\b[^.]{0,40}\b(new|fresh|\d+|more|two|three) seeds?\b", re.I
+)
 _SURE = re.compile(r"\bsignifican(?:t|tly|ce)\b", re.I)
 
 
@@ -43,7 +45,11 @@ def _of(sentence: str, evidence: Evidence) -> Iterator[str]:
     if about and not any(verdict != "inconclusive" for _, _, _, verdict, _ in about):
         a, b, metric, *_ = about[-1]
         yield f"{shown!r} says {word[0]!r}: {b} against {a} in {metric} is inconclusive"
-    elif _SURE.search(sentence) and evidence.verdicts and all(v[3] == "inconclusive" for v in evidence.verdicts):
+    elif (
+        _SURE.search(sentence)
+        and evidence.verdicts
+        and all(v[3] == "inconclusive" for v in evidence.verdicts)
+    ):
         yield f"{shown!r} says {_SURE.search(sentence)[0]!r}: every comparison is inconclusive"  # type: ignore[index]
 
 

@@ -37,7 +37,8 @@ HYPOTHETICAL = re.compile(
 """Words of what was not measured and is not said to be."""
 
 MEASURED = re.compile(
-    r"\b(reach\w*|achiev\w*|attain\w*|scored?|got|gets|is|was|are|were|has|had|measured|ended|obtained)\b", re.I
+    r"\b(reach\w*|achiev\w*|attain\w*|scored?|got|gets|is|was|are|were|has|had|measured|ended|obtained)\b",
+    re.I,
 )
 
 CITED = re.compile(
@@ -53,7 +54,9 @@ TEST = re.compile(
     r"|\b(?=\s*(?:[:=(|/,.)]|\d|(?:[\w-]+[ _]){0,2}?\w*(?:match|accuracy|scores?|loss|bits|value|f1|is|was|at)\b|$)))",
     re.I,
 )
-DEV = re.compile(r"(?<![\w-])(?:dev(?:elopment)?)(?:[ _-](?:split|set|score|accuracy|items?))?(?![\w-])", re.I)
+DEV = re.compile(
+    r"(?<![\w-])(?:dev(?:elopment)?)(?:[ _-](?:split|set|score|accuracy|items?))?(?![\w-])", re.I
+)
 
 ASKED = re.compile(
     r"\b(ask\w*|want\w*|request\w*|aim\w*|target\w*|goals?|requir\w+|task|threshold|limit\w*|needed|demand\w*|within"
@@ -68,7 +71,10 @@ INTERVAL = re.compile(
     re.I,
 )
 ERRORS = re.compile(r"\b(errors?|mistakes?|wrong|misse[sd]|fail\w*|incorrect\w*|fewer|not)\b", re.I)
-SHARE_OF_ANOTHER = re.compile(r"\b(of (?:the|its) (?:dev|test|baseline|parent)|as (?:much|good|high|many|large|long)|relative|ratio|keeps?|retain\w*)\b", re.I)
+SHARE_OF_ANOTHER = re.compile(
+    r"\b(of (?:the|its) (?:dev|test|baseline|parent)|as (?:much|good|high|many|large|long)|relative|ratio|keeps?|retain\w*)\b",
+    re.I,
+)
 CLOCK = re.compile(r"sec|minute|hour|time|duration|_s$|wait|elapsed", re.I)
 PRICE = re.compile(r"usd|cost|price|dollar|eur|budget", re.I)
 
@@ -82,7 +88,9 @@ KINDS_OF_THINGS = (
     re.compile(r"\btokens?\b"),
     re.compile(r"\bepochs?\b"),
     re.compile(r"\bseeds?\b"),
-    re.compile(r"\b(experiments?|variants?|configurations?|trials?|comparisons?|jobs?|runs?|trainings?|replications?)\b"),
+    re.compile(
+        r"\b(experiments?|variants?|configurations?|trials?|comparisons?|jobs?|runs?|trainings?|replications?)\b"
+    ),
     re.compile(r"\b(gpus?|gpu)\b"),
     re.compile(r"\b(evals?|evaluations?|quer(?:y|ies))\b"),
 )
@@ -93,8 +101,12 @@ APPROXIMATE = re.compile(
     r"|\\(?:approx|sim)\s*)(?:[$€£]\s?)?$",
     re.I,
 )
-ABOVE = re.compile(r"(?:\b(?:over|above|more than|at least|greater than|exceed\w*|beyond|minimum of)\s+|[>≥]=?\s*)$", re.I)
-BELOW = re.compile(r"(?:\b(?:under|below|less than|at most|fewer than|up to|within|maximum of)\s+|[<≤]=?\s*)$", re.I)
+ABOVE = re.compile(
+    r"(?:\b(?:over|above|more than|at least|greater than|exceed\w*|beyond|minimum of)\s+|[>≥]=?\s*)$", re.I
+)
+BELOW = re.compile(
+    r"(?:\b(?:under|below|less than|at most|fewer than|up to|within|maximum of)\s+|[<≤]=?\s*)$", re.I
+)
 
 SMALL_NOUNS = re.compile(
     r"(?:\w+\s+)?(?:experiments?|variants?|trials?|jobs?|seeds?|runs?|epochs?|trainings?|evals?|evaluations?|gpus?"

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from ml_intern.claims.evidence import Evidence
+from ml_intern.claims.notes import loose_numbers
 from ml_intern.hub.claims import unresolved
 from ml_intern.ledger import Experiment, Ledger, Measured
 from ml_intern.masking import mask
@@ -78,10 +80,20 @@ def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
     return mask(f"---\n{_front_matter(experiment, facts)}---\n\n# {facts.repo}\n\n{body}\n")
 
 
-def loose_words(ledger: Ledger, known: Iterable[float]) -> dict[str, list[str]]:
-    """The notes of experiments that state numbers which nobody measured: where, and which numbers."""
+def loose_words(
+    ledger: Ledger, known: Iterable[float], evidence: Evidence | None = None
+) -> dict[str, list[str]]:
+    """The notes of experiments that state numbers which nobody measured: where, and which numbers.
+
+    With evidence, what follows from it counts as measured, too; else what stands in the ledger or is known.
+    """
     known = list(known)
-    found = {f"the notes of {e.id}": unresolved(line(e.notes), ledger, known) for e in ledger.list()}
+    found = {
+        f"the notes of {e.id}": loose_numbers(e.notes, evidence)
+        if evidence is not None
+        else unresolved(line(e.notes), ledger, known)
+        for e in ledger.list()
+    }
     return {where: numbers for where, numbers in found.items() if numbers}
 
 

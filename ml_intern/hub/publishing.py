@@ -14,10 +14,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ml_intern.claims.evidence import Evidence
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.model import fingerprint
-from ml_intern.hub.card import CardFacts, loose_words, model_card, tidy, unresolved
+from ml_intern.hub.card import CardFacts, line, loose_words, model_card, tidy, unresolved
+from ml_intern.hub.claims import claims
 from ml_intern.hub.client import Hub
 from ml_intern.hub.names import Kind
 from ml_intern.hub.objects import write_atomic
@@ -107,7 +109,7 @@ def card_facts(
         load=load_command(hub, repo),
         evals={s.split: s.eval for s in seen},
         samples=next((s.samples[:SAMPLES] for s in reversed(seen) if s.samples), []),
-        curves=curve_numbers(jobs, ledger),
+        curves=[*curve_numbers(jobs, ledger), *noted_numbers(ledger)],
     )
 
 
@@ -121,13 +123,20 @@ def curve_numbers(jobs: Jobs, ledger: Ledger) -> list[float]:
     return sorted(value for value in found if math.isfinite(value))
 
 
-def write_card(folder: Path, experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
+def noted_numbers(ledger: Ledger) -> list[float]:
+    """What the notes of experiments say in numbers, for a card that is written once they were checked."""
+    return [claim.value for e in ledger.list() for claim in claims(line(e.notes))]
+
+
+def write_card(
+    folder: Path, experiment: Experiment, ledger: Ledger, facts: CardFacts, evidence: Evidence | None = None
+) -> str:
     """Put the card and the trail of its numbers into a staged folder.
 
     Raises:
         ToolError: The card states a number that nobody measured.
     """
-    check_words(ledger, facts.numbers())
+    check_words(ledger, facts.numbers(), evidence)
     text = model_card(experiment, ledger, facts)
     if numbers := unresolved(text, ledger, facts.numbers()):
         raise ToolError(f"Not published: the card states {_listed(numbers)}, which is not in the ledger.")
@@ -152,13 +161,13 @@ def _write_training(folder: Path, facts: CardFacts) -> None:
     (folder / "config.json").write_text(text, encoding="utf-8")
 
 
-def check_words(ledger: Ledger, known: Sequence[float]) -> None:
+def check_words(ledger: Ledger, known: Sequence[float], evidence: Evidence | None = None) -> None:
     """Look at what the experiments' notes claim.
 
     Raises:
         ToolError: They state a number that nobody measured.
     """
-    for where, numbers in loose_words(ledger, known).items():
+    for where, numbers in loose_words(ledger, known, evidence).items():
         raise ToolError(
             f"Not published: {where} state {_listed(numbers)}, which nobody measured.",
             "Say it without the number, or with the measured one: finish_experiment(id, verdict, notes).",

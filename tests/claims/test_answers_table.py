@@ -100,7 +100,10 @@ INVENTED = {
     "duplicates": ("The audit found 1,400 duplicates.", ["1,400"]),
     "deviation": ("Test exact match 0.833 ± 0.004.", ["0.004"]),
     "json": ('{"test_exact_match": 0.95, "steps": 160}', ["0.95"]),
-    "among honest ones": ("Test exact match 0.833, dev 0.858, trained 44.9 s on 8,123 rows, robustness 0.77.", ["0.77"]),
+    "among honest ones": (
+        "Test exact match 0.833, dev 0.858, trained 44.9 s on 8,123 rows, robustness 0.77.",
+        ["0.77"],
+    ),
     "from nowhere": ("Human accuracy on these items is 0.96.", ["0.96"]),
 }
 

@@ -22,7 +22,9 @@ def measured(value: float, low: float, high: float, n: int = 400) -> Measured:
     return Measured(value=value, low=low, high=high, n=n, higher_is_better=True)
 
 
-def _job(folder: Path, job: str, method: str, config: dict[str, Any], rows: list[dict[str, float]], s: float) -> None:
+def _job(
+    folder: Path, job: str, method: str, config: dict[str, Any], rows: list[dict[str, float]], s: float
+) -> None:
     place = folder / "jobs" / job
     (place / "output" / "model").mkdir(parents=True)
     (place / "spec.json").write_text(json.dumps({"name": job, "method": method, "config": config}))
@@ -40,16 +42,29 @@ def ledger_of(folder: Path) -> Ledger:
     unclear = ledger.start("longer is better", "640 steps", parent=better.id)
     crashed = ledger.start("large batches", "batch 4096", parent=better.id)
     dev = {
-        base.id: {"exact_match": measured(0.5425, 0.4925, 0.5925), "numeric_match": measured(0.6075, 0.5575, 0.655)},
-        better.id: {"exact_match": measured(0.8575, 0.8225, 0.89), "numeric_match": measured(0.885, 0.8525, 0.915)},
-        unclear.id: {"exact_match": measured(0.8700, 0.8350, 0.9025), "numeric_match": measured(0.8975, 0.8675, 0.925)},
+        base.id: {
+            "exact_match": measured(0.5425, 0.4925, 0.5925),
+            "numeric_match": measured(0.6075, 0.5575, 0.655),
+        },
+        better.id: {
+            "exact_match": measured(0.8575, 0.8225, 0.89),
+            "numeric_match": measured(0.885, 0.8525, 0.915),
+        },
+        unclear.id: {
+            "exact_match": measured(0.8700, 0.8350, 0.9025),
+            "numeric_match": measured(0.8975, 0.8675, 0.925),
+        },
     }
     for i, (id, metrics) in enumerate(dev.items()):
         steps, rate = (640 if id == unclear.id else 160), (2e-5 if id == base.id else 2e-3)
         told = {"learning_rate": rate, "max_steps": steps, "per_device_train_batch_size": 8, "method": "sft"}
-        ledger.attach(id, job=f"run-{i + 1}", config=told, seconds=[41.2, 44.9, 171.3][i], usd=[0.02, 0.03, 0.11][i])
+        ledger.attach(
+            id, job=f"run-{i + 1}", config=told, seconds=[41.2, 44.9, 171.3][i], usd=[0.02, 0.03, 0.11][i]
+        )
         ledger.attach(id, data={"train": {"id": "chats@2", "rows": 8123, "sha256": "ab"}})
-        scores = Scores(eval="chats", split="dev", model=f"w{i}", primary="exact_match", metrics=metrics, seconds=3.4)
+        scores = Scores(
+            eval="chats", split="dev", model=f"w{i}", primary="exact_match", metrics=metrics, seconds=3.4
+        )
         ledger.record(id, "chats", "dev", scores)
     ledger.finish(crashed.id, "crashed", "out of memory")
     for a, b, verdict, values in (
@@ -66,7 +81,10 @@ def ledger_of(folder: Path) -> Ledger:
     ledger.freeze(better.id, "w1")
     test = {"exact_match": measured(0.8325, 0.795, 0.8675), "numeric_match": measured(0.8625, 0.8275, 0.895)}
     ledger.record(
-        better.id, "chats", "test", Scores(eval="chats", split="test", model="w1", primary="exact_match", metrics=test)
+        better.id,
+        "chats",
+        "test",
+        Scores(eval="chats", split="test", model="w1", primary="exact_match", metrics=test),
     )
     return ledger
 
@@ -79,7 +97,11 @@ def evidence_of(folder: Path, *told: ToolTold, printed: tuple[str, ...] = ()) ->
     for i, last in enumerate((2.3104, 0.4127, 0.3981), 1):
         steps = 640 if i == 3 else 160
         rows = [
-            {"step": s, "loss": 5.2071 + (last - 5.2071) * s / steps, "mean_token_accuracy": 0.2 + 0.7331 * s / steps}
+            {
+                "step": s,
+                "loss": 5.2071 + (last - 5.2071) * s / steps,
+                "mean_token_accuracy": 0.2 + 0.7331 * s / steps,
+            }
             for s in range(0, steps + 1, 20)
         ]
         config = {"model": "tiny-base", "rows": 8123, "trainer": {"learning_rate": 2e-3, "max_steps": steps}}
@@ -90,8 +112,12 @@ def evidence_of(folder: Path, *told: ToolTold, printed: tuple[str, ...] = ()) ->
     lineage = Lineage(source="chats.jsonl", operation="deduplicate_dataset", rows_before=9001)
     store.save("chats", [{"text": f"row {i}"} for i in range(8123)], lineage)
     calls = (
-        ToolTold("inspect_dataset", {"source": "chats.jsonl"}, {"rows": 9001, "columns": ["prompt", "answer"]}),
-        ToolTold("audit_dataset", {"source": "chats.jsonl"}, {"exact_duplicates": 611, "length": {"mean": 143.27}}),
+        ToolTold(
+            "inspect_dataset", {"source": "chats.jsonl"}, {"rows": 9001, "columns": ["prompt", "answer"]}
+        ),
+        ToolTold(
+            "audit_dataset", {"source": "chats.jsonl"}, {"exact_duplicates": 611, "length": {"mean": 143.27}}
+        ),
         ToolTold("read_paper", {"id": "2305.1"}, "We reach 61.7% on the benchmark with 7B parameters."),
         ToolTold("list_hardware", {}, {"cpu_cores": 2, "memory_gb": 16}),
     )
