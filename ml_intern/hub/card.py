@@ -13,6 +13,7 @@ import yaml
 from ml_intern.claims.evidence import Evidence
 from ml_intern.claims.notes import loose_numbers
 from ml_intern.hub.claims import unresolved
+from ml_intern.hub.origin import Origin, lineage_section
 from ml_intern.ledger import Experiment, Ledger, Measured
 from ml_intern.masking import mask
 
@@ -49,6 +50,8 @@ class CardFacts:
     load: str = ""
     samples: Sequence[str] = ()
     evals: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
+    """What the weights were held against."""
     curves: Sequence[float] = ()
     """What the trainings wrote: steps and the values of their metrics."""
 
@@ -58,7 +61,8 @@ class CardFacts:
         fields = [
             float(v) for v in self.config.values() if isinstance(v, int | float) and not isinstance(v, bool)
         ]
-        return [95.0, 0.95, float(self.parameters), float(len(self.lineage)), *rows, *fields, *self.curves]
+        found = [95.0, 0.95, float(self.parameters), float(len(self.lineage)), *rows, *fields, *self.curves]
+        return found + (self.origin.numbers() if self.origin else [])
 
 
 def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
@@ -70,6 +74,7 @@ def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
         _samples(facts),
         _method(experiment, ledger, facts),
         _data(experiment, facts),
+        lineage_section(facts.origin),
         _tried(experiment, others, ledger),
         _cost(experiment, others),
         _environment(experiment),

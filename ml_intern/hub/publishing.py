@@ -22,6 +22,7 @@ from ml_intern.hub.card import CardFacts, line, loose_words, model_card, tidy, u
 from ml_intern.hub.claims import claims
 from ml_intern.hub.client import Hub
 from ml_intern.hub.names import Kind
+from ml_intern.hub.origin import Origin
 from ml_intern.hub.objects import write_atomic
 from ml_intern.hub.staging import parameters
 from ml_intern.jobs.launch import recipe_files
@@ -93,6 +94,7 @@ def card_facts(
     jobs: Jobs,
     data: DatasetStore,
     ledger: Ledger,
+    origin: Origin | None = None,
 ) -> CardFacts:
     """What a card needs beside the ledger's row."""
     seen = ledger.scores(experiment=experiment.id)
@@ -109,6 +111,7 @@ def card_facts(
         load=load_command(hub, repo),
         evals={s.split: s.eval for s in seen},
         samples=next((s.samples[:SAMPLES] for s in reversed(seen) if s.samples), []),
+        origin=origin,
         curves=[*curve_numbers(jobs, ledger), *noted_numbers(ledger)],
     )
 
@@ -191,6 +194,7 @@ def trail(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> dict[str,
         "experiment": kept,
         "comparisons": related,
         "data": list(facts.lineage),
+        "weights": facts.origin.to_json() if facts.origin else None,
     }
     tidied: dict[str, Any] = tidy(found)
     return tidied

@@ -199,6 +199,9 @@ class Experiment(BaseModel):
         dev: Metrics on the dev split.
         test: Metrics on the sealed test split; empty until the session froze this experiment.
         primary: The metric that decides, once something was measured.
+        base: Of the model that its training began from: ``model`` (as it was asked for), and hashes of its
+            ``weights``, its chat ``template`` and its ``tokenizer``, taken by the host at the launch.
+        made: The hashes of ``template`` and ``tokenizer`` of the model that was scored last.
         model: Fingerprint of the weights that were scored last.
         frozen: Was this the experiment whose test split was opened?
         standing: How it stands among the others, in sentences; told by list_experiments, not kept.
@@ -225,6 +228,8 @@ class Experiment(BaseModel):
     test: dict[str, Measured] = Field(default_factory=dict)
     primary: str | None = None
     model: str = ""
+    base: dict[str, str] = Field(default_factory=dict)
+    made: dict[str, str] = Field(default_factory=dict)
     verdict: Verdict = "open"
     notes: str = ""
     frozen: bool = False
