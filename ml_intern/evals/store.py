@@ -29,6 +29,7 @@ from ml_intern.evals.repositories import refuse
 from ml_intern.evals.results import detectable, scored
 from ml_intern.evals.rows import Rows
 from ml_intern.evals.scorers import scorer
+from ml_intern.evals.templates import hashes, holds, texts, with_templates
 from ml_intern.evals.verdicts import stand
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobStatus
@@ -232,6 +233,7 @@ class Evals:
                 f"Metrics: {', '.join(left.metrics)}.",
             )
         found = stand(self.ledger, a, b, name, metric)
+        found = with_templates(found, self.ledger.get(a), self.ledger.get(b), self.get(name).asking.chat)
         self.ledger.record_comparison(found)
         return found
 
@@ -306,6 +308,9 @@ class Evals:
         if experiment is not None:
             self.ledger.get(experiment)
         model = fingerprint(model_path)
+        self._demand_clean_texts(model_path)
+        if experiment is not None:
+            self.ledger.attach(experiment, made=hashes(model_path))
         with self._one_at_a_time(f"{name}/{split}/{model}"):
             known = self.ledger.scores(eval=name, split=split, model=model, items=True)
             if known:
@@ -319,6 +324,22 @@ class Evals:
         now = self.described(self.get(name))
         told = {"experiment": experiment, "queries_left": now.queries_left if split == "dev" else None}
         return scores.model_copy(update={**told, "detectable": now.detectable[split].says})
+
+    def _demand_clean_texts(self, model_path: Path) -> None:
+        """Refuse a model whose chat template or added tokens hold an item: it would be asked what it is told.
+
+        Raises:
+            ToolError: They do.
+        """
+        beside = [*texts(model_path)]
+        found = {match.eval for match in self.guard(beside).matches}
+        found |= {info.name for info in self.list() if holds(beside, self._items(info.name))}
+        if found:
+            names = ", ".join(sorted(found))
+            raise ToolError(
+                f"The chat template or the tokenizer of {model_path.name!r} holds items of {names}: not scored.",
+                "Take the template and the tokenizer of the base model.",
+            )
 
     def _one_at_a_time(self, key: str) -> threading.Lock:
         """Threads that ask for the same score wait for the first and then read what it recorded."""

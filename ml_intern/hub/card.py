@@ -13,6 +13,7 @@ import yaml
 from ml_intern.claims.evidence import Evidence
 from ml_intern.claims.notes import loose_numbers
 from ml_intern.hub.claims import unresolved
+from ml_intern.hub.confirming import luck_of_the_seed
 from ml_intern.hub.origin import Origin, lineage_section
 from ml_intern.ledger import Experiment, Ledger, Measured
 from ml_intern.masking import mask
@@ -79,7 +80,7 @@ def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
         _cost(experiment, others),
         _environment(experiment),
         _reproduce(experiment, facts),
-        _limits(experiment, facts),
+        _limits(experiment, facts, ledger),
     ]
     body = "\n\n".join(s for s in sections if s)
     return mask(f"---\n{_front_matter(experiment, facts)}---\n\n# {facts.repo}\n\n{body}\n")
@@ -265,12 +266,14 @@ def _reproduce(experiment: Experiment, facts: CardFacts) -> str:
     return "## How to reproduce\n\n" + "\n\n".join(lines)
 
 
-def _limits(experiment: Experiment, facts: CardFacts) -> str:
+def _limits(experiment: Experiment, facts: CardFacts, ledger: Ledger) -> str:
     lines = [
         "- It was measured on the splits above and nothing else. Nobody looked at safety or at bias.",
         "- The intervals are about the choice of items, not about the luck of a seed.",
         "- The data went through the steps above and no others: personal data in the source is in the model.",
     ]
+    if seeds := luck_of_the_seed(experiment, ledger):
+        lines.append(seeds)
     if not experiment.test:
         lines.append("- No sealed test split was scored.")
     if facts.parameters < 100_000_000:

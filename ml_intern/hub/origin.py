@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.templates import told_of
 from ml_intern.hub.likeness import RELATED, Likeness, likeness
 from ml_intern.hub.weights import weights_hash
 
@@ -118,7 +118,8 @@ def origin_of(ctx: ToolContext, experiment: Experiment, model: Path, staged: Pat
     Raises:
         ToolError: They are somebody else's, or its own base's.
     """
-    bases, notes = declared(ctx.jobs, experiment, model)
+    bases = declared(ctx.jobs, model)
+    notes = list(_base_changed(experiment, bases))
     others = list(at_hand(ctx.hub, ctx.jobs, ctx.files.workspace, [model, *(b.folder for b in bases)]))
     relations = [Relation.of(m, likeness(staged, m.folder), True) for m in bases]
     known = {r.sha256 for r in relations}
@@ -126,9 +127,12 @@ def origin_of(ctx: ToolContext, experiment: Experiment, model: Path, staged: Pat
     for other in others:
         if weights_hash(other.folder) not in known:  # the base under another name
             strangers.append((other, Relation.of(other, likeness(staged, other.folder), False)))
+    strangers.sort(key=lambda each: (each[1].distance is None, each[1].distance or 0.0))
     judge(experiment, relations, strangers, bases)
-    near = sorted((r for _, r in strangers), key=lambda r: (r.distance is None, r.distance or 0.0))
-    return Origin(weights_hash(staged), [*relations, *near], notes)
+    first = bases[0] if bases else None
+    if told := told_of(staged, first.folder if first else None, first.name if first else ""):
+        notes.append(told)
+    return Origin(weights_hash(staged), [*relations, *(r for _, r in strangers)], notes)
 
 
 def judge(
@@ -153,14 +157,11 @@ def judge(
         if not _closer(found, relations) or any(_one_model(other, base) for base in bases):
             continue
         told = f"at a distance of {found.distance:.2g}" if found.distance else "value by value"
-        base = (
-            f"its declared base {relations[0].name}"
-            if relations
-            else "what it says, a model trained from nothing"
-        )
+        own = f"its base {relations[0].name}" if relations else "what it says, a model trained from nothing"
         raise ToolError(
-            f"Not published: the weights of {experiment.id} are those of {found.name} ({told}), not of {base}.",
-            "Publish what was trained here; name the model that it starts from in launch_training(model=…).",
+            f"Not published: the weights of {experiment.id} are those of {found.name} ({told}), not of {own}.",
+            "Publish what was trained here, and name what it starts from: launch_training(model=…) or "
+            "launch_script(inputs=[…]).",
         )
 
 
@@ -193,28 +194,48 @@ def _one_model(other: Model, base: Model) -> bool:
 # What is declared, and what is at hand
 
 
-def declared(jobs: Jobs, experiment: Experiment, model: Path) -> tuple[list[Model], list[str]]:
-    """The models that a model says it comes from: its job's base, that one's own, and so on."""
+def declared(jobs: Jobs, model: Path) -> list[Model]:
+    """The models that a model says it comes from: its job's base, that one's own, and so on.
+
+    Args:
+        jobs: The session's.
+        model: The folder of the model, in its job's output.
+    """
     found: list[Model] = []
-    notes: list[str] = []
-    waiting = [model.parent.parent.name]
-    seen: set[str] = set()
+    waiting, seen = [model.parent.parent.name], set()
     while waiting:
         job = waiting.pop(0)
-        if job in seen:
+        if job in seen or not job:
             continue
         seen.add(job)
-        with suppress(ToolError):
+        try:
             spec = jobs.spec(job)
-            for folder in _given(spec.config.get("model"), spec.inputs):
-                name = str(spec.config.get("model_ref") or folder.name)
-                name = name if folder == Path(str(spec.config.get("model"))) else folder.name
-                found.append(Model(name, folder))
-                waiting.append(folder.parent.parent.name)
+        except ToolError:
+            continue
+        asked = spec.config.get("model")
+        for folder in _given(asked, spec.inputs):
+            first = isinstance(asked, str) and folder == Path(asked)
+            found.append(
+                Model(str(spec.config.get("model_ref") or folder.name) if first else folder.name, folder)
+            )
+            waiting.append(folder.parent.parent.name)
+    return found
+
+
+def template_note(jobs: Jobs, model: Path) -> str:
+    """What is odd in the chat template of a model that a job has made, held against its base's; or nothing."""
+    bases = declared(jobs, model)
+    return told_of(model, bases[0].folder if bases else None, bases[0].name if bases else "")
+
+
+def _base_changed(experiment: Experiment, bases: Sequence[Model]) -> Iterator[str]:
+    """Whether the base is another than at the launch: its files, or what the training has read."""
     told = experiment.base.get("weights")
-    if told and found and told not in {weights_hash(m.folder) for m in found}:
-        notes.append(f"The files of its base {found[0].name} are others than when it was launched.")
-    return found, notes
+    read = experiment.config.get("base_model_sha256")
+    if told and bases and told not in {weights_hash(m.folder) for m in bases}:
+        yield f"The files of its base {bases[0].name} are others than when its training was launched."
+    elif told and read and told != read:
+        yield "The training has read another base than the one that it was launched with."
 
 
 def _given(model: object, inputs: Iterable[Path]) -> Iterator[Path]:
