@@ -59,6 +59,7 @@ class Evidence:
         known: The values.
         metrics: Names of the evals' metrics.
         parents: By experiment what it is held against.
+        seeds: By run on another seed the experiment whose configuration it runs again.
         verdicts: By pair of experiments and metric what a comparison found: a, b, metric, verdict, confirmed.
         active: Whether anything was measured or looked at, so that there is something to hold a text against.
     """
@@ -66,6 +67,7 @@ class Evidence:
     known: list[Known] = field(default_factory=list)
     metrics: set[str] = field(default_factory=set)
     parents: dict[str, str] = field(default_factory=dict)
+    seeds: dict[str, str] = field(default_factory=dict)
     verdicts: list[tuple[str, str, str, str, bool | None]] = field(default_factory=list)
     active: bool = False
 
@@ -108,7 +110,7 @@ def inside(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[float, 
             yield from _of_text(match, path + IN_A_TEXT)
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from inside(key, path, depth + 1)
+            yield from inside(re.sub(r"^p(?=\d\d$)", "", str(key)), path, depth + 1)  # "p95" is of 95 %
             yield from inside(inner, f"{path}.{key}" if path else str(key), depth + 1)
     elif isinstance(value, list | tuple):
         yield float(len(value)), f"{path} length".strip()

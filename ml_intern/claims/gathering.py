@@ -106,7 +106,8 @@ def gathered(
     found.metrics = {name for s in scores for name in s.metrics} | {
         n for e in experiments for n in (*e.dev, *e.test)
     }
-    found.parents = {e.id: e.replicates or e.parent for e in experiments if e.replicates or e.parent}  # type: ignore[misc]
+    found.parents = {e.id: e.parent for e in experiments if e.parent}
+    found.seeds = {e.id: e.replicates for e in experiments if e.replicates}
     found.verdicts = [(c.a, c.b, c.metric, c.verdict, c.confirmed) for c in comparisons]
     found.active = bool(experiments)
     found.add(_of_ledger(experiments, scores, comparisons))

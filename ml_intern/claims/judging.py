@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ml_intern.claims import words
 from ml_intern.claims.evidence import VOUCHED, Evidence, Known
@@ -23,6 +24,13 @@ _SMALL = 13
 _ABOUT = 0.1
 _ABOUT_A_SCORE = 0.03
 """What "about" allows at the most, as a share: of times and counts, and of scores."""
+
+
+class About(NamedTuple):
+    """What a number is told of: whether it is a score, or a change of one, and by which metrics."""
+
+    scored: bool
+    metrics: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -120,8 +128,8 @@ def claims_something(told: Told, evidence: Evidence) -> bool:
         return bool(measured_by(told, evidence))
     if 1900 <= told.value <= 2100:
         return False
-    near = told.before[-60:]
-    return bool(words.SCORE.search(near) or words.CURVE.search(near) or names_in(near, evidence.metrics))
+    near = told.before[-60:] + told.after[:20]
+    return bool(words.SCORE.search(near) or words.CURVE.search(told.before[-60:]) or names_in(near, evidence.metrics))
 
 
 def measured_by(told: Told, evidence: Evidence) -> bool:
@@ -139,17 +147,20 @@ def _level(told: Told) -> bool:
 
 def _supposed(told: Told) -> bool:
     """Said of what may be or should be done, not of what was measured."""
-    ahead = re.match(r"(?:\s+[\w-]+){0,2}\s+(?:would|could|might|should|may)\b", told.after)
-    if not words.HYPOTHETICAL.search(told.before) and not ahead:
+    if re.match(r"(?:\s+[\w-]+){0,2}\s+(?:would|could|might|should|may)\b", told.after):
+        return True
+    if not (found := list(words.HYPOTHETICAL.finditer(told.before))):
         return False
-    scored = words.SCORE.search(told.sentence) and words.MEASURED.search(told.before)
-    return not scored
+    # "You should know that the accuracy is 0.9" says that it is.
+    since = told.before[found[-1].end() :]
+    return not (words.SCORE.search(told.sentence) and words.MEASURED.search(since))
 
 
 def _judge(told: Told, stood: list[Told], numbers: Sequence[Told], evidence: Evidence, found: Review) -> None:
-    matched = list(_matching(told, evidence))
     scored = _scored(told, evidence)
-    fits = [k for k in matched if _allowed(told, k, scored)]
+    about = About(scored, frozenset(names_in(told.sentence, evidence.metrics)))
+    matched = list(_matching(told, evidence))
+    fits = [k for k in matched if _allowed(told, k, about)]
     if fits and (wrong := misplaced(told, fits, evidence) if scored else ""):
         if not _cited(told):
             found.unverified.append(
@@ -159,8 +170,8 @@ def _judge(told: Told, stood: list[Told], numbers: Sequence[Told], evidence: Evi
     if (
         fits
         or _follows(told, stood)
-        or _between(told, numbers, evidence, scored)
-        or _bounded(told, evidence, scored)
+        or _between(told, numbers, evidence, about)
+        or _bounded(told, evidence, about)
     ):
         stood.append(told)
         found.verified.append(told.shown)
@@ -240,16 +251,20 @@ def _scored(told: Told, evidence: Evidence) -> bool:
     return measured_by(told, evidence) or told.unit in ("points", "pm")
 
 
-def _allowed(told: Told, known: Known, scored: bool) -> bool:
+def _allowed(told: Told, known: Known, about: About) -> bool:
     """Whether what a value is fits what the number is told as."""
     if known.kind not in VOUCHED:
         return False
     if known.kind == "said":
         few = abs(told.value) < _SMALL and words.SMALL_NOUNS.match(told.after.lstrip())
-        return not (scored or few) or bool(words.ASKED.search(told.sentence))
+        return not (about.scored or few) or bool(words.ASKED.search(told.sentence))
+    if known.kind == "change" and about.metrics and known.metric not in about.metrics:
+        return False
+    if told.unit == "pm" and about.metrics and known.metric not in about.metrics:
+        return False
     if told.unit in _BY_UNIT:
         return _BY_UNIT[told.unit](told, known)
-    if scored:
+    if about.scored:
         return _of_a_score(told, known)
     if told.unit == "%":
         return _of_a_share(told, known)
@@ -408,17 +423,17 @@ def _equal(told: Told, value: float, slack: float) -> bool:
     )
 
 
-def _between(told: Told, numbers: Sequence[Told], evidence: Evidence, scored: bool) -> bool:
+def _between(told: Told, numbers: Sequence[Told], evidence: Evidence, about: About) -> bool:
     """Whether it is the end of a narrow range in which something that is known lies."""
     partner = _partner(told, numbers)
     if partner is None:
         return False
     low, high = sorted((abs(told.plain), abs(partner.plain)))
-    if high > low * (1.2 if scored else 2.1) or (scored and told.unit in ("points", "pm")):
+    if high > low * (1.2 if about.scored else 2.1) or (about.scored and told.unit in ("points", "pm")):
         return False
     scale = abs(told.value / told.plain) if told.plain else 1.0
     middle, half = (low + high) / 2 * scale, (high - low) / 2 * scale
-    return any(_allowed(told, k, scored) for k in evidence.near(middle, half))
+    return any(_allowed(told, k, about) for k in evidence.near(middle, half))
 
 
 def _partner(told: Told, numbers: Sequence[Told]) -> Told | None:
@@ -432,15 +447,15 @@ def _partner(told: Told, numbers: Sequence[Told]) -> Told | None:
     return None
 
 
-def _bounded(told: Told, evidence: Evidence, scored: bool) -> bool:
+def _bounded(told: Told, evidence: Evidence, about: About) -> bool:
     """Whether "more than 90 %" is true of what is known and near to it."""
     if not told.bound or not told.value:
         return False
-    reach = abs(told.value) * (_ABOUT if scored else 0.5)
+    reach = abs(told.value) * (_ABOUT if about.scored else 0.5)
     for known in evidence.near(told.value, reach):
-        if _allowed(told, known, scored) and known.kind != "tool":
+        if _allowed(told, known, about) and known.kind != "tool":
             above = abs(known.value) >= abs(told.value)
-            if above == (told.bound == ">") and not (scored and misplaced(told, [known], evidence)):
+            if above == (told.bound == ">") and not (about.scored and misplaced(told, [known], evidence)):
                 return True
     return False
 

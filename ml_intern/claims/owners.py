@@ -24,7 +24,7 @@ _THEN = re.compile(
 
 def names_in(text: str, names: Iterable[str]) -> set[str]:
     """The metrics that a text names, with underscores or without: ``exact_match``, exact match."""
-    folded = re.sub(r"[\s_-]+", " ", text.lower())
+    folded = re.sub(r"[\s_-]+", " ", text.lower()).replace("bits/byte", "bits per byte")
     found = {n for n in names if re.search(rf"\b{re.escape(re.sub(r'[_-]', ' ', n.lower()))}\b", folded)}
     if "accuracy" in folded:
         found |= {n for n in names if n.endswith(("match", "accuracy", "multiple_choice", "correct"))}
@@ -90,12 +90,20 @@ def _of_another_experiment(told: Told, scores: Sequence[Known], evidence: Eviden
     bound = _bound_to(told)
     if not owners or not bound:
         return ""
-    family = set(bound)
+    family = {*bound, *(run for run, of in evidence.seeds.items() if of in bound)}
+    family |= {evidence.seeds[run] for run in bound if run in evidence.seeds}
     if len(bound) > 1 or _COMPARED.search(told.sentence):
-        family |= {evidence.parents.get(e, e) for e in bound}
+        family |= {older for e in bound for older in _ancestors(e, evidence)}
         family |= {child for child, parent in evidence.parents.items() if parent in bound}
     family |= {e for e, parent in evidence.parents.items() if parent in bound} if len(bound) > 1 else set()
     return "" if owners & family else f"it is {scores[0].source}, not of {' or '.join(sorted(bound))}"
+
+
+def _ancestors(experiment: str, evidence: Evidence) -> Iterable[str]:
+    seen: list[str] = []
+    while (parent := evidence.parents.get(experiment)) is not None and parent not in seen:
+        seen.append(experiment := parent)
+    return seen
 
 
 def _bound_to(told: Told) -> set[str]:

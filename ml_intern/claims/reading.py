@@ -44,6 +44,11 @@ _AFTER = re.compile(
 _UNIT = re.compile(r"[\s-]?(GPU[- ]hours?|[A-Za-z]+)\b", re.I)
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
 
+_CHANGED = re.compile(
+    r"\s*(?:\w+\s)?(?:lower|higher|less|more|fewer|better|worse|faster|slower|longer|shorter|gains?|drops?|reduction"
+    r"|improvement|increase|decrease|of)\b"
+)
+
 _NOTHING = (
     re.compile(r"^(```|~~~).*?^\1", re.M | re.S),
     re.compile(r"\bhttps?://\S+"),
@@ -225,7 +230,8 @@ def _with_units(sentence: str, found: list[_Match]) -> Iterator[_Match]:
     for i, (start, end, told) in enumerate(apart):
         after = apart[i + 1] if i + 1 < len(apart) else None
         ranged = after and re.fullmatch(r"\s*(?:-|–|—|to|and|→|->)\s*", sentence[end : after[0]])
-        if after and ranged and not told["unit"] and told["value"] == told["plain"] and after[2]["unit"]:
+        changed = after and _CHANGED.match(sentence[after[1] :])
+        if after and ranged and not changed and not told["unit"] and told["value"] == told["plain"] and after[2]["unit"]:
             scale = after[2]["value"] / after[2]["plain"] if after[2]["plain"] else 1.0
             unit = {"unit": after[2]["unit"], "value": told["value"] * scale, "slack": told["slack"] * scale}
             told = {**told, **unit}

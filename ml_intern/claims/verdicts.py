@@ -37,7 +37,9 @@ def overstated(text: str, evidence: Evidence) -> list[str]:
 def _of(sentence: str, evidence: Evidence) -> Iterator[str]:
     shown = " ".join(sentence.split())[:120]
     if _CONFIRMED.search(sentence) and not _HEDGED.search(sentence):
-        if evidence.verdicts and not any(confirmed for *_, confirmed in evidence.verdicts):
+        named = set(_ID.findall(sentence))
+        meant = [v for v in evidence.verdicts if not named or v[1] in named]
+        if evidence.verdicts and not any(confirmed for *_, confirmed in meant):
             yield f"{shown!r}: no comparison was confirmed on new seeds"
     if not (word := _BETTER.search(sentence)) or _HEDGED.search(sentence):
         return

@@ -7,8 +7,8 @@ import re
 SCORE = re.compile(
     r"\b(accurac(?:y|ies)|acc|scores?|scored|f1|em|exact[ _-]match\w*|numeric[ _-]match\w*|bleu|rouge\w*|pass@\d+"
     r"|pass[ _-]rates?|win[ _-]rates?|success[ _-]rates?|error[ _-]rates?|hit[ _-]rates?|perplexit(?:y|ies)|ppl"
-    r"|bits[ _-]per[ _-]byte|bpb|recall|precision|auc|mse|rmse|mae|r2|python[ _-]parses|correct(?:ly)?"
-    r"|right answers?|(?:exactly|are|were|is|answered|got) right|solve[sd]?|parses?)\b",
+    r"|bits?[ _/-]+(?:per[ _-])?byte|bpb|recall|precision|auc|mse|rmse|mae|r2|python[ _-]parses|correct(?:ly)?"
+    r"|right answers?|(?:exactly|are|were|is|answered|got) right|solve[sd]?|parse[sd]?)\b",
     re.I,
 )
 """Words of a result that only an evaluation by the host can give."""
@@ -37,7 +37,7 @@ HYPOTHETICAL = re.compile(
 """Words of what was not measured and is not said to be."""
 
 MEASURED = re.compile(
-    r"\b(reach\w*|achiev\w*|attain\w*|scored?|got|gets|is|was|are|were|has|had|measured|ended|obtained)\b",
+    r"\b(reache[sd]|achieve[sd]|attain(?:s|ed)|scored?|got|gets|is|was|are|were|has|had|measured|ended|obtained)\b",
     re.I,
 )
 
@@ -51,7 +51,7 @@ CITED = re.compile(
 TEST = re.compile(
     r"(?<![\w-])(?<!smoke )(?<!unit )(?<!mcnemar's )(?<!t-)(?<!paired )(?<!significance )(?<!to )(?<!the same )"
     r"test(?:[ _-](?:split|set|score|accuracy|items?|data|questions?|problems?|result|performance|examples?|of)"
-    r"|\b(?=\s*(?:[:=(|/,.)]|\d|(?:[\w-]+[ _]){0,2}?\w*(?:match|accuracy|scores?|loss|bits|value|f1|is|was|at)\b|$)))",
+    r"|\b(?=\s*(?:[:=(|/,.)]|\d|(?:[\w-]+[ _]){0,2}?\w*(?:match|accuracy|scores?|loss|bits|value|f1|pars|is|was|at)\w*\b|$)))",
     re.I,
 )
 DEV = re.compile(
