@@ -39,7 +39,8 @@ class Known:
         owner: The experiment or job that it is of.
         part: Of a score ``value``, ``low``, ``high``, ``1-value`` …, ``half`` (of its interval) or ``count``; of a
             change ``difference``, ``ratio``, ``relative``, ``errors`` or ``spread``; ``text`` of a number that
-            stood in one; empty for others.
+            stood in one; ``point`` of a curve between its ends; empty for others.
+        other: Of a change, the experiment or job that it is held against.
     """
 
     value: float
@@ -49,6 +50,7 @@ class Known:
     split: str = ""
     owner: str = ""
     part: str = ""
+    other: str = ""
 
 
 @dataclass

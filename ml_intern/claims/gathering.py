@@ -143,9 +143,13 @@ def _of_ledger(
         yield Known(number.value, number.source, "time" if "seconds" in number.source else "fact")
     yield from _pairs_of_scores(experiments)
     yield from _spreads(experiments)
-    times = [Known(e.cost.seconds, f"{e.id} cost seconds", "time", "seconds") for e in experiments]
+    times = [
+        Known(e.cost.seconds, f"{e.id} cost seconds", "time", "seconds", owner=e.id) for e in experiments
+    ]
     yield from _ratios(times, "seconds")
-    usd = [Known(e.cost.usd, f"{e.id} cost usd", "money", "usd") for e in experiments if e.cost.usd]
+    usd = [
+        Known(e.cost.usd, f"{e.id} cost usd", "money", "usd", owner=e.id) for e in experiments if e.cost.usd
+    ]
     yield Known(sum(k.value for k in usd), "cost usd of all experiments", "money")
     yield from _ratios(usd, "usd")
 
@@ -159,6 +163,9 @@ def _of_experiment(e: Experiment) -> Iterator[Known]:
     machine = {k: v for k, v in e.environment.items() if k in ("cpu", "gpu") or not isinstance(v, str | dict)}
     for part in (e.config, e.data, machine):
         yield from _facts(part, e.id, e.id)
+    if e.facts.get("parameters") and "tokens_seen" in e.facts:
+        share = e.facts["tokens_seen"] / e.facts["parameters"]
+        yield Known(share, f"{e.id} tokens_seen per parameter", "fact", "tokens per parameter", owner=e.id)
     for name, fact in e.facts.items():
         kind: Kind = (
             "time" if "seconds" in name else "curve" if "loss" in name or "held_out" in name else "fact"
@@ -222,7 +229,8 @@ def _of_comparison(c: Comparison) -> Iterator[Known]:
     for name in ("n", "seeds_a", "seeds_b", "new_seeds", "variants"):
         if (value := getattr(c, name)) is not None:
             yield Known(value, f"{where} {name}", "fact", name, owner=c.b)
-    yield from _changes(Known(c.value_a, c.a, "score"), Known(c.value_b, c.b, "score"), c.metric, "dev", c.b)
+    a, b = Known(c.value_a, c.a, "score", owner=c.a), Known(c.value_b, c.b, "score", owner=c.b)
+    yield from _changes(a, b, c.metric, "dev", c.b)
 
 
 def _pairs_of_scores(experiments: list[Experiment]) -> Iterator[Known]:
@@ -241,16 +249,14 @@ def _pairs_of_scores(experiments: list[Experiment]) -> Iterator[Known]:
 
 
 def _changes(a: Known, b: Known, metric: str, split: str, owner: str) -> Iterator[Known]:
-    where = f"{b.source} against {a.source}"
-    yield Known(b.value - a.value, f"{where}, difference", "change", metric, split, owner, "difference")
+    where, told = f"{b.source} against {a.source}", (metric, split, owner)
+    yield Known(b.value - a.value, f"{where}, difference", "change", *told, "difference", a.owner)
     if a.value:
-        yield Known(b.value / a.value, f"{where}, ratio", "change", metric, split, owner, "ratio")
-        yield Known(
-            b.value / a.value - 1, f"{where}, relative change", "change", metric, split, owner, "relative"
-        )
+        yield Known(b.value / a.value, f"{where}, ratio", "change", *told, "ratio", a.owner)
+        yield Known(b.value / a.value - 1, f"{where}, relative change", "change", *told, "relative", a.owner)
     if 0 <= a.value < 1 and 0 <= b.value <= 1:
         less = (1 - b.value) / (1 - a.value)
-        yield Known(1 - less, f"{where}, errors less", "change", metric, split, owner, "errors")
+        yield Known(1 - less, f"{where}, errors less", "change", *told, "errors", a.owner)
 
 
 def _spreads(experiments: list[Experiment]) -> Iterator[Known]:
@@ -324,26 +330,30 @@ def _of_curves(jobs: Jobs, job: str, own: bool, ends: dict[str, list[Known]]) ->
     for name, values in series.items():
         kind: Kind = "own" if own else "step" if name in ("step", "epoch") else "curve"
         for value in values:
-            yield Known(value, f"{job} {name}", kind, name, owner=job)
+            yield Known(value, f"{job} {name}", kind, name, owner=job, part="point")
+        marks = [values[0], values[-1], min(values), max(values)]
         if own or kind == "step":
+            yield from (Known(v, f"{job} {name}", kind, name, owner=job) for v in {*marks})
             continue
         yield Known(statistics.fmean(values), f"{job} {name}, mean", "curve", name, owner=job)
-        marks = [values[0], values[-1], min(values), max(values)]
         known = [Known(v, f"{job} {name}", "curve", name, owner=job) for v in dict.fromkeys(marks)]
         ends.setdefault(name, []).extend([k for k in known if k.value in (values[-1], min(values))])
+        yield from known
         for a, b in itertools.permutations(known, 2):
             yield from _curve_changes(a, b, name)
         if "loss" in name:
             yield from (
                 Known(2.718281828459045**v, f"perplexity of {job} {name}", "curve", "perplexity", owner=job)
-                for v in values
+                for v in marks
                 if v < 50
             )
 
 
 def _curve_changes(a: Known, b: Known, name: str) -> Iterator[Known]:
     for change in _changes(a, b, name, "", b.owner):
-        yield Known(change.value, change.source, "curve", name, owner=b.owner, part=change.part)
+        yield Known(
+            change.value, change.source, "curve", name, owner=b.owner, part=change.part, other=a.owner
+        )
 
 
 def _of_data(data: DatasetStore) -> Iterator[Known]:
@@ -367,10 +377,13 @@ def _ratios(counts: list[Known], name: str) -> Iterator[Known]:
     for a, b in itertools.permutations(distinct, 2):
         where = f"{b.source} against {a.source}"
         kind: Kind = b.kind
-        yield Known(b.value - a.value, f"{where}, difference", kind, name, part="difference")
+        told = (name, "", b.owner)
+        yield Known(b.value - a.value, f"{where}, difference", kind, *told, "difference", a.owner)
         if a.value:
-            yield Known(b.value / a.value, f"{where}, ratio", "fact", name, part="ratio")
-            yield Known(b.value / a.value - 1, f"{where}, relative change", "fact", name, part="relative")
+            yield Known(b.value / a.value, f"{where}, ratio", "fact", *told, "ratio", a.owner)
+            yield Known(
+                b.value / a.value - 1, f"{where}, relative change", "fact", *told, "relative", a.owner
+            )
 
 
 def _of_evals(evals: Evals) -> Iterator[Known]:

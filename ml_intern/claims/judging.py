@@ -21,6 +21,9 @@ from ml_intern.claims.verdicts import overstated
 _SMALL = 13
 """Whole numbers below it count for a claim only before what a session counts: two reasons are not measured."""
 
+_FROM_A_BOUND = 0.15
+"""How far "more than" and "under" may be from what is known, as a share."""
+
 _ABOUT = 0.1
 _ABOUT_A_SCORE = 0.03
 """What "about" allows at the most, as a share: of times and counts, and of scores."""
@@ -129,7 +132,9 @@ def claims_something(told: Told, evidence: Evidence) -> bool:
     if 1900 <= told.value <= 2100:
         return False
     near = told.before[-60:] + told.after[:20]
-    return bool(words.SCORE.search(near) or words.CURVE.search(told.before[-60:]) or names_in(near, evidence.metrics))
+    return bool(
+        words.SCORE.search(near) or words.CURVE.search(told.before[-60:]) or names_in(near, evidence.metrics)
+    )
 
 
 def measured_by(told: Told, evidence: Evidence) -> bool:
@@ -246,7 +251,7 @@ def _scored(told: Told, evidence: Evidence) -> bool:
     """Whether a number is told as a score or a change of one."""
     if told.unit in ("time", "money", "size"):
         return False
-    if not told.unit and not told.fraction and words.NOUNS.match(told.after.lstrip()):
+    if not told.unit and _counts(told):
         return False
     return measured_by(told, evidence) or told.unit in ("points", "pm")
 
@@ -268,20 +273,61 @@ def _allowed(told: Told, known: Known, about: About) -> bool:
         return _of_a_score(told, known)
     if told.unit == "%":
         return _of_a_share(told, known)
-    if not told.fraction and words.NOUNS.match(told.after.lstrip()):
+    if _counts(told):
         return _of_a_count(told, known)
-    if words.CURVE.search(told.before[-80:]) or (told.cell and words.CURVE.search(told.before)):
-        return known.kind in ("curve", "fact", "tool", "step") and (
-            known.part == "text" or _named(told, known)
-        )
-    return known.kind != "step" or _of_a_count(told, known)
+    return _of_a_number(told, known)
+
+
+def _of_a_number(told: Told, known: Known) -> bool:
+    """Whether a value fits a number without a unit that is told as no score and counts nothing."""
+    if re.search(r"\bp(?:-?value)?\W*(?:of|is|=|<|>)?\W*$", told.before):
+        return known.part in ("p", "p_corrected")
+    if words.CURVE.search(_governing(told)):
+        named = known.part == "text" or _named(told, known)
+        return known.kind in ("curve", "fact", "tool", "step") and named
+    if known.kind == "step":
+        return _of_a_count(told, known)
+    if known.kind == "time":
+        return bool(words.CLOCK.search(told.sentence))
+    if known.kind == "score":
+        return _told_so(told, known)
+    if known.kind == "change" or known.part in _CHANGES:
+        return _change_told(told, known)
+    return known.kind != "curve" or _named(told, known)
+
+
+def _governing(told: Told) -> str:
+    """The words since the number before; where only "to" or "and" stands between, those before that one."""
+    if told.cell:
+        return told.before
+    parts = re.split(r"(?<![\w.-])[-+]?\d[\d.,e%-]*", told.before)
+    between = re.compile(r"\b(?:and|from|about|roughly)\b")
+    while len(parts) > 1 and not re.search(r"[a-z]{3}", between.sub("", parts[-1])):
+        parts.pop()
+    return parts[-1][-100:]
+
+
+def _counts(told: Told) -> bool:
+    """Whether it is told as a number of things: 8,123 rows, 0.3M parameters."""
+    whole = not told.fraction or told.plain != told.value
+    return whole and bool(words.NOUNS.match(told.after.lstrip()))
+
+
+_CHANGES = ("difference", "ratio", "relative", "errors")
+_AT_A_STEP = re.compile(
+    r"\b(?:at|by|after|around|near|until|before|from)\s+(?:about |roughly )?(?:step|epoch|update)s?\b", re.I
+)
 
 
 def _of_time(told: Told, known: Known) -> bool:
+    if known.part in ("ratio", "relative"):
+        return False
     return known.kind == "time" or known.part == "text" or bool(words.CLOCK.search(known.metric))
 
 
 def _of_money(told: Told, known: Known) -> bool:
+    if known.part in ("ratio", "relative"):
+        return False
     return known.kind == "money" or known.part == "text" or bool(words.PRICE.search(known.metric))
 
 
@@ -330,9 +376,9 @@ def _of_a_share(told: Told, known: Known) -> bool:
         return _told_so(told, known)
     if known.kind == "change" or known.part in ("relative", "ratio", "errors"):
         return _change_told(told, known)
-    if known.kind == "curve":
-        return _named(told, known)
-    return known.kind in ("fact", "tool")
+    if known.kind == "tool":
+        return True
+    return known.kind in ("fact", "curve") and _named(told, known)
 
 
 def _told_so(told: Told, known: Known) -> bool:
@@ -342,7 +388,8 @@ def _told_so(told: Told, known: Known) -> bool:
         return False
     if part in ("low", "high"):
         inside = re.search(r"[\[(][^\])]*$", told.before)
-        return bool(inside or words.INTERVAL.search(told.sentence))
+        ends = told.cell and words.ENDS.search(told.before)
+        return bool(inside or ends or words.INTERVAL.search(told.sentence))
     if part == "half":
         return bool(words.INTERVAL.search(told.sentence))
     return part != "count" or (not told.unit and not told.fraction)
@@ -351,10 +398,17 @@ def _told_so(told: Told, known: Known) -> bool:
 def _change_told(told: Told, known: Known) -> bool:
     if known.part == "errors":
         return bool(words.ERRORS.search(told.sentence) and words.CHANGE.search(told.sentence + " fewer"))
+    ids = set(re.findall(r"\bexp-\d+\b", told.sentence))
+    if known.other and ids and not ids & {known.owner, known.other}:
+        return False
+    if known.other and len(ids) > 1 and not {known.owner, known.other} <= ids:
+        return False
     if known.part == "ratio":
         return bool(words.SHARE_OF_ANOTHER.search(told.sentence) and told.unit == "%")
     if known.part in ("p", "p_corrected"):
         return bool(re.search(r"\bp\b", told.before[-20:]))
+    if known.part == "spread":
+        return bool(words.SPREAD.search(told.sentence))
     return bool(
         words.CHANGE.search(told.sentence) or re.search(r"[-+]\s*$|^[-+]", told.shown[:1]) or told.cell
     )
@@ -370,6 +424,8 @@ def _of_a_count(told: Told, known: Known) -> bool:
     if known.kind in ("score", "curve") and known.part != "count":
         return bool(known.kind == "curve" and _named(told, known))
     name = re.sub(r"[^a-z]+", " ", f"{known.source} {known.metric}".lower())
+    if known.kind == "step" and known.part == "point" and not _AT_A_STEP.search(told.sentence):
+        return False
     groups = [g for g in words.KINDS_OF_THINGS if g.search(noun)]
     if any(g.search(name) for g in groups):
         return True
@@ -379,7 +435,13 @@ def _of_a_count(told: Told, known: Known) -> bool:
 
 
 def _named(told: Told, known: Known) -> bool:
-    """Whether all the words of a curve's or a setting's name stand beside the number."""
+    """Whether all the words of a curve's or a setting's name stand beside the number.
+
+    Of a curve that is where it began and ended, its extremes and its mean; a curve goes through every value
+    between, so that these count only where a text says at which step.
+    """
+    if known.kind == "curve" and known.part == "point" and not _AT_A_STEP.search(told.sentence):
+        return False
     said = set(re.findall(r"[a-z]+", told.sentence.lower()))
     said |= {"learning", "rate"} if "lr" in said else set()
     name = re.findall(r"[a-z]+", known.metric.rpartition(".")[2].lower())
@@ -429,11 +491,21 @@ def _between(told: Told, numbers: Sequence[Told], evidence: Evidence, about: Abo
     if partner is None:
         return False
     low, high = sorted((abs(told.plain), abs(partner.plain)))
+    if _in_an_interval(told) or (about.scored and words.CHANGED_FROM.search(told.before)):
+        return False
     if high > low * (1.2 if about.scored else 2.1) or (about.scored and told.unit in ("points", "pm")):
         return False
     scale = abs(told.value / told.plain) if told.plain else 1.0
     middle, half = (low + high) / 2 * scale, (high - low) / 2 * scale
     return any(_allowed(told, k, about) for k in evidence.near(middle, half))
+
+
+def _in_an_interval(told: Told) -> bool:
+    """Whether it is told as the end of an interval, which says where the end is."""
+    if re.search(r"\bbetween\s[^.;]*$", told.before, re.I):
+        return False
+    inside = re.search(r"\[[^\]]*$", told.before)
+    return bool(inside or re.search(r"\b(?:intervals?|ci|confidence)\b", told.sentence, re.I))
 
 
 def _partner(told: Told, numbers: Sequence[Told]) -> Told | None:
@@ -451,7 +523,7 @@ def _bounded(told: Told, evidence: Evidence, about: About) -> bool:
     """Whether "more than 90 %" is true of what is known and near to it."""
     if not told.bound or not told.value:
         return False
-    reach = abs(told.value) * (_ABOUT if about.scored else 0.5)
+    reach = abs(told.value) * (_ABOUT if about.scored else _FROM_A_BOUND)
     for known in evidence.near(told.value, reach):
         if _allowed(told, known, about) and known.kind != "tool":
             above = abs(known.value) >= abs(told.value)

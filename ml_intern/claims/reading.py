@@ -229,9 +229,16 @@ def _with_units(sentence: str, found: list[_Match]) -> Iterator[_Match]:
             apart.append(match)
     for i, (start, end, told) in enumerate(apart):
         after = apart[i + 1] if i + 1 < len(apart) else None
-        ranged = after and re.fullmatch(r"\s*(?:-|–|—|to|and|→|->)\s*", sentence[end : after[0]])
+        ranged = after and re.fullmatch(r"\s*(?:-|–|—|to|and|→|->|of(?: the| your)?)\s*", sentence[end : after[0]])
         changed = after and _CHANGED.match(sentence[after[1] :])
-        if after and ranged and not changed and not told["unit"] and told["value"] == told["plain"] and after[2]["unit"]:
+        if (
+            after
+            and ranged
+            and not changed
+            and not told["unit"]
+            and told["value"] == told["plain"]
+            and after[2]["unit"]
+        ):
             scale = after[2]["value"] / after[2]["plain"] if after[2]["plain"] else 1.0
             unit = {"unit": after[2]["unit"], "value": told["value"] * scale, "slack": told["slack"] * scale}
             told = {**told, **unit}

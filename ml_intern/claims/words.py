@@ -66,10 +66,16 @@ ASKED = re.compile(
 """Words beside a number that the person has set."""
 
 INTERVAL = re.compile(
-    r"\b(intervals?|ci|confidence|between|bounds?|lower|upper|lowest|highest|low|high|ranges?|from|at least|at most"
-    r"|worst|best case)\b|±",
+    r"\b(intervals?|ci|confidence|between|bounds?|lowest|highest|ranges?|at least|at most|worst|best case)\b|±", re.I
+)
+ENDS = re.compile(r"\b(low|high|lower|upper|min|max|bounds?)\b", re.I)
+"""Names of a table's columns for the ends of an interval."""
+
+CHANGED_FROM = re.compile(
+    r"\b(from|rose|rises?|fell|falls?|went|goes|grew|cut|improv\w+|raised?|dropp?\w*|increas\w+|decreas\w+)\b",
     re.I,
 )
+SPREAD = re.compile(r"\b(deviations?|spread|std|sd|sigma|varies|variation|variance)\b|±", re.I)
 ERRORS = re.compile(r"\b(errors?|mistakes?|wrong|misse[sd]|fail\w*|incorrect\w*|fewer|not)\b", re.I)
 SHARE_OF_ANOTHER = re.compile(
     r"\b(of (?:the|its) (?:dev|test|baseline|parent)|as (?:much|good|high|many|large|long)|relative|ratio|keeps?|retain\w*)\b",
@@ -88,9 +94,8 @@ KINDS_OF_THINGS = (
     re.compile(r"\btokens?\b"),
     re.compile(r"\bepochs?\b"),
     re.compile(r"\bseeds?\b"),
-    re.compile(
-        r"\b(experiments?|variants?|configurations?|trials?|comparisons?|jobs?|runs?|trainings?|replications?)\b"
-    ),
+    re.compile(r"\b(experiments?|variants?|configurations?|trials?|comparisons?|replications?)\b"),
+    re.compile(r"\b(jobs?|runs?|trainings?)\b"),
     re.compile(r"\b(gpus?|gpu)\b"),
     re.compile(r"\b(evals?|evaluations?|quer(?:y|ies))\b"),
 )
