@@ -253,7 +253,8 @@ def _scored(told: Told, evidence: Evidence) -> bool:
         return False
     if not told.unit and _counts(told):
         return False
-    return measured_by(told, evidence) or told.unit in ("points", "pm")
+    points = told.unit in ("points", "pm") or re.search(r"\d\s*(?:percentage )?points?\b", told.sentence)
+    return bool(points) or measured_by(told, evidence)
 
 
 def _allowed(told: Told, known: Known, about: About) -> bool:
