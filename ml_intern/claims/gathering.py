@@ -49,6 +49,7 @@ IN_THE_LEDGER = frozenset(
 OF_COMMANDS = frozenset({"run_command"})
 OF_FILES = frozenset({"read_file"})
 OF_JOBS = frozenset({"job_logs", "read_metrics", "wait_for_job", "job_status", "list_jobs", "diagnose_job"})
+_KINDS_OF_UNITS: dict[str, Kind] = {"usd": "money", "seconds": "time"}
 CURVES = ("loss", "eval_loss", "reward", "entropy", "kl", "accurac", "bits_per_byte", "perplexity", "margin")
 MOST_PAIRS = 120
 """Values of one kind of which every pair is held together."""
@@ -429,6 +430,10 @@ def _hear(found: Evidence, heard: Heard, scripts: set[str]) -> None:
             found.add([Known(value, f"budget {path}", kind, path)])
             if "hours" in path:
                 found.add([Known(value * 3600, f"budget {path}", "time", path)])
+        for unit, told in heard.budget.items():
+            if isinstance(told, dict) and isinstance(cap := told.get("cap"), int | float):
+                rest = cap - (told.get("spent") or 0.0)
+                found.add([Known(rest, f"budget {unit} left", _KINDS_OF_UNITS.get(unit, "fact"), unit)])
     if heard.seconds is not None:
         found.add([Known(heard.seconds, "seconds of the session", "time", "elapsed")])
 

@@ -18,6 +18,9 @@ from ml_intern.claims.owners import misplaced, names_in
 from ml_intern.claims.reading import Told, normal, numbers_in
 from ml_intern.claims.verdicts import overstated
 
+_PRINTED = "only your own code printed it, no tool measured it"
+_NOTHING = "nothing that was measured gives it"
+
 _SMALL = 13
 """Whole numbers below it count for a claim only before what a session counts: two reasons are not measured."""
 
@@ -84,6 +87,11 @@ class Review:
         """Whether there is nothing to say against the text."""
         return not self.unverified and not self.words
 
+    def verify(self, told: Told) -> None:
+        """Note a number that stands."""
+        self.verified.append(told.shown)
+        self.values.append(told.value)
+
     def to_json(self) -> dict[str, object]:
         """What ``--json`` shows."""
         return {
@@ -101,10 +109,14 @@ def review(text: str, evidence: Evidence) -> Review:
     if not evidence.active:
         return found
     numbers = numbers_in(text)
-    stood: list[Told] = []
-    for told in numbers:
-        if claims_something(told, evidence):
-            _judge(told, stood, numbers, evidence, found)
+    told = [each for each in numbers if claims_something(each, evidence)]
+    left = [each for each in told if not _stands(each, numbers, evidence, found)]
+    stood = [each for each in told if each not in left]
+    for each in left:
+        if _follows(each, stood):
+            found.verify(each)
+        else:
+            _object(each, evidence, found)
     found.words = overstated(normal(text), evidence)
     return found
 
@@ -139,7 +151,10 @@ def claims_something(told: Told, evidence: Evidence) -> bool:
 
 def measured_by(told: Told, evidence: Evidence) -> bool:
     """Whether the words around a number speak of a score."""
-    return bool(words.SCORE.search(told.sentence) or names_in(told.sentence, evidence.metrics))
+    if words.SCORE.search(told.sentence) or names_in(told.sentence, evidence.metrics):
+        return True
+    share = told.unit == "%" or (not told.unit and told.fraction and told.plain == told.value)
+    return share and bool(words.DEV.search(told.sentence) or words.TEST.search(told.sentence))
 
 
 def _level(told: Told) -> bool:
@@ -161,39 +176,36 @@ def _supposed(told: Told) -> bool:
     return not (words.SCORE.search(told.sentence) and words.MEASURED.search(since))
 
 
-def _judge(told: Told, stood: list[Told], numbers: Sequence[Told], evidence: Evidence, found: Review) -> None:
-    scored = _scored(told, evidence)
-    about = About(scored, frozenset(names_in(told.sentence, evidence.metrics)))
+def _about(told: Told, evidence: Evidence) -> About:
+    return About(_scored(told, evidence), frozenset(names_in(told.sentence, evidence.metrics)))
+
+
+def _stands(told: Told, numbers: Sequence[Told], evidence: Evidence, found: Review) -> bool:
+    """Whether what is known gives a number, and it is what the sentence says it is."""
+    about = _about(told, evidence)
+    fits = [k for k in _matching(told, evidence) if _allowed(told, k, about)]
+    if fits and about.scored and misplaced(told, fits, evidence):
+        return False
+    if fits or _between(told, numbers, evidence, about) or _bounded(told, evidence, about):
+        found.verify(told)
+        return True
+    return False
+
+
+def _object(told: Told, evidence: Evidence, found: Review) -> None:
+    """Note what is wrong with a number that does not stand, unless it is somebody else's or a side remark."""
+    about = _about(told, evidence)
     matched = list(_matching(told, evidence))
     fits = [k for k in matched if _allowed(told, k, about)]
-    if fits and (wrong := misplaced(told, fits, evidence) if scored else ""):
-        if not _cited(told):
-            found.unverified.append(
-                Finding(told.shown, told.start, told.end, wrong, _nearest(told, evidence, scored))
-            )
-            return
-    if (
-        fits
-        or _follows(told, stood)
-        or _between(told, numbers, evidence, about)
-        or _bounded(told, evidence, about)
-    ):
-        stood.append(told)
-        found.verified.append(told.shown)
-        found.values.append(told.value)
-    elif _cited(told):
+    own = any(k.kind == "own" for k in matched)
+    if _cited(told):
         found.quoted.append(told.shown)
-    elif not scored and any(k.kind == "own" for k in matched):
+    elif own and not about.scored and not fits:
         found.computed.append(told.shown)
     else:
-        why = (
-            "only your own code printed it, no tool measured it"
-            if any(k.kind == "own" for k in matched)
-            else "nothing that was measured gives it"
-        )
-        found.unverified.append(
-            Finding(told.shown, told.start, told.end, why, _nearest(told, evidence, scored))
-        )
+        why = misplaced(told, fits, evidence) if fits and about.scored else _PRINTED if own else _NOTHING
+        near = _nearest(told, evidence, about.scored)
+        found.unverified.append(Finding(told.shown, told.start, told.end, why, near))
 
 
 # What a number may be
@@ -271,7 +283,7 @@ def _allowed(told: Told, known: Known, about: About) -> bool:
     if told.unit in _BY_UNIT:
         return _BY_UNIT[told.unit](told, known)
     if about.scored:
-        return _of_a_score(told, known)
+        return _of_a_score(told, known, about)
     if told.unit == "%":
         return _of_a_share(told, known)
     if _counts(told):
@@ -362,7 +374,9 @@ _BY_UNIT = {
 }
 
 
-def _of_a_score(told: Told, known: Known) -> bool:
+def _of_a_score(told: Told, known: Known, about: About) -> bool:
+    if known.kind in ("score", "change") and not about.metrics and words.OTHER_METRICS.search(told.sentence):
+        return False
     if known.kind == "score":
         return _told_so(told, known)
     if known.kind == "change":
@@ -375,17 +389,25 @@ def _of_a_score(told: Told, known: Known) -> bool:
 def _of_a_share(told: Told, known: Known) -> bool:
     if known.kind == "score":
         return _told_so(told, known)
-    if known.kind == "change" or known.part in ("relative", "ratio", "errors"):
+    if known.kind == "change":
         return _change_told(told, known)
-    if known.kind == "tool":
-        return True
-    return known.kind in ("fact", "curve") and _named(told, known)
+    if known.kind == "curve" and not _named(told, known):
+        return False
+    if known.part in _CHANGES:
+        return _change_told(told, known)
+    return known.kind == "tool" or _named(told, known)
 
 
 def _told_so(told: Told, known: Known) -> bool:
     """Whether a sentence speaks of that part of a score: of the ends of its interval, of what is wrong."""
     part = known.part.removeprefix("1-")
     if part != known.part and not words.ERRORS.search(told.sentence):
+        return False
+    if (
+        part == "value"
+        and re.search(r"\[[^\]]*$", told.before)
+        and re.match(r"\s*[],;]|\s*(?:to|–|-)", told.after)
+    ):
         return False
     if part in ("low", "high"):
         inside = re.search(r"[\[(][^\])]*$", told.before)
@@ -455,7 +477,7 @@ def _named(told: Told, known: Known) -> bool:
 
 def _follows(told: Told, stood: Sequence[Told]) -> bool:
     """Whether it is what two numbers beside it give, as they are shown: their difference, ratio or change."""
-    beside = [s for s in stood if s.unit not in ("time", "money") and told.start - s.end < 250][-4:]
+    beside = [s for s in stood if s.unit not in ("time", "money") and abs(told.start - s.end) < 250]
     if told.unit not in ("points", "%", "times", "") or (
         not told.unit and not words.CHANGE.search(told.sentence)
     ):

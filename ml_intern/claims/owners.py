@@ -16,7 +16,7 @@ _COMPARED = re.compile(
     re.I,
 )
 _THEN = re.compile(
-    r"^[^A-Za-z]*(?:(?:[A-Za-z_]+)\s+){0,3}?(?:on|for|in|over|of)\s+(?:the\s+|its\s+|our\s+)?"
+    r"^[^A-Za-z]*(?:(?:[A-Za-z_]+)\s+){0,3}?(?:on|for|in|over|of)\s+(?:the\s+|its\s+|our\s+)?(?:\d[\d,]*\s+)?"
     r"(?:(?:sealed|held[- ]out|private|unseen|official)\s+)*(?P<split>test|dev)\b",
     re.I,
 )

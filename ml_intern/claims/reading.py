@@ -11,6 +11,11 @@ from typing import Any
 
 from ml_intern.claims import words
 
+_DECIMAL_COMMA = re.compile(
+    r"(?<![\d,.\[(])(0),(\d+)(?![\d,])|(?<![\d,.\[(])(?<!\d)(\d{1,3}),(\d{1,2})(?=\s?(?:%|Prozent|Punkte))"
+)
+"""As many languages write it: 0,83 and 83,3 %."""
+
 _MINUS = str.maketrans({"−": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-"})
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -66,7 +71,7 @@ _NOTHING = (
 )
 """Digits that claim nothing: code, addresses, paths, dates, hours, ids, hashes, versions, lists, footnotes."""
 
-_BREAK = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(*_`\[])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d+[.)]|#|\|))|(?<=;)\s|\n")
+_BREAK = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(*_`\[])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d+[.)]|#|\|))|\n")
 
 
 _Match = tuple[int, int, dict[str, Any]]
@@ -120,9 +125,9 @@ class Told:
 def normal(text: str) -> str:
     """The text with plain digits and signs, of the same length: full-width digits and odd minus signs go."""
     text = text.translate(_MINUS)
-    if text.isascii():
-        return text
-    return "".join(_plain(c) for c in text)
+    if not text.isascii():
+        text = "".join(_plain(c) for c in text)
+    return _DECIMAL_COMMA.sub(lambda m: f"{m[1] or m[3]}.{m[2] or m[4]}", text)
 
 
 def _plain(character: str) -> str:
@@ -229,7 +234,9 @@ def _with_units(sentence: str, found: list[_Match]) -> Iterator[_Match]:
             apart.append(match)
     for i, (start, end, told) in enumerate(apart):
         after = apart[i + 1] if i + 1 < len(apart) else None
-        ranged = after and re.fullmatch(r"\s*(?:-|–|—|to|and|→|->|of(?: the| your)?)\s*", sentence[end : after[0]])
+        ranged = after and re.fullmatch(
+            r"\s*(?:-|–|—|to|and|→|->|of(?: the| your)?)\s*", sentence[end : after[0]]
+        )
         changed = after and _CHANGED.match(sentence[after[1] :])
         if (
             after
@@ -300,6 +307,8 @@ def _unit(sentence: str, start: int, end: int) -> tuple[int, float, str | None]:
         if after["scale"]:
             return stop, _SCALES[after["scale"].strip()], ""
         return stop, _LARGE[after["large"]], ""
+    if re.search(r"\bfactor\s+(?:of\s+)?(?:about\s+)?$", sentence[:start], re.I):
+        return end, 1.0, "times"
     if cents := words.MONEY.match(rest):
         return end + cents.end(), 0.01 if "cent" in cents[0].lower() else 1.0, "money"
     word = _UNIT.match(rest)

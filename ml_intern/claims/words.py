@@ -30,7 +30,7 @@ CHANGE = re.compile(
 
 HYPOTHETICAL = re.compile(
     r"\b(could|would|might|should|may|try(?:ing)?|next|suggest\w*|recommend\w*|consider\w*|propos\w+|plan(?:ned|s)?"
-    r"|expect\w*|target\w*|goal|hope\w*|hypothes\w+|ideal\w*|future|if you|suppose|for example|e\.g\.|threshold"
+    r"|expect\w*|hope\w*|hypothes\w+|ideal\w*|future|if you|suppose|for example|e\.g\.|threshold"
     r"|at chance|chance level|random guess\w*|would have been seen|four times in five)\b",
     re.I,
 )
@@ -66,7 +66,8 @@ ASKED = re.compile(
 """Words beside a number that the person has set."""
 
 INTERVAL = re.compile(
-    r"\b(intervals?|ci|confidence|between|bounds?|lowest|highest|ranges?|at least|at most|worst|best case)\b|±", re.I
+    r"\b(intervals?|ci|confidence|between|bounds?|lowest|highest|ranges?|at least|at most|worst|best case)\b|±",
+    re.I,
 )
 ENDS = re.compile(r"\b(low|high|lower|upper|min|max|bounds?)\b", re.I)
 """Names of a table's columns for the ends of an interval."""
@@ -75,6 +76,12 @@ CHANGED_FROM = re.compile(
     r"\b(from|rose|rises?|fell|falls?|went|goes|grew|cut|improv\w+|raised?|dropp?\w*|increas\w+|decreas\w+)\b",
     re.I,
 )
+OTHER_METRICS = re.compile(
+    r"\b(f1|bleu|rouge\w*|auc|perplexit(?:y|ies)|ppl|mse|rmse|mae|recall|precision|pass@\d+|win[ _-]rates?)\b",
+    re.I,
+)
+"""Metrics that are not another one under a common name, as accuracy is."""
+
 SPREAD = re.compile(r"\b(deviations?|spread|std|sd|sigma|varies|variation|variance)\b|±", re.I)
 ERRORS = re.compile(r"\b(errors?|mistakes?|wrong|misse[sd]|fail\w*|incorrect\w*|fewer|not)\b", re.I)
 SHARE_OF_ANOTHER = re.compile(
