@@ -21,6 +21,9 @@ from ml_intern.claims.verdicts import overstated
 _PRINTED = "only your own code printed it, no tool measured it"
 _NOTHING = "nothing that was measured gives it"
 
+_BESIDE = 250
+"""Characters between a number and those that it follows from."""
+
 _SMALL = 13
 """Whole numbers below it count for a claim only before what a session counts: two reasons are not measured."""
 
@@ -214,7 +217,6 @@ def _object(told: Told, evidence: Evidence, found: Review) -> None:
 def _readings(told: Told, scored: bool) -> Iterator[tuple[float, float, Callable[[Known], bool]]]:
     """The values that a number may stand for, with their slack and of what they may be."""
     slack = _slack(told, scored)
-    per = slack / abs(told.value) if told.value else 0.0
     yield told.value, slack, lambda k: True
     if told.unit in ("%", "points"):
         # Papers and logs tell percentages as they are; a loss falls by points of its own.
@@ -238,8 +240,6 @@ def _readings(told: Told, scored: bool) -> Iterator[tuple[float, float, Callable
                 yield told.value / scale, slack / scale, lambda k: k.metric.endswith(("mb", "gb", "MB", "GB"))
     elif scored and told.plain > 1:
         yield told.plain / 100, slack / 100, lambda k: k.kind in ("score", "change")
-    if told.approximate and per > _ABOUT:
-        return
 
 
 def _slack(told: Told, scored: bool) -> float:
@@ -432,9 +432,8 @@ def _change_told(told: Told, known: Known) -> bool:
         return bool(re.search(r"\bp\b", told.before[-20:]))
     if known.part == "spread":
         return bool(words.SPREAD.search(told.sentence))
-    return bool(
-        words.CHANGE.search(told.sentence) or re.search(r"[-+]\s*$|^[-+]", told.shown[:1]) or told.cell
-    )
+    by = re.search(r"\bby\s+(?:about\s+|roughly\s+)?$", told.before)
+    return bool(by or told.cell or words.CHANGE.search(told.sentence) or told.shown[:1] in "+-−")
 
 
 def _of_a_count(told: Told, known: Known) -> bool:
@@ -477,32 +476,26 @@ def _named(told: Told, known: Known) -> bool:
 
 def _follows(told: Told, stood: Sequence[Told]) -> bool:
     """Whether it is what two numbers beside it give, as they are shown: their difference, ratio or change."""
-    beside = [s for s in stood if s.unit not in ("time", "money") and abs(told.start - s.end) < 250]
-    if told.unit not in ("points", "%", "times", "") or (
-        not told.unit and not words.CHANGE.search(told.sentence)
-    ):
+    if told.unit not in ("points", "%", "times") and (told.unit or not words.CHANGE.search(told.sentence)):
         return False
-    for a in beside:
-        for b in beside:
-            if a is not b and any(_equal(told, value, slack) for value, slack in _changes(a, b, told.unit)):
-                return True
-    return False
+    beside = [s for s in stood if s.unit not in ("time", "money") and abs(told.start - s.end) < _BESIDE]
+    pairs = ((a, b) for a in beside for b in beside if a is not b)
+    return any(_equal(told, value) for a, b in pairs for value in _changes(a, b, told.unit))
 
 
-def _changes(a: Told, b: Told, unit: str) -> Iterator[tuple[float, float]]:
-    slack = a.slack + b.slack if unit == "" else 0.0
+def _changes(a: Told, b: Told, unit: str) -> Iterator[float]:
     if unit in ("points", "", "%"):
-        yield b.value - a.value, slack
+        yield b.value - a.value
     if unit == "%" and b.value and not a.unit and not b.unit and not a.fraction and not b.fraction:
-        yield a.value / b.value, 0.0
+        yield a.value / b.value
     if a.value and unit in ("times", ""):
-        yield b.value / a.value, 0.0
+        yield b.value / a.value
     if a.value and unit in ("%", ""):
-        yield b.value / a.value - 1, 0.0
+        yield b.value / a.value - 1
 
 
-def _equal(told: Told, value: float, slack: float) -> bool:
-    same = abs(abs(told.value) - abs(value)) <= (told.slack + slack * 0) * (1 + 1e-9) + 1e-12
+def _equal(told: Told, value: float) -> bool:
+    same = abs(abs(told.value) - abs(value)) <= told.slack * (1 + 1e-9) + 1e-12
     return same or (
         told.unit == "points" and abs(abs(told.plain) - abs(value)) <= told.slack * 100 * (1 + 1e-9)
     )

@@ -22,7 +22,7 @@ CURVE = re.compile(
 
 CHANGE = re.compile(
     r"\b(gain(?:s|ed)?|improv\w+|points?|pp|better|worse|higher|lower|difference|delta|increas\w+|decreas\w+"
-    r"|dropp?(?:s|ed)?|rose|rises?|fell|falls?|reduc\w+|outperform\w*|beats?|beating|faster|slower|cheaper"
+    r"|dropp?(?:s|ed)?|climb\w*|grew|grown|rose|rises?|fell|falls?|reduc\w+|outperform\w*|beats?|beating|faster|slower|cheaper"
     r"|longer|shorter|smaller|larger|relative|baseline|interval|ci|p-?values?|significan\w+|ahead|behind)\b",
     re.I,
 )

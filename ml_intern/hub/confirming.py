@@ -14,7 +14,9 @@ def luck_of_the_seed(experiment: Experiment, ledger: Ledger) -> str:
     if found is None:
         return f"- It was never compared with {of}: that it is better was not measured."
     if found.confirmed:
-        return f"- Its gain over {of} was confirmed: it held on {found.new_seeds} new seeds that the host drew."
+        return (
+            f"- Its gain over {of} was confirmed: it held on {found.new_seeds} new seeds that the host drew."
+        )
     if found.confirmed is False:
         return f"- Its gain over {of} did not hold on {found.new_seeds} new seeds: take it for luck."
     if found.verdict != "better":
