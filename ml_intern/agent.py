@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from smolagents import CodeAgent, LogLevel
@@ -80,7 +80,8 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         self.compactor = Compactor(self.view, self._write_summary, lambda: pinned(services))
         self.doomloop = DoomLoop()
         self.goals = goals or Goals(services, budget, wanted=False)
-        executor.hold = self.goals.hold
+        self.claims: Callable[[str], str] = lambda answer: ""
+        executor.hold = lambda answer: self.goals.hold() or self.claims(answer)
         self.corrections = 0
         self.cells = 0
         self.tokens = dict(zip(("input", "output"), self.recorded.summary_tokens, strict=True))

@@ -14,6 +14,7 @@ from ml_intern.receipts import Receipt
 
 if TYPE_CHECKING:
     from ml_intern.budget import Measured
+    from ml_intern.claims.gathering import Heard
     from ml_intern.consulting import Ask as AskBrain
     from ml_intern.credentials import Credential
     from ml_intern.data.store import DatasetStore
@@ -59,6 +60,8 @@ class Services:
     """Where credentials come from; tools ask their context, which gives what they have declared."""
     research: Ask | None = None
     """Has sub-agents answer questions. None where there are none."""
+    heard: Callable[[], Heard | None] = lambda: None
+    """What tools gave back, what the person said and what cells have shown, as evidence for claims."""
     consult: AskBrain | None = None
     """Asks the session's brain for one text. None where there is none."""
 

@@ -32,6 +32,7 @@ def drive(session: Session) -> str:
         session.conversation,
         session.goals(),
     )
+    session.agent.claims = session.answers.hold
     return _take_turns(session)
 
 
@@ -93,6 +94,7 @@ def _take_turns(session: Session) -> str:
         keep_for_undo(session, session.recorded.begun)
     answer = str(session.agent.run(session.prompt))
     while turn := session.conversation.next_turn(session.agent.number + 1):
+        session.answers.renew(session.settings.answer_checks)
         if not turn.known:
             keep_for_undo(session, turn.step)
         if not session.brain.language_model:

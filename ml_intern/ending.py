@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ def finish(session: Session, answer: str, error: InternError | None) -> None:
     code = error.exit_code if error else 0
     if error is not None:
         _tell_end(session, str(error))
+    answer = _checked(session, answer)
     session.finished = SessionFinished(session.id, STATUS.get(code, "failed"), code, mask(answer))
     session.write_card(session.finished.status, code)
     _renew_report(session)
@@ -58,6 +60,21 @@ def finish(session: Session, answer: str, error: InternError | None) -> None:
         line = {**session.finished.to_json(), "budget": session.budget.snapshot()}
         session.journal.append("finished", line, durable=True)
     session.queue.put(session.finished)
+
+
+def _checked(session: Session, answer: str) -> str:
+    """The answer with marks at numbers that nobody measured; the person is told of them, and so is the result."""
+    from ml_intern.claims.answers import marked, warning
+
+    try:
+        found = session.claims = session.reviewed(answer) if answer else None
+    except (InternError, sqlite3.Error, OSError) as trouble:
+        session.emit(Notice("warning", f"The numbers of the answer were not checked: {trouble}"))
+        return answer
+    if found is None or found.stands:
+        return answer
+    session.emit(Notice("warning", warning(found)))
+    return marked(answer, found)
 
 
 def _tell_end(session: Session, text: str) -> None:

@@ -43,7 +43,7 @@ class KernelExecutor:
     variables that are new, and what a restart lost.
 
     Attributes:
-        hold: Asked when a cell gives the final answer: why it is not taken yet, or nothing.
+        hold: Asked when a cell gives the final answer, with it: why it is not taken yet, or nothing.
         scratch: The working folder began empty in this process: cells that run again fill it as they did.
     """
 
@@ -68,7 +68,7 @@ class KernelExecutor:
         self.journal = journal
         self.observation_chars = observation_chars
         self.step = 0
-        self.hold: Callable[[], str] = lambda: ""
+        self.hold: Callable[[str], str] = lambda answer: ""
         self.scratch = False
         self._notes: list[str] = []
         self.state: dict[str, Any] = {}
@@ -109,7 +109,8 @@ class KernelExecutor:
             result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
         self._show(stream.flush())
         self._note_stop()
-        held = self.hold() if result.final and not self.router.interrupted.is_set() else ""
+        asked = result.final and not self.router.interrupted.is_set()
+        held = self.hold(str(result.answer)) if asked else ""
         final = result.final and not held
         note = "\n".join(filter(None, [*self._notes, mask(note), mask(held)]))
         observation = "\n".join(filter(None, [self.observe(result), note]))

@@ -54,5 +54,10 @@ class Goals:
         return [text for text, status in plan_of(self._services.notes) if status in OPEN]
 
     def _budget_left(self) -> bool:
-        left, caps = self._budget.left(), self._budget.caps
-        return all((left[unit] or 0.0) >= LEAST_LEFT * cap for unit, cap in caps.items())
+        return enough_left(self._budget)
+
+
+def enough_left(budget: Budget) -> bool:
+    """Whether so much of every ceiling is left that a run may be asked to go on."""
+    left, caps = budget.left(), budget.caps
+    return all((left[unit] or 0.0) >= LEAST_LEFT * cap for unit, cap in caps.items())

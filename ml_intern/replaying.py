@@ -20,7 +20,7 @@ from ml_intern.brains.base import Brain, Ending, answer
 from ml_intern.comparing import Difference, compare, not_reached, summary
 from ml_intern.errors import InternError, UsageError
 from ml_intern.events import CellFinished, Event, Notice
-from ml_intern.goals import Goals
+from ml_intern.goals import HELD, Goals
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.proxies import Proxy, kept
 from ml_intern.reading import CARD, JOURNAL
@@ -35,6 +35,7 @@ from ml_intern.settings import Settings
 from ml_intern.snapshots import Snapshots
 
 if TYPE_CHECKING:
+    from ml_intern.claims.judging import Review
     from ml_intern.router import Approver
 
 
@@ -84,7 +85,7 @@ class Repeated(Goals):
     def hold(self) -> str:
         """What the cell was told then."""
         ran = self._replay.was.cells.get(self._replay.agent.python_executor.step)
-        return ran.note.splitlines()[-1] if ran and ran.held else ""
+        return ran.note[ran.note.rindex(HELD) :] if ran and ran.held else ""
 
 
 class Replay(Session):
@@ -186,6 +187,10 @@ class Replay(Session):
     def goals(self) -> Goals:
         """What was held back then is held back again."""
         return Repeated(self)
+
+    def reviewed(self, answer: str) -> Review | None:
+        """With recorded results there is nothing to hold an answer against."""
+        return super().reviewed(answer) if self.live else None
 
     def emit(self, event: Event) -> None:
         """Compare what a cell told with what it told then."""

@@ -34,6 +34,9 @@ class RunResult:
         folder: The session's folder.
         replay: Of a replay: which session it played (``of``), whether tools ran (``live``), how that session
             had ended (``ended``), whether all was the ``same``, and the ``differences`` by step.
+        claims: The numbers of the answer: how many are ``verified``, which are ``unverified`` and why,
+            ``computed`` by the brain's own code or ``quoted``; and what is ``overstated``. None where nothing
+            was there to hold them against.
     """
 
     session: str
@@ -53,6 +56,7 @@ class RunResult:
     replay: dict[str, Any] | None = None
     reproduction: dict[str, Any] | None = None
     """Of a reproduction: the card's numbers, weights and datasets beside those of today, with verdicts."""
+    claims: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, session: Session) -> RunResult:
@@ -76,6 +80,7 @@ class RunResult:
             errors=session.errors,
             folder=session.folder,
             reproduction=read_outcome(session.folder),
+            claims=session.claims.to_json() if session.claims is not None else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -96,6 +101,7 @@ class RunResult:
             "jobs": self.jobs,
             "published": self.published,
             "errors": self.errors,
+            "claims": self.claims,
             **({"replay": self.replay} if self.replay is not None else {}),
             **({"reproduction": self.reproduction} if self.reproduction is not None else {}),
         }

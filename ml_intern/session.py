@@ -11,12 +11,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.base import Brain
 from ml_intern.brains.borrowed import Borrowed
 from ml_intern.budget import Budget, parse_budget
 from ml_intern.card import write_card
+from ml_intern.claims.answers import AnswerCheck
+from ml_intern.claims.hearing import HELD as CLAIMED
 from ml_intern.consulting import Consulting
 from ml_intern.conversation import Conversation
 from ml_intern.disk import DiskTrouble
@@ -26,7 +28,7 @@ from ml_intern.errors import InternError, LimitReached
 from ml_intern.evals.named import Brought, bring
 from ml_intern.events import Event, JobChanged, Notice, Published, SessionFinished, SessionStarted
 from ml_intern.gate import Gate, Standing
-from ml_intern.goals import Goals
+from ml_intern.goals import Goals, enough_left
 from ml_intern.inbox import Inbox, What
 from ml_intern.journal import Journal
 from ml_intern.judging import Judging
@@ -48,6 +50,10 @@ from ml_intern.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.snapshots import Snapshots
 from ml_intern.undoing import put_back
+
+if TYPE_CHECKING:
+    from ml_intern.claims.gathering import Heard
+    from ml_intern.claims.judging import Review
 
 INBOX_S = 0.3
 JOBS_S = 2.0
@@ -137,6 +143,9 @@ class Session:
         self.services.evals.judge = self.judging
         brain.begin(self.services)
         self.inbox = Inbox(self.folder)
+        self.services.heard = self._heard
+        self.claims: Review | None = None
+        self.answers = self._answer_check()
         self.conversation = Conversation(self.inbox, self.journal, self.recorded)
         self.kernel: Any = None
         self.agent: Any = None
@@ -369,7 +378,7 @@ class Session:
 
     def goals(self) -> Goals:
         """Who is told to go on: a language model that nobody watches, and that was not told before."""
-        told = any(ran.held for ran in self.recorded.cells.values())
+        told = any(ran.held and CLAIMED not in ran.note for ran in self.recorded.cells.values())
         alone = self.router.desk.approver is None and self.brain.language_model
         return Goals(self.services, self.budget, self.settings.go_on and alone and not told)
 
@@ -383,6 +392,30 @@ class Session:
                 self.services.files.close(path)
             if evaluation.told:
                 self.emit(Notice("info", evaluation.told))
+
+    def reviewed(self, answer: str) -> Review | None:
+        """The numbers of an answer, held against what was measured; None where nothing is looked at."""
+        from ml_intern.claims.gathering import evidence_of
+        from ml_intern.claims.judging import review
+
+        return review(answer, evidence_of(self.services))
+
+    def _heard(self) -> Heard:
+        from ml_intern.claims.hearing import heard
+
+        return heard(self.journal, self.prompt, self.budget.summary())
+
+    def _answer_check(self) -> AnswerCheck:
+        """Who is told of numbers that nobody measured: a language model, that may do better."""
+        begun = self.recorded.turns[-1].step if self.recorded.turns else 0
+        cells = self.recorded.cells.values()
+        told = sum(ran.held and CLAIMED in ran.note and ran.step >= begun for ran in cells)
+        times = self.settings.answer_checks - told if self.brain.language_model else 0
+
+        def room() -> bool:
+            return bool(self.agent.step_number < self.agent.max_steps) and enough_left(self.budget)
+
+        return AnswerCheck(self.reviewed, times, room)
 
     def run_command(self, argv: list[str], timeout_s: float) -> CompletedProcess[str]:
         """Run a command behind the walls of this session's cells."""

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     go_on: bool = Field(
         True, description="nobody watches, budget is left, the plan is open: a final answer is held back once"
     )
+    answer_checks: int = Field(
+        2, ge=0, description="how often an answer with numbers that nobody measured goes back to the brain"
+    )
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
     recent_steps: int = Field(
         12, ge=2, description="newest steps that stay whole in the prompt, at the least"

@@ -7,6 +7,8 @@ from pathlib import Path
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.model import EvalInfo
+from ml_intern.events import Notice
+from ml_intern.hub.origin import template_note
 from ml_intern.jobs.model import JobStatus
 from ml_intern.ledger.model import Comparison, Scores
 from ml_intern.models import experiment_of, resolve_model
@@ -73,9 +75,13 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
     def progress(status: JobStatus) -> None:
         ctx.progress(f"evaluating {model} on {eval}: {status.state}")
 
-    return ctx.evals.evaluate(
+    scores = ctx.evals.evaluate(
         path, eval, experiment=experiment or owner, cancelled=ctx.cancelled, on_progress=progress
     )
+    if note := template_note(ctx.jobs, path):
+        ctx.emit(Notice("warning", note))
+        return scores.model_copy(update={"warnings": [*scores.warnings, note]})
+    return scores
 
 
 @tool(effect="read")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from ml_intern import budget
+from ml_intern.claims.notes import check_notes
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.verdicts import standing
@@ -163,8 +164,9 @@ def finish_experiment(
     Args:
         id: The experiment.
         verdict: What became of the hypothesis.
-        notes: What was learned.
+        notes: What was learned; numbers in it must be measured ones, as they go into the card.
     """
+    check_notes(ctx, id, verdict, notes)
     if verdict == "kept":
         _demand_gain(ctx, ctx.ledger.get(id))
     return ctx.ledger.finish(id, verdict, notes)

@@ -21,6 +21,7 @@ from ml_intern.retry import run_with_retry
 from ml_intern.tooling import tool
 
 if TYPE_CHECKING:
+    from ml_intern.hub.origin import Origin
     from ml_intern.hub.publishing import Intent
 
 Kind = Literal["model", "dataset", "space"]
@@ -61,12 +62,12 @@ def publish_model(ctx: ToolContext, experiment: str, repo: str, private: bool = 
     repo = ctx.hub.check_target(repo, "model", private)
     staged = _fresh(ctx, experiment)
     try:
-        _stage(ctx, experiment, model, staged)
+        origin = _stage(ctx, experiment, model, staged)
         ctx.progress(f"scoring {experiment} on the sealed test split", 0.1)
         ctx.evals.score_test(experiment, model, reward, cancelled=ctx.cancelled)
         with _frozen(ctx, experiment, model):
             ctx.progress("writing the card from the ledger", 0.5)
-            intent = _write_card(ctx, experiment, staged, repo)
+            intent = _write_card(ctx, experiment, staged, repo, origin)
             ctx.progress(f"uploading to {ctx.hub.label}", 0.6)
             title = f"Publish {experiment} of session {ctx.services.session}"
             intent = _push(ctx, staged, intent, private, title)
@@ -204,10 +205,12 @@ def read_hub_file(
     return FilePage(text=page, next_offset=end if end < len(text) else None, total_chars=len(text))
 
 
-def _stage(ctx: ToolContext, experiment: str, model: Path, staged: Path) -> None:
-    """Copy exactly the files that will be published, where no cell can reach them."""
+def _stage(ctx: ToolContext, experiment: str, model: Path, staged: Path) -> Origin:
+    """Copy exactly the files that will be published, where no cell can reach them; where they come from."""
+    from ml_intern.claims.gathering import evidence_of
     from ml_intern.evals.model import fingerprint
     from ml_intern.hub import publishing
+    from ml_intern.hub.origin import origin_of
     from ml_intern.hub.scanning import refuse_credentials
     from ml_intern.hub.staging import stage_model
 
@@ -217,18 +220,30 @@ def _stage(ctx: ToolContext, experiment: str, model: Path, staged: Path) -> None
     if measured and fingerprint(staged) != measured:
         raise ToolError(f"The weights of {experiment} changed while they were copied.", "Publish again.")
     curves = publishing.curve_numbers(ctx.jobs, ctx.ledger)
-    publishing.check_words(ctx.ledger, publishing.known_numbers(staged, curves))
+    publishing.check_words(ctx.ledger, publishing.known_numbers(staged, curves), evidence_of(ctx.services))
+    ctx.progress("holding the weights against the models at hand", 0.05)
+    return origin_of(ctx, ctx.ledger.get(experiment), model, staged)
 
 
-def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str) -> Intent:
+def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str, origin: Origin) -> Intent:
+    from ml_intern.claims.gathering import evidence_of
     from ml_intern.hub import publishing
 
     row = ctx.ledger.get(experiment)
     row = publishing.with_training(row, ctx.ledger.get(whose_weights(ctx, experiment)))
     facts = publishing.card_facts(
-        row, staged, repo, ctx.services.session, ctx.hub, ctx.jobs, ctx.datasets, ctx.ledger, ctx.evals
+        row,
+        staged,
+        repo,
+        ctx.services.session,
+        ctx.hub,
+        ctx.jobs,
+        ctx.datasets,
+        ctx.ledger,
+        ctx.evals,
+        origin,
     )
-    text = publishing.write_card(staged, row, ctx.ledger, facts)
+    text = publishing.write_card(staged, row, ctx.ledger, facts, evidence_of(ctx.services))
     path = _keep_card(ctx, repo, text)
     return publishing.Intent(key=ctx.key, kind="model", repo=repo, subject=experiment, card=str(path))
 

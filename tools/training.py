@@ -19,7 +19,7 @@ from ml_intern.jobs.estimate import Workload, workload
 from ml_intern.jobs.hardware import gpu_count, gpu_name, slots_here
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, Place
 from ml_intern.jobs.places import HERE, ON_CPU, choose, read_place, sized_timeout, smaller_plan
-from ml_intern.jobs.record import demand_same, record_start
+from ml_intern.jobs.record import base_of, demand_same, record_start
 from ml_intern.jobs.smoke import SmokeTest, smoke_result, smoke_spec
 from ml_intern.masking import holds_secret
 from ml_intern.models import resolve_model
@@ -125,7 +125,7 @@ def _found_again(ctx: ToolContext, key: str) -> JobStatus | None:
     if spec.method in preflight.METHODS:
         record_start(ctx.ledger, spec, job)
     elif spec.experiment is not None:
-        ctx.ledger.attach(spec.experiment, job=job)
+        ctx.ledger.attach(spec.experiment, job=job, base=base_of(spec))
     return status
 
 
@@ -320,7 +320,7 @@ def launch_script(
     )
     status = ctx.jobs.submit(spec)
     if experiment is not None:
-        ctx.ledger.attach(experiment, job=status.id)
+        ctx.ledger.attach(experiment, job=status.id, base=base_of(ctx.jobs.spec(status.id)))
     return status
 
 

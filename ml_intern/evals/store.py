@@ -45,6 +45,7 @@ from ml_intern.evals.rows import Rows
 from ml_intern.evals.rubric import needs_judge
 from ml_intern.evals.scaling import scores_of
 from ml_intern.evals.scorers import scorer
+from ml_intern.evals.templates import hashes, holds, texts, with_templates
 from ml_intern.evals.verdicts import stand
 from ml_intern.evals.ways import Way, answers, demand_greedy_row, demand_own_row, metric_of, way_of
 from ml_intern.jobs.local import Jobs
@@ -336,6 +337,7 @@ class Evals:
         if metric == "rubric":
             same_judge(left, right)
         found = stand(self.ledger, a, b, name, metric)
+        found = with_templates(found, self.ledger.get(a), self.ledger.get(b), self.get(name).asking.chat)
         self.ledger.record_comparison(found)
         return found
 
@@ -412,6 +414,9 @@ class Evals:
             self.ledger.get(experiment)
         weights = fingerprint(model_path)
         model = way.inference.variant(weights) if way else weights
+        self._demand_clean_texts(model_path)
+        if experiment is not None:
+            self.ledger.attach(experiment, made=hashes(model_path))
         with self._one_at_a_time(f"{name}/{split}/{model}"):
             known = self.ledger.scores(eval=name, split=split, model=model, items=True)
             if known:
@@ -450,6 +455,22 @@ class Evals:
         return Means(
             self.sandbox, self.folder / "code", judge, self.folder / "verdicts", model, cancelled=cancelled
         )
+
+    def _demand_clean_texts(self, model_path: Path) -> None:
+        """Refuse a model whose chat template or added tokens hold an item: it would be asked what it is told.
+
+        Raises:
+            ToolError: They do.
+        """
+        beside = [*texts(model_path)]
+        found = {match.eval for match in self.guard(beside).matches}
+        found |= {info.name for info in self.list() if holds(beside, self._items(info.name))}
+        if found:
+            names = ", ".join(sorted(found))
+            raise ToolError(
+                f"The chat template or the tokenizer of {model_path.name!r} holds items of {names}: not scored.",
+                "Take the template and the tokenizer of the base model.",
+            )
 
     def _one_at_a_time(self, key: str) -> threading.Lock:
         """Threads that ask for the same score wait for the first and then read what it recorded."""

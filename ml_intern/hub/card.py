@@ -10,7 +10,11 @@ from typing import Any
 
 import yaml
 
+from ml_intern.claims.evidence import Evidence
+from ml_intern.claims.notes import loose_numbers
 from ml_intern.hub.claims import unresolved
+from ml_intern.hub.confirming import luck_of_the_seed
+from ml_intern.hub.origin import Origin, lineage_section
 from ml_intern.ledger import Experiment, Ledger, Measured
 from ml_intern.masking import mask
 
@@ -47,6 +51,8 @@ class CardFacts:
     load: str = ""
     samples: Sequence[str] = ()
     evals: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
+    """What the weights were held against."""
     curves: Sequence[float] = ()
     """What the trainings wrote: steps and the values of their metrics."""
     trainings: Sequence[Mapping[str, Any]] = ()
@@ -64,7 +70,8 @@ class CardFacts:
         fields = [
             float(v) for v in self.config.values() if isinstance(v, int | float) and not isinstance(v, bool)
         ]
-        return [95.0, 0.95, float(self.parameters), float(len(self.lineage)), *rows, *fields, *self.curves]
+        found = [95.0, 0.95, float(self.parameters), float(len(self.lineage)), *rows, *fields, *self.curves]
+        return found + (self.origin.numbers() if self.origin else [])
 
 
 def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
@@ -76,20 +83,31 @@ def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
         _samples(facts),
         _method(experiment, ledger, facts),
         _data(experiment, facts),
+        lineage_section(facts.origin),
         _tried(experiment, others, ledger),
         _cost(experiment, others),
         _environment(experiment),
         _reproduce(experiment, facts),
-        _limits(experiment, facts),
+        _limits(experiment, facts, ledger),
     ]
     body = "\n\n".join(s for s in sections if s)
     return mask(f"---\n{_front_matter(experiment, facts)}---\n\n# {facts.repo}\n\n{body}\n")
 
 
-def loose_words(ledger: Ledger, known: Iterable[float]) -> dict[str, list[str]]:
-    """The notes of experiments that state numbers which nobody measured: where, and which numbers."""
+def loose_words(
+    ledger: Ledger, known: Iterable[float], evidence: Evidence | None = None
+) -> dict[str, list[str]]:
+    """The notes of experiments that state numbers which nobody measured: where, and which numbers.
+
+    With evidence, what follows from it counts as measured, too; else what stands in the ledger or is known.
+    """
     known = list(known)
-    found = {f"the notes of {e.id}": unresolved(line(e.notes), ledger, known) for e in ledger.list()}
+    found = {
+        f"the notes of {e.id}": loose_numbers(e.notes, evidence)
+        if evidence is not None
+        else unresolved(line(e.notes), ledger, known)
+        for e in ledger.list()
+    }
     return {where: numbers for where, numbers in found.items() if numbers}
 
 
@@ -269,12 +287,14 @@ def _reproduce(experiment: Experiment, facts: CardFacts) -> str:
     return "## How to reproduce\n\n" + "\n\n".join(lines)
 
 
-def _limits(experiment: Experiment, facts: CardFacts) -> str:
+def _limits(experiment: Experiment, facts: CardFacts, ledger: Ledger) -> str:
     lines = [
         "- It was measured on the splits above and nothing else. Nobody looked at safety or at bias.",
         "- The intervals are about the choice of items, not about the luck of a seed.",
         "- The data went through the steps above and no others: personal data in the source is in the model.",
     ]
+    if seeds := luck_of_the_seed(experiment, ledger):
+        lines.append(seeds)
     if not experiment.test:
         lines.append("- No sealed test split was scored.")
     if facts.parameters < 100_000_000:

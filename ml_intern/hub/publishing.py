@@ -14,15 +14,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ml_intern.claims.evidence import Evidence
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.model import fingerprint
 from ml_intern.evals.store import Evals
 from ml_intern.hub import trail as trailing
-from ml_intern.hub.card import CardFacts, loose_words, model_card, tidy, unresolved
+from ml_intern.hub.card import CardFacts, line, loose_words, model_card, tidy, unresolved
+from ml_intern.hub.claims import claims
 from ml_intern.hub.client import Hub
 from ml_intern.hub.names import Kind
 from ml_intern.hub.objects import write_atomic
+from ml_intern.hub.origin import Origin
 from ml_intern.hub.staging import parameters
 from ml_intern.jobs.launch import recipe_files, recipes
 from ml_intern.jobs.local import Jobs
@@ -102,6 +105,7 @@ def card_facts(
     data: DatasetStore,
     ledger: Ledger,
     evals: Evals | None = None,
+    origin: Origin | None = None,
 ) -> CardFacts:
     """What a card needs beside the ledger's row."""
     seen = ledger.scores(experiment=experiment.id)
@@ -122,11 +126,12 @@ def card_facts(
         load=load_command(hub, repo),
         evals={s.split: s.eval for s in seen},
         samples=next((s.samples[:SAMPLES] for s in reversed(seen) if s.samples), []),
-        curves=curve_numbers(jobs, ledger),
         trainings=trained,
         scored=scored,
         reproduce=reproduce_command(hub, repo),
         by_hand=trailing.by_hand(trained, known[-1].method) if known else "",
+        origin=origin,
+        curves=[*curve_numbers(jobs, ledger), *noted_numbers(ledger)],
     )
 
 
@@ -140,13 +145,20 @@ def curve_numbers(jobs: Jobs, ledger: Ledger) -> list[float]:
     return sorted(value for value in found if math.isfinite(value))
 
 
-def write_card(folder: Path, experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
+def noted_numbers(ledger: Ledger) -> list[float]:
+    """What the notes of experiments say in numbers, for a card that is written once they were checked."""
+    return [claim.value for e in ledger.list() for claim in claims(line(e.notes))]
+
+
+def write_card(
+    folder: Path, experiment: Experiment, ledger: Ledger, facts: CardFacts, evidence: Evidence | None = None
+) -> str:
     """Put the card and the trail of its numbers into a staged folder.
 
     Raises:
         ToolError: The card states a number that nobody measured.
     """
-    check_words(ledger, facts.numbers())
+    check_words(ledger, facts.numbers(), evidence)
     text = model_card(experiment, ledger, facts)
     if numbers := unresolved(text, ledger, facts.numbers()):
         raise ToolError(f"Not published: the card states {_listed(numbers)}, which is not in the ledger.")
@@ -175,13 +187,13 @@ def _write_training(folder: Path, facts: CardFacts) -> None:
     (folder / "config.json").write_text(text, encoding="utf-8")
 
 
-def check_words(ledger: Ledger, known: Sequence[float]) -> None:
+def check_words(ledger: Ledger, known: Sequence[float], evidence: Evidence | None = None) -> None:
     """Look at what the experiments' notes claim.
 
     Raises:
         ToolError: They state a number that nobody measured.
     """
-    for where, numbers in loose_words(ledger, known).items():
+    for where, numbers in loose_words(ledger, known, evidence).items():
         raise ToolError(
             f"Not published: {where} state {_listed(numbers)}, which nobody measured.",
             "Say it without the number, or with the measured one: finish_experiment(id, verdict, notes).",
@@ -207,6 +219,7 @@ def trail(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> dict[str,
         "data": list(facts.lineage),
         "trainings": list(facts.trainings),
         "evals": list(facts.scored),
+        "weights": facts.origin.to_json() if facts.origin else None,
     }
     tidied: dict[str, Any] = tidy(found)
     return tidied

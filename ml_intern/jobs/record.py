@@ -27,7 +27,24 @@ def record_start(ledger: Ledger, spec: JobSpec, job: str) -> None:
     """Attach a job to its experiment: configuration, data with its hash, seed, hash of the recipe."""
     if spec.experiment is None:
         return
-    ledger.attach(spec.experiment, job=job, seed=spec.config["seed"], **_told(spec))
+    ledger.attach(spec.experiment, job=job, seed=spec.config["seed"], **_told(spec), base=base_of(spec))
+
+
+def base_of(spec: JobSpec) -> dict[str, str]:
+    """What a job begins from: the model as it was asked for, and the host's own hashes of it at this moment."""
+    from ml_intern.evals.templates import hashes
+    from ml_intern.hub.weights import weights_hash
+
+    asked = spec.config.get("model")
+    given = [Path(asked)] if isinstance(asked, str) and Path(asked).is_absolute() else list(spec.inputs)
+    folder = next((f for f in given if f.is_dir() and any(f.glob("*.safetensors"))), None)
+    if folder is None:
+        return {}
+    return {
+        "model": str(spec.config.get("model_ref") or folder.name),
+        "weights": weights_hash(folder),
+        **hashes(folder),
+    }
 
 
 def _told(spec: JobSpec) -> dict[str, Any]:

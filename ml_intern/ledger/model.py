@@ -293,6 +293,9 @@ class Experiment(BaseModel):
         dev: Metrics on the dev split.
         test: Metrics on the sealed test split; empty until the session froze this experiment.
         primary: The metric that decides, once something was measured.
+        base: Of the model that its training began from: ``model`` (as it was asked for), and hashes of its
+            ``weights``, its chat ``template`` and its ``tokenizer``, taken by the host at the launch.
+        made: The hashes of ``template`` and ``tokenizer`` of the model that was scored last.
         model: Fingerprint of the weights that were scored last.
         inference: How answers are made of several samples of another experiment's model; set by best_of_n.
         frozen: Was this the experiment whose test split was opened?
@@ -321,6 +324,8 @@ class Experiment(BaseModel):
     primary: str | None = None
     model: str = ""
     inference: Inference | None = None
+    base: dict[str, str] = Field(default_factory=dict)
+    made: dict[str, str] = Field(default_factory=dict)
     verdict: Verdict = "open"
     notes: str = ""
     frozen: bool = False

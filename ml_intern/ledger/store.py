@@ -128,6 +128,8 @@ class Ledger(Measurements):
         facts: dict[str, float] | None = None,
         seed: int | None = None,
         paid_for: str = "",
+        base: dict[str, str] | None = None,
+        made: dict[str, str] | None = None,
     ) -> Experiment:
         """Add to a row what its work made known. Saying the same again changes nothing.
 
@@ -143,6 +145,8 @@ class Ledger(Measurements):
             facts: Other measured figures.
             seed: The seed that was really used.
             paid_for: What else than a job cost so much; one figure for each.
+            base: Hashes of the model that its training began from.
+            made: Hashes of what was scored beside its weights.
         """
         with self._db.change():
             row = self._row(id)
@@ -155,6 +159,9 @@ class Ledger(Measurements):
                 ("facts", facts),
             ):
                 row[name].update(given or {})
+            for name, hashes in (("base", base), ("made", made)):
+                if hashes:
+                    row[name] = {**row.get(name, {}), **hashes}
             if code_hash is not None:
                 row["code_hash"] = code_hash
             if seed is not None:

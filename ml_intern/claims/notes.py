@@ -1,0 +1,49 @@
+"""The notes of an experiment, which go into its card: checked when they are written, and again at the end."""
+
+from __future__ import annotations
+
+from ml_intern.claims.evidence import Evidence
+from ml_intern.claims.judging import Finding, Review, review
+from ml_intern.claims.reading import numbers_in
+from ml_intern.context import ToolContext
+from ml_intern.errors import ToolError
+from ml_intern.events import Notice
+
+SHOWN = 5
+
+
+def loose_numbers(text: str, evidence: Evidence) -> list[str]:
+    """The numbers of a note that may not be published: nobody measured them, or only the brain's own code did."""
+    found = review(text, evidence)
+    return list(dict.fromkeys([*(f.shown for f in found.unverified), *found.computed]))
+
+
+def check_notes(ctx: ToolContext, id: str, verdict: str, notes: str) -> None:
+    """Look at what the notes of an experiment claim, when they are written.
+
+    What a crash has said of itself is told on, with a warning.
+
+    Raises:
+        ToolError: They state a number that nobody measured.
+    """
+    if not numbers_in(notes) and "better" not in notes:
+        return
+    from ml_intern.claims.gathering import evidence_of
+
+    found = review(notes, evidence_of(ctx.services))
+    for words in found.words[:1]:
+        ctx.emit(Notice("warning", f"The notes of {id} say more than was found: {words}."))
+    if not (told := _said(found)):
+        return
+    if verdict == "crashed":
+        ctx.emit(Notice("warning", f"The notes of {id} state what nobody measured: {told}."))
+        return
+    raise ToolError(
+        f"The notes of {id} state what nobody measured, and they would go into its card: {told}.",
+        "Say it without the number, or with the measured one.",
+    )
+
+
+def _said(found: Review) -> str:
+    loose = [*found.unverified, *(Finding(n, 0, 0, "only your own code printed it") for n in found.computed)]
+    return "; ".join(str(finding) for finding in loose[:SHOWN])
