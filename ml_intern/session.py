@@ -370,7 +370,7 @@ class Session:
         if path := eval_file(self.settings):
             from ml_intern.evals.files import register_file
 
-            register_file(self.services.evals, path)
+            self.services.evals.decides = register_file(self.services.evals, path).name
             self.services.files.close(path)
 
     def run_command(self, argv: list[str], timeout_s: float) -> CompletedProcess[str]:

@@ -21,13 +21,14 @@ from typing import Any
 
 from ml_intern.errors import ToolError
 from ml_intern.evals.asking import ask, read_outputs, readable, tasks_for
+from ml_intern.evals.carried import refuse_templates
 from ml_intern.evals.guard import Contamination, Guard
 from ml_intern.evals.items import groups_of, items_from, readings
 from ml_intern.evals.model import Asking, EvalInfo, Item, fingerprint
 from ml_intern.evals.nearness import Nearness
 from ml_intern.evals.repositories import refuse
 from ml_intern.evals.results import detectable, scored
-from ml_intern.evals.rows import Rows
+from ml_intern.evals.rows import Rows, fold
 from ml_intern.evals.scorers import scorer
 from ml_intern.evals.verdicts import stand
 from ml_intern.jobs.local import Jobs
@@ -59,6 +60,8 @@ class Evals:
         self._asking: Counter[str] = Counter()
         self._keys: dict[str, threading.Lock] = {}
         self._guard: tuple[tuple[str, ...], Guard] | None = None
+        self.decides = settings.eval
+        """Name of the evaluation that the person wants decided by, where they named one."""
         (self.folder / "items").mkdir(parents=True, exist_ok=True)
 
     # Registering
@@ -205,7 +208,9 @@ class Evals:
         names = [e.name for e in self.list() if e.rows.get("test")]
         return [self._score(model_path, name, "test", experiment, cancelled, on_progress) for name in names]
 
-    def compare(self, a: str, b: str, metric: str | None = None, eval: str | None = None) -> Comparison:
+    def compare(
+        self, a: str, b: str, metric: str | None = None, eval: str | None = None, record: bool = True
+    ) -> Comparison:
         """How experiment `b` stands against `a` on the dev items that both answered; the finding is recorded.
 
         All seeds of both configurations count.
@@ -216,12 +221,17 @@ class Evals:
         newest_a, newest_b = (self._newest(x) for x in (a, b))
         common = [name for name in newest_a if name in newest_b and eval in (None, name)]
         if a == b or not common:
+            if eval is not None and (missing := [x for x, found in ((a, newest_a), (b, newest_b)) if eval not in found]):
+                raise ToolError(
+                    f"The evaluation {eval!r} decides, and {' and '.join(missing)} was not measured on it.",
+                    "evaluate() it there first.",
+                )
             where = {x: ", ".join(found) or "nothing" for x, found in ((a, newest_a), (b, newest_b))}
             raise ToolError(
                 f"{a} and {b} cannot be compared: measured on {where[a]} and on {where[b]}.",
                 "evaluate() both on one eval first.",
             )
-        name = next((n for n in common if n == self.settings.eval), common[0])
+        name = next((n for n in common if n == self.decides), common[0])
         left, right = newest_a[name], newest_b[name]
         wanted = self.settings.metric
         metric = metric or (wanted if wanted in left.metrics else left.primary)
@@ -232,7 +242,8 @@ class Evals:
                 f"Metrics: {', '.join(left.metrics)}.",
             )
         found = stand(self.ledger, a, b, name, metric)
-        self.ledger.record_comparison(found)
+        if record:
+            self.ledger.record_comparison(found)
         return found
 
     # Guarding
@@ -258,6 +269,12 @@ class Evals:
         """The rows that no tool shows or hands on, by position, each with the eval that holds it."""
         ready = self._ready()
         return ready.held_out(rows) if ready else {}
+
+    def elsewhere(self, name: str, inputs: Sequence[str]) -> dict[int, str]:
+        """The inputs that an evaluation of another name holds, by position, each with its name."""
+        others = [e.name for e in self.list() if e.name != name]
+        held = {fold(item.input): other for other in others for item in self._items(other)}
+        return {at: held[text] for at, text in enumerate(map(fold, inputs)) if text in held}
 
     # Below
 
@@ -306,6 +323,7 @@ class Evals:
         if experiment is not None:
             self.ledger.get(experiment)
         model = fingerprint(model_path)
+        refuse_templates(self, model_path)
         with self._one_at_a_time(f"{name}/{split}/{model}"):
             known = self.ledger.scores(eval=name, split=split, model=model, items=True)
             if known:
