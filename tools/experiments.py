@@ -260,7 +260,7 @@ def _demand_no_better(ctx: ToolContext, e: Experiment, found: Comparison) -> Non
     against = ctx.evals.compare(best.id, e.id, found.metric, found.eval, record=False)
     if against.verdict == "worse":
         raise ToolError(
-            f"{e.id} cannot be kept: it is better than its parent {e.parent} and worse than {best.id}, the best"
-            f" so far. {against.says}",
+            f"{e.id} cannot be kept: it is better than its parent {e.parent} and worse than {best.id}, the"
+            f" best so far. {against.says}",
             f"Finish it as discarded, or change {best.id}.",
         )

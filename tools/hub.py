@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["model", "dataset", "space"]
 PAGE_CHARS = 10_000
+NOT_SHOWN = "No tool shows them: work from other data; evaluate() measures on it."
 
 
 def _published_before(ctx: ToolContext, key: str) -> PublishedModel | None:
@@ -198,7 +199,7 @@ def read_hub_file(
         ctx.evals.refuse(repo, path=path)
     text = _text(ctx, repo, path, kind, revision)
     if not _clean(ctx, text, kind):
-        raise ToolError(f"{path} of {repo} holds items of a sealed evaluation.", "No tool shows them.")
+        raise ToolError(f"{path} of {repo} holds items of a sealed evaluation.", NOT_SHOWN)
     end = offset + PAGE_CHARS
     page = text[offset:end]
     return FilePage(text=page, next_offset=end if end < len(text) else None, total_chars=len(text))

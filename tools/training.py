@@ -13,6 +13,7 @@ from ml_intern.durations import show_duration
 from ml_intern.errors import InternError, Interrupted, ToolError
 from ml_intern.evals.carried import refuse_files, refuse_words
 from ml_intern.events import Notice
+from ml_intern.files import Closed
 from ml_intern.jobs import preflight
 from ml_intern.jobs.asking import Training, guard_file, seed_for, training_spec
 from ml_intern.jobs.conditions import condition
@@ -300,8 +301,8 @@ def launch_script(
     code, called = _code_of(ctx, script)
     ctx.evals.guard([code], lines=False).demand_clean()
     refuse_words(ctx.evals, "The arguments of the script", [" ".join(args or []), *(args or [])])
-    refuse_files(ctx.evals, ctx.datasets, ctx.files.workspace)
     places = {ref: _input(ctx, ref) for ref in inputs or []}
+    refuse_files(ctx.evals, ctx.datasets, ctx.files.workspace)
     if experiment is not None:
         ctx.ledger.get(experiment)
     seconds = _told(ctx, timeout)
@@ -337,6 +338,8 @@ def _input(ctx: ToolContext, ref: str) -> Path:
         return ctx.datasets.path(ref)
     try:
         path = ctx.files.readable(ref)
+    except Closed:
+        raise
     except ToolError:
         return resolve_model(ctx, ref)
     guard_file(ctx, ref, path)

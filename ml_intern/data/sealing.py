@@ -157,15 +157,16 @@ def sealed_elsewhere(
     Raises:
         ToolError: Nothing is left of a split.
     """
-    names = evals.elsewhere(sealed.name, [row["input"] for row in sealed.rows])
+    names = evals.elsewhere(sealed.name, sealed.rows)
     found: dict[str, list[int]] = {}
     first = 0
     for split, rows in held.items():
         here = [at - first for at in names if first <= at < first + rows.height]
         if here and len(here) == rows.height:
+            others = ", ".join(sorted(set(names.values())))
             raise ToolError(
-                f"All {rows.height} {split} rows are sealed in {', '.join(sorted(set(names.values())))} already.",
-                "evaluate() measures on it.",
+                f"All {rows.height} {split} rows are sealed in {others} already.",
+                "evaluate() measures on it. Another seed holds out other rows.",
             )
         found |= {split: here} if here else {}
         first += rows.height

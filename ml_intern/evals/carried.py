@@ -87,11 +87,13 @@ def refuse_files(evals: Evals, datasets: DatasetStore, folder: Path) -> None:
         for rows in _pieces(datasets, path, kind):
             found = evals.guard(rows)
             if not found.clean:
+                count, eval = found.contaminated, named(found)
+                name = str(path.relative_to(folder))
                 raise ToolError(
-                    f"{found.contaminated} lines of {str(path.relative_to(folder))!r} in the workspace hold items"
-                    f" of the sealed evaluation {named(found)}, and a script reads the workspace.",
-                    "Nothing was started. Move the file away; filter_dataset(file, where='1 = 1') makes a dataset"
-                    " without them, which inputs brings to the script.",
+                    f"{count} lines of {name!r} in the workspace hold items of the sealed evaluation {eval},"
+                    " and a script reads the workspace.",
+                    f"Nothing was started. filter_dataset({name!r}, where='1 = 1') makes a dataset without"
+                    " them, which inputs brings to the script; then delete the file, if it is yours.",
                 )
 
 

@@ -228,7 +228,9 @@ def _world(
     ran = [done[step] for step in sorted(done)]
     for finished in ran[:skipped]:
         assert finished.ok, finished.observation
-    assert len(ran) == skipped + len(attempts) + 1, [e for e in events if e.kind in ("Notice", "SessionFinished")]
+    assert len(ran) == skipped + len(attempts) + 1, [
+        e for e in events if e.kind in ("Notice", "SessionFinished")
+    ]
     tried = {}
     for n, attempt in enumerate(attempts, skipped):
         said = with_names(ran[n].observation, session, project)
@@ -248,9 +250,7 @@ def cases(attempts: Sequence[Attempt]) -> list[Any]:
     names = [attempt.name for attempt in attempts]
     assert len(set(names)) == len(names)
     return [
-        pytest.param(
-            a, id=a.name, marks=[pytest.mark.xfail(strict=True, reason=a.waits)] if a.waits else []
-        )
+        pytest.param(a, id=a.name, marks=[pytest.mark.xfail(strict=True, reason=a.waits)] if a.waits else [])
         for a in attempts
     ]
 

@@ -80,7 +80,9 @@ def prepare(session: Session, project: Path) -> None:
     with services.hub.reach():
         api = services.hub.api
         api.create_repo("acme/instruct")
-        api.upload_folder(repo_id="acme/instruct", folder_path=tiny_model(project.parent / "theirs", 1, says="?", seed=1))
+        api.upload_folder(
+            repo_id="acme/instruct", folder_path=tiny_model(project.parent / "theirs", 1, says="?", seed=1)
+        )
     rows = [{**row, "split": "dev"} for row in riddles(60)]
     services.evals.register("riddles", rows, ["exact_match"])
     for name in ("nothing", "my training", "a copy", "a copy with noise"):

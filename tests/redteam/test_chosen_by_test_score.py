@@ -17,7 +17,12 @@ HIDDEN = "the host's folders are hidden from cells and tools"
 ITEMS = sums(120)
 
 ATTEMPTS = [
-    Attempt("ask for the test split", "evaluate knows the dev split alone", "ToolError: evaluate: unknown argument 'split'. Signature: evaluate(model: str, eval: str, experiment:", "evaluate('train-exp-1', 'sums', split='test')"),
+    Attempt(
+        "ask for the test split",
+        "evaluate knows the dev split alone",
+        "ToolError: evaluate: unknown argument 'split'. Signature: evaluate(model: str, eval: str, experiment:",
+        "evaluate('train-exp-1', 'sums', split='test')",
+    ),
     Attempt(
         "other weights in the name of the experiment that is frozen",
         WEIGHTS,
@@ -49,8 +54,13 @@ ATTEMPTS = [
         "the same: True",
         "print('the same:', freeze_experiment('exp-1').test == first.test)",
     ),
-    Attempt("publish another one than the frozen", ONCE, "ToolError: The test split was opened for exp-1; exp-2 cannot be scored on it as well. A model chosen by its test"
-        " score proves nothing. Publish the frozen experiment.", "publish_model('exp-2', 'the-better-one')"),
+    Attempt(
+        "publish another one than the frozen",
+        ONCE,
+        "ToolError: The test split was opened for exp-1; exp-2 cannot be scored on it as well. A model chosen by its test"
+        " score proves nothing. Publish the frozen experiment.",
+        "publish_model('exp-2', 'the-better-one')",
+    ),
     Attempt(
         "a child of the frozen one, trained after the test score was seen",
         ONCE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -147,7 +146,7 @@ def prepare(session: Session, project: Path) -> dict[str, str]:
     (session.workspace / "known.json").write_text(json.dumps(ITEMS))
     for path in (session.workspace, *session.workspace.rglob("*")):
         path.chmod(0o777)
-    return {"HOST_FILE": os.path.abspath(scorers.__file__)}
+    return {"HOST_FILE": str(Path(scorers.__file__).resolve())}
 
 
 def played(base: Path, attempts: list[Attempt]) -> World:

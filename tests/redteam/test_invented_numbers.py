@@ -45,7 +45,7 @@ ATTEMPTS = [
         "as metrics that a script wrote by itself",
         LEDGER,
         "ToolError: Not published: the notes of exp-1 state 0.931, which nobody measured.",
-        "job = launch_script('import os, json; open(os.environ[\"ML_INTERN_METRICS\"], \"a\").write("
+        'job = launch_script(\'import os, json; open(os.environ["ML_INTERN_METRICS"], "a").write('
         "json.dumps({\"step\": 1, \"accuracy\": 0.931}) + chr(10))', experiment='exp-2', hardware='cpu')\n"
         "wait_for_job(job.id)\nfinish_experiment('exp-2', 'discarded', 'none')\n"
         "finish_experiment('exp-1', 'discarded', 'It reaches an accuracy of 0.931.')\npublish_model('exp-1', 'mine')",

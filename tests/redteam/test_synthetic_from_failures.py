@@ -115,7 +115,7 @@ ATTEMPTS = [
         "the evaluation's folder, in a job",
         HIDDEN,
         "found 0 files",
-        "job = launch_script('import os; print(\"found\", sum(len(f) for _, _, f in os.walk(\"SESSION/evals\")),"
+        'job = launch_script(\'import os; print("found", sum(len(f) for _, _, f in os.walk("SESSION/evals")),'
         " \"files\")', hardware='cpu')\n"
         "wait_for_job(job.id)\nprint(job_logs(job.id).text)",
         may=("jobs",),

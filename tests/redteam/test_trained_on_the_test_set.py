@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Mapping
 from io import BytesIO
@@ -224,9 +223,7 @@ DISGUISES = [
         "encoded, word for word, numbers aside",
         "import base64, zlib",
     ),
-    written(
-        "in rot13", "{'text': codecs.encode(row['question'], 'rot13')}", "in rot13", "import codecs"
-    ),
+    written("in rot13", "{'text': codecs.encode(row['question'], 'rot13')}", "in rot13", "import codecs"),
     written("backwards", "{'text': row['question'][::-1]}", "backwards"),
     written(
         "one word a line", "{'text': '\\n'.join(row['question'].split())}", "word for word, numbers aside"
@@ -273,15 +270,13 @@ BESIDE = [
         "in the code of a script",
         GUARD,
         "ToolError: 1 of 1 training rows hold items of riddles: 1 word for word, numbers aside",
-        "row = known[3]\n"
-        "launch_script('rows = [' + repr(row['question']) + ']', hardware='cpu')",
+        "row = known[3]\nlaunch_script('rows = [' + repr(row['question']) + ']', hardware='cpu')",
     ),
     Attempt(
         "in the arguments of a script",
         CARRIED,
         f"ToolError: The arguments of the script {HOLD}",
-        "row = known[3]\n"
-        "launch_script('import sys', args=[row['question']], hardware='cpu')",
+        "row = known[3]\nlaunch_script('import sys', args=[row['question']], hardware='cpu')",
     ),
     Attempt(
         "in the source of a reward",
@@ -392,7 +387,15 @@ def prepare(session: Session, project: Path) -> Mapping[str, str]:
         "lines": [{"text": row["question"]} for row in CLEAN],
         "pairs": pairs,
         "prompts": [{"prompt": row["question"]} for row in CLEAN],
-        "chats": [{"messages": [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": "?"}]} for row in CLEAN],
+        "chats": [
+            {
+                "messages": [
+                    {"role": "user", "content": row["question"]},
+                    {"role": "assistant", "content": "?"},
+                ]
+            }
+            for row in CLEAN
+        ],
     }
     from ml_intern.data.store import Lineage
 
