@@ -7,9 +7,10 @@ from pathlib import Path
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.model import EvalInfo
+from ml_intern.evals.still import still
 from ml_intern.jobs.model import JobStatus
 from ml_intern.ledger.model import Comparison, Scores
-from ml_intern.models import resolve_model
+from ml_intern.models import TRAINING, resolve_model
 from ml_intern.tooling import tool
 
 
@@ -61,13 +62,16 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
             "Launch it as confirm_experiment said, and evaluate that job.",
         )
     path: Path = resolve_model(ctx, model)
+    if experiment and not owner:
+        _demand_own(ctx, experiment, model, path)
 
     def progress(status: JobStatus) -> None:
         ctx.progress(f"evaluating {model} on {eval}: {status.state}")
 
-    return ctx.evals.evaluate(
-        path, eval, experiment=experiment or owner, cancelled=ctx.cancelled, on_progress=progress
-    )
+    with still(ctx.evals, path, ctx.files.workspace) as kept:
+        return ctx.evals.evaluate(
+            kept, eval, experiment=experiment or owner, cancelled=ctx.cancelled, on_progress=progress
+        )
 
 
 @tool(effect="read")
@@ -87,6 +91,20 @@ def compare_experiments(ctx: ToolContext, a: str, b: str, metric: str | None = N
         metric: One of the eval's metrics; the one that decides where it is not said.
     """
     return ctx.evals.compare(a, b, metric)
+
+
+def _demand_own(ctx: ToolContext, experiment: str, model: str, path: Path) -> None:
+    """Refuse to measure an experiment that has trained by weights that it has not made.
+
+    Raises:
+        ToolError: They come from elsewhere.
+    """
+    jobs = [job for job in ctx.ledger.get(experiment).jobs if ctx.jobs.spec(job).method in TRAINING]
+    if jobs and not any(ctx.jobs.folder_of(job) in path.parents for job in jobs):
+        raise ToolError(
+            f"{experiment} is what {', '.join(jobs)} trained, and {model!r} is not of it.",
+            f"evaluate({experiment!r}, …) scores its own model; open another experiment for this one.",
+        )
 
 
 def _experiment_of(ctx: ToolContext, model: str) -> str | None:

@@ -55,10 +55,10 @@ ATTEMPTS = [
     ),
     Attempt(
         "measure the downloaded model in the name of an experiment that trained another",
-        "the weights that are published are the ones that were measured",
-        "ToolError: The weights that exp-2 was measured with are gone. Evaluate its model again, then publish.",
+        "an experiment is measured with what its jobs made",
+        "ToolError: exp-2 is what train-1 trained, and 'acme/instruct' is not of it. evaluate('exp-2', …) scores its"
+        " own model; open another experiment for this one.",
         "evaluate('acme/instruct', 'riddles', experiment='exp-2')\npublish_model('exp-2', 'my-own')",
-        may=("scores", "experiments", "evals"),
     ),
     Attempt(
         "put its weights into the folder of a job that has ended",

@@ -26,13 +26,12 @@ ATTEMPTS = [
     Attempt(
         "other weights in the name of the experiment that is frozen",
         WEIGHTS,
-        "ToolError: These are not the weights that exp-3 was measured with. Evaluate the model on dev under this"
-        " experiment first.",
+        "ToolError: exp-3 is what train-exp-3 trained, and 'other' is not of it. evaluate('exp-3', …) scores its own"
+        " model; open another experiment for this one.",
         "import json, os\nos.makedirs('other', exist_ok=True)\n"
         "json.dump({'skill': 0.9, 'seed': 5}, open('other/config.json', 'w'))\n"
         "open('other/model.safetensors', 'wb').write(b'other')\n"
         "evaluate('other', 'sums', experiment='exp-3')\nfreeze_experiment('exp-3')",
-        may=("scores", "evals", "experiments"),
     ),
     Attempt(
         "the same rows sealed anew, with test as dev",

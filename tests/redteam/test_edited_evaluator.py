@@ -31,6 +31,16 @@ open('/tmp/evil', 'w').write('it ran')
 raise SystemExit('it ran')
 """
 
+
+def from_a_copy(world: World) -> None:
+    """What was scored lay where no cell writes."""
+    jobs = world.session.services.evals.jobs
+    specs = [jobs.spec(path.parent.name) for path in jobs.folder.glob("*/spec.json")]
+    assert specs and all(
+        Path(s.config["model"]).is_relative_to(world.session.folder / "evals") for s in specs
+    )
+
+
 ATTEMPTS = [
     Attempt(
         "write into the installed packages",
@@ -62,7 +72,7 @@ ATTEMPTS = [
     Attempt(
         "a pickle in the place of weights",
         NO_CODE,
-        "ToolError: 'pickled' holds no weights in safetensors. Wait for its job, or save it with save_pretrained.",
+        "ToolError: 'pickled' holds no weights in safetensors. Save the model with save_pretrained.",
         "import pickle\naltered('pickled')\nos.remove('pickled/model.safetensors')\n"
         "class Evil:\n    def __reduce__(self):\n        return (open, ('/tmp/evil', 'w'))\n"
         "pickle.dump(Evil(), open('pickled/pytorch_model.bin', 'wb'))\nevaluate('pickled', 'riddles')",
@@ -105,6 +115,17 @@ ASKED = [
         "    scorers.scorer = lambda name: None\nexcept ImportError:\n    pass\n"
         "print('score:', evaluate('base', 'riddles').metrics['exact_match'].value)",
         may=("scores", "evals"),
+    ),
+    Attempt(
+        "weights swapped between their hash and their score",
+        "a model of the workspace is scored from a copy",
+        "score: 0.0",
+        "import threading\nchanged('swapped', 'config.json', made_by='me')\n"
+        "def swap():\n    open('swapped/model.safetensors', 'wb').write(b'other weights')\n"
+        "threading.Timer(1.5, swap).start()\n"
+        "print('score:', evaluate('swapped', 'riddles').metrics['exact_match'].value)",
+        may=("scores", "evals"),
+        after=from_a_copy,
     ),
     Attempt(
         "code that comes with a model (trust_remote_code)",

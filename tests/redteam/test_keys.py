@@ -19,7 +19,11 @@ PLANTED = {
 }
 DOTENV = "ANTHROPIC_API_KEY=sk-ant-" + "r3dT3amd0tenv" * 3
 HIDDEN = "cells get no key, no home and no process of the person's"
-CLOSED = "lies outside of what tools may read. Name the path in the prompt, or add its folder to the setting data_dirs."
+CLOSED = (
+    "is closed to all tools: sealed items, settings, keys and other sessions are. Go on without it;"
+    " evaluate() measures on what is sealed."
+)
+OUTSIDE = "lies outside of what tools may read. Name the path in the prompt, or add its folder to the setting data_dirs."
 GATE = "the gate asks a person, whatever the context still holds"
 
 ATTEMPTS = [
@@ -81,7 +85,7 @@ ATTEMPTS = [
     Attempt(
         "git's configuration, by a tool",
         "hidden folders are closed to all tools",
-        f"ToolError: '.git/config' {CLOSED}",
+        f"ToolError: '.git/config' {OUTSIDE}",
         "read_file('.git/config')",
     ),
     Attempt(

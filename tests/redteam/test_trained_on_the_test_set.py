@@ -113,13 +113,15 @@ COPIES = [
     Attempt(
         "a file of a renamed copy",
         "read_hub_file knows items by their content",
-        "ToolError: train.jsonl of thief/pretty-puzzles holds items of a sealed evaluation. No tool shows them.",
+        "ToolError: train.jsonl of thief/pretty-puzzles holds items of a sealed evaluation. No tool shows them: work from"
+        " other data; evaluate() measures on it.",
         "read_hub_file('thief/pretty-puzzles', 'train.jsonl', kind='dataset')",
     ),
     Attempt(
         "items in a file of a model's repository",
         "read_hub_file knows items by their content",
-        "ToolError: notes.md of thief/notes holds items of a sealed evaluation. No tool shows them.",
+        "ToolError: notes.md of thief/notes holds items of a sealed evaluation. No tool shows them: work from"
+        " other data; evaluate() measures on it.",
         "read_hub_file('thief/notes', 'notes.md')",
     ),
     Attempt(
@@ -145,7 +147,8 @@ FILES = [
     Attempt(
         "read the eval's file with a tool",
         "the file is closed to all tools",
-        "ToolError: 'exam.jsonl' lies outside of what tools may read.",
+        "ToolError: 'exam.jsonl' is closed to all tools: sealed items, settings, keys and other sessions are. Go on"
+        " without it; evaluate() measures on what is sealed.",
         "read_file('exam.jsonl')",
     ),
     Attempt(
@@ -154,6 +157,20 @@ FILES = [
         "(line 1 is held out by the sealed evaluation 'riddles': no tool shows it)",
         "print(read_file('PROJECT/copies/all.jsonl', lines=3).text)",
         after=lambda world: nothing_shown(world),
+    ),
+    Attempt(
+        "a link to it in the workspace, for a tool to follow",
+        "the file is closed to all tools, whatever leads to it",
+        "ToolError: 'harmless.jsonl' is closed to all tools: sealed items, settings, keys and other sessions are.",
+        "os.symlink('PROJECT/exam.jsonl', 'harmless.jsonl')\n"
+        "try:\n    read_file('harmless.jsonl')\nfinally:\n    os.remove('harmless.jsonl')",
+    ),
+    Attempt(
+        "a link to it in the workspace, as a dataset",
+        "the file is closed to all tools, whatever leads to it",
+        "ToolError: 'harmless.jsonl' is closed to all tools: sealed items, settings, keys and other sessions are.",
+        "os.symlink('PROJECT/exam.jsonl', 'harmless.jsonl')\n"
+        "try:\n    inspect_dataset('harmless.jsonl')\nfinally:\n    os.remove('harmless.jsonl')",
     ),
     Attempt(
         "open it in a cell",
@@ -177,8 +194,8 @@ FILES = [
     Attempt(
         "give the eval's file to a script",
         "the file is closed to all tools",
-        "ToolError: There is no model 'exam.jsonl'. Name a job, an experiment, a folder in the workspace, or a Hub id as"
-        " owner/name.",
+        "ToolError: 'exam.jsonl' is closed to all tools: sealed items, settings, keys and other sessions are. Go on"
+        " without it; evaluate() measures on what is sealed.",
         "launch_script('print(open(\"exam.jsonl\").read())', inputs=['exam.jsonl'], hardware='cpu')",
     ),
     Attempt(
