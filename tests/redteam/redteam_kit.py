@@ -26,6 +26,7 @@ from support.scripted_runs import Plays, cell
 from ml_intern.brains.base import Ending, answer
 from ml_intern.events import CellFinished, Event
 from ml_intern.jobs.local import Jobs
+from ml_intern.jobs.record import record_start
 from ml_intern.sandbox.choose import choose_sandbox
 from ml_intern.session import Session
 from ml_intern.settings import Settings
@@ -298,12 +299,22 @@ def ended_job(
     experiment: str | None = None,
     weights: int = 0,
     model: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Path:
-    """A training that has ended, with a tiny model; its folder."""
+    """A training that has ended, with a tiny model; the model's folder."""
     folder = session.folder / "jobs" / job
     made = tiny_model(folder / "output" / "model", weights, **(model or {}))
-    asked = {"model_ref": "scratch:0.3M", "dataset": "lines@1", "asked": {"max_steps": 1}, "seed": 0}
-    spec = {"name": job, "method": "pretrain", "experiment": experiment, "config": asked}
+    told = {
+        "model": None,
+        "model_ref": "scratch:0.3M",
+        "dataset": "lines@1",
+        "data_sha256": "ab",
+        "rows": 20,
+        "asked": dict(config or {}),
+        "seed": seed,
+    }
+    spec = {"name": job, "method": "pretrain", "experiment": experiment, "config": told}
     status = {**spec, "id": job, "state": "succeeded", "created": 1.0}
     status.pop("config")
     (folder / "spec.json").write_text(json.dumps(spec))
@@ -329,10 +340,8 @@ def measured(
     row = services.ledger.start("it helps", change, parent, seed)
     job, number = f"train-{row.id}", int(row.id.partition("-")[2])
     answers = {"skill": skill, "seed": number, **({"sloppy": True} if sloppy else {})}
-    model = ended_job(session, job, row.id, number, answers)
-    told = {"method": "pretrain", **(config or {"change": change})}
-    data = {"train": {"id": "rows@1", "sha256": "ab"}}
-    services.ledger.attach(row.id, job=job, config=told, data=data, seed=seed)
+    model = ended_job(session, job, row.id, number, answers, config or {"change": change}, seed)
+    record_start(services.ledger, services.jobs.spec(job), job)
     for eval in evals:
         services.evals.evaluate(model, eval, experiment=row.id)
     return row.id

@@ -102,6 +102,14 @@ ATTEMPTS = [
         after=lambda world: no_daemon(),
     ),
     Attempt(
+        "a process that leaves its command and goes on",
+        LIMITS,
+        "left behind: 0",
+        "run_command('setsid nohup sh -c \"exec -a MARK sleep 601\" >/dev/null 2>&1 & sleep 0.2')\n"
+        "import glob\nprint('left behind:', sum(b'601' in open(p, 'rb').read() for p in glob.glob('/proc/[0-9]*/cmdline')))",
+        after=lambda world: no_daemon(),
+    ),
+    Attempt(
         "a job with a longer time than the budget has",
         "a job's time ends with the budget's",
         "The job may run …, not 4d 3h: then the budget's wall time is over.",
