@@ -72,7 +72,7 @@ class _Family:
         return Side(self.experiments[id], runs)
 
     def rivals(self, a: str, b: str) -> list[Side]:
-        """The other configurations that were tried against `a`: what came of it, and what has no parent.
+        """The other configurations that were tried against `a`: what came of it, trainings without a parent.
 
         Who names no parent for a variant, or the variant before it, has tried it all the same.
         """
@@ -81,7 +81,7 @@ class _Family:
         began = min(self.experiments[k].created for k in ours)
         found = []
         for id, e in self.experiments.items():  # Oldest first, so that parents come before their children.
-            loose = e.parent is None and e.created > began
+            loose = e.parent is None and trained(e) and e.created > began
             if not loose and e.parent not in ours:
                 continue
             ours.add(id)
