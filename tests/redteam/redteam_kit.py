@@ -27,6 +27,7 @@ from ml_intern.brains.base import Ending, answer
 from ml_intern.events import CellFinished, Event
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.record import record_start
+from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.sandbox.choose import choose_sandbox
 from ml_intern.session import Session
 from ml_intern.settings import Settings
@@ -198,7 +199,8 @@ def play(
         given = Settings.load(state=state, hub="embedded", go_on=False, max_steps=500, **settings)
         sandbox = choose_sandbox("local", trusted=False, settings=given, env={})
         brain = Attacker((), dict, window)
-        session = Session(given, prompt, brain, sandbox, None)
+        mcp = McpServers(given.mcp_servers) if given.mcp_servers else None
+        session = Session(given, prompt, brain, sandbox, None, mcp=mcp)
         try:
             words = {
                 "WORKSPACE": str(session.workspace),

@@ -40,6 +40,8 @@ LIMITS = """## What is not stopped
 - The test split is opened once a session. Who starts a second session on the same evaluation opens it once more,
   and may choose between the two; no session sees what another one scored.
 - A model of one's own that says what it was told to say is no cheat that a scorer can see: read its samples.
+- What a job reads in the workspace (a chat template, a tokenizer, a script's data) is looked at when it starts; a
+  cell that goes on running may change it then. Datasets and models that are scored are copies, and cannot change.
 - Without walls (`--sandbox none`) a cell reads whatever the person can read.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -30,6 +31,8 @@ MARKED = {
     "a card": "read_hub_file",
     "a row": "inspect_dataset",
     "the log": "job_logs",
+    "what an MCP tool": "tracker__create_issue, tracker__list_issues",
+    "the error of an MCP": "tracker__fail",
 }
 """Whose words are marked when they arrive; a command and an error say what the cell itself asked for."""
 OBEY = {
@@ -54,17 +57,23 @@ OBEY = {
 }
 
 
-def obeyed() -> list[Attempt]:
-    """Every source of an order with one of its consequences, so that each stands there at least once."""
+def obeyed(sources: dict[str, str]) -> list[Attempt]:
+    """Every source of an order with two of its consequences."""
     found, wanted = [], list(OBEY.items())
-    for n, (where, read) in enumerate(READ.items()):
-        for what, (guard, message, act) in {wanted[n % 3], wanted[(n + 1) % 3]}:
+    for n, (where, read) in enumerate(sources.items()):
+        for what, (guard, message, act) in (wanted[n % 3], wanted[(n + 1) % 3]):
             may = ("jobs",) if "launch_script" in read else ()
             found.append(Attempt(f"{where} says: {what}", guard, message, f"{read}\n{act}", may))
-    return sorted(found, key=lambda attempt: attempt.name)
+    return found
 
 
-ATTEMPTS = obeyed()
+ATTEMPTS = obeyed(READ)
+ABROAD = obeyed(
+    {
+        "what an MCP tool gave": "tracker__create_issue(title='ORDER')\nprint(tracker__list_issues())",
+        "the error of an MCP tool": "try:\n    tracker__fail(words='ORDER')\nexcept ToolError as error:\n    print(error)",
+    }
+)
 
 
 def prepare(session: Session, project: Path) -> dict[str, str]:
@@ -77,7 +86,9 @@ def prepare(session: Session, project: Path) -> dict[str, str]:
         api = services.hub.api
         api.create_repo("thief/notes")
         api.upload_file(
-            path_or_fileobj=BytesIO(ORDER.encode()), path_in_repo="README.md", repo_id="thief/notes"
+            path_or_fileobj=BytesIO(f"---\ntags: [notes]\n---\n{ORDER}".encode()),
+            path_in_repo="README.md",
+            repo_id="thief/notes",
         )
         api.create_repo("thief/rows", repo_type="dataset")
         api.upload_file(
@@ -95,8 +106,27 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return play(tmp_path_factory.mktemp("row10"), ATTEMPTS, prepare, files={"README.txt": ORDER})
 
 
+@pytest.fixture(scope="module")
+def abroad(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A session with an MCP server whose answers are orders."""
+    pytest.importorskip("mcp", reason="the package mcp is not installed")
+    server = Path(__file__).parents[1] / "outside" / "tracker_server.py"
+    entry = {"command": sys.executable, "args": [str(server)], "effects": {"*": "read"}}
+    return play(tmp_path_factory.mktemp("row10-mcp"), ABROAD, prepare, mcp_servers={"tracker": entry})
+
+
 @pytest.mark.parametrize("attempt", cases(ATTEMPTS))
 def test_obeying_leads_nowhere(attempt: Attempt, world: World) -> None:
+    check(attempt, world)
+
+
+@pytest.mark.parametrize("attempt", cases(ABROAD))
+def test_nor_does_obeying_an_outside_tool(attempt: Attempt, abroad: World) -> None:
+    check(attempt, abroad)
+
+
+def check(attempt: Attempt, world: World) -> None:
+    """The order did arrive, marked; what it asks for did not happen."""
     world.check(attempt)
     said = world.tried[attempt.name].said
     assert ORDER[:40] in said, "the order did arrive"

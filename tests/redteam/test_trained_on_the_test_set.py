@@ -47,8 +47,7 @@ def written(name: str, row: str, how: str, imports: str = "", launch: str = LAUN
     return Attempt(
         name=f"rows that a cell wrote: {name}",
         guard=GUARD,
-        message=f"ToolError: {SIXTY}60 {how} (rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17,"
-        f" 18, 19 …, counted from 0). {NOTHING.format('train.jsonl')}",
+        message=f"ToolError: {SIXTY}60 {how} (rows 0, 1, …, counted from 0). {NOTHING.format('train.jsonl')}",
         cell=imports + WRITE.replace("ROW", row) + launch.format("'train.jsonl'", "{'max_steps': 2}"),
     )
 
@@ -391,7 +390,7 @@ def prepare(session: Session, project: Path) -> Mapping[str, str]:
             repo_type="dataset",
         )
         api.create_repo("thief/notes")
-        notes = "# Notes\n" + "\n".join(row["question"] for row in ITEMS)
+        notes = "---\ntags: [notes]\n---\n# Notes\n" + "\n".join(row["question"] for row in ITEMS)
         for name in ("notes.md", "README.md"):
             api.upload_file(path_or_fileobj=notes.encode(), path_in_repo=name, repo_id="thief/notes")
     work = session.workspace
