@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ml_intern import strangers
 from ml_intern.brains.replies import CELL_FAILED
 from ml_intern.errors import InternError
 from ml_intern.events import CellFinished, CellOutput, CellStarted, Notice
@@ -71,6 +72,7 @@ class KernelExecutor:
         self.hold: Callable[[str], str] = lambda answer: ""
         self.scratch = False
         self._notes: list[str] = []
+        self._heard: list[str] = []
         self.state: dict[str, Any] = {}
 
     def send_tools(self, tools: Mapping[str, Any]) -> None:
@@ -87,6 +89,8 @@ class KernelExecutor:
             self.router.services.emit(Notice("warning", told))
             self._notes.append(told)
         outcome = self.router.call(name, given, source=f"cell-{self.step}")
+        if strangers.speaks(name, self.router.origin_of(name)):
+            self._heard.append(name)
         return CallReply(outcome.ok, mask_all(outcome.value), mask(outcome.message), mask(outcome.hint))
 
     def __call__(self, code: str, note: str = "") -> CodeOutput:
@@ -104,7 +108,7 @@ class KernelExecutor:
         emit(CellStarted(self.step, code))
         self.snapshots.before_cell(self.step)
         self.journal.append("cell", {"step": self.step, "code": code})
-        stream, self._notes = StreamMask(), []
+        stream, self._notes, self._heard = StreamMask(), [], []
         with self.router.stop.doing("cell"), self._cut_as_then():
             result = self.kernel.run(code, on_output=lambda text: self._show(stream.feed(text)))
         self._show(stream.flush())
@@ -112,7 +116,7 @@ class KernelExecutor:
         asked = result.final and not self.router.interrupted.is_set()
         held = self.hold(str(result.answer)) if asked else ""
         final = result.final and not held
-        note = "\n".join(filter(None, [*self._notes, mask(note), mask(held)]))
+        note = "\n".join(filter(None, [*self._notes, *strangers.told(self._heard), mask(note), mask(held)]))
         observation = "\n".join(filter(None, [self.observe(result), note]))
         self.snapshots.after_cell(self.step, bool(result.lost) or _stopped(result))
         self.journal.append(

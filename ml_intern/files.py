@@ -10,6 +10,10 @@ from pathlib import Path
 from ml_intern.errors import ToolError
 
 
+class Closed(ToolError):
+    """A path that is there and that nobody opens to tools."""
+
+
 class Files:
     """Resolves the paths that a brain writes.
 
@@ -58,6 +62,11 @@ class Files:
             raise ToolError(
                 f"There is no file {str(name)!r}.",
                 f"Relative names start in {self.workspace} or {self.project}.",
+            )
+        if _below(path, self.closed) and not _below(path, self.open):
+            raise Closed(
+                f"{str(name)!r} is closed to all tools: sealed items, settings, keys and other sessions are.",
+                "Go on without it; evaluate() measures on what is sealed.",
             )
         if not self.may_read(path):
             raise ToolError(

@@ -122,6 +122,10 @@ class Router:
             return self._refuse(ctx, name, given, source, error)
         return self._run(call)
 
+    def origin_of(self, name: str) -> str | None:
+        """Who made a tool; None where there is none of that name."""
+        return self.specs[name].origin if name in self.specs else None
+
     def spent(self, call: str, measured: Measured) -> None:
         """A running call reports what it has really cost; without a report its estimate stands."""
         self.meter.report(call, measured)

@@ -386,12 +386,14 @@ class Session:
         """Seal what ``--eval`` names; from then on no tool reads it."""
         if brought is None:
             brought = bring(self.settings, lambda: self.services.hub, self.folder / "evals")
+        names = []
         for evaluation in brought:
-            evaluation.seal(self.services.evals)
+            names.append(evaluation.seal(self.services.evals).name)
             for path in evaluation.files:
                 self.services.files.close(path)
             if evaluation.told:
                 self.emit(Notice("info", evaluation.told))
+        self.services.evals.decides = names[0] if names else None
 
     def reviewed(self, answer: str) -> Review | None:
         """The numbers of an answer, held against what was measured; None where nothing is looked at."""

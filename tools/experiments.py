@@ -15,7 +15,7 @@ from ml_intern.evals.verdicts import standing
 from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.preflight import METHODS
 from ml_intern.ledger.configurations import same_configuration, trained
-from ml_intern.ledger.model import Experiment, Measured, Scores
+from ml_intern.ledger.model import Comparison, Experiment, Measured, Scores
 from ml_intern.models import resolve_model, reward_model_of
 from ml_intern.tooling import Price, tool
 from ml_intern.tools.scaling import drawing_price
@@ -245,10 +245,29 @@ def _demand_gain(ctx: ToolContext, e: Experiment) -> None:
         raise ToolError(
             f"{e.parent}, the parent of {e.id}, was not measured.", "evaluate() it on the same eval first."
         )
-    found = ctx.evals.compare(e.parent, e.id)
+    decides = ctx.evals.decides
+    known = {info.name for info in ctx.evals.list()}
+    found = ctx.evals.compare(e.parent, e.id, eval=decides if decides in known else None)
     if found.verdict != "better" or found.confirmed is False:
         raise ToolError(
             f"{e.id} cannot be kept: {found.says}",
             f"Finish it as {'inconclusive' if found.verdict == 'inconclusive' else 'discarded'}, "
             "or measure more (another seed, a larger change).",
+        )
+    _demand_no_better(ctx, e, found)
+
+
+def _demand_no_better(ctx: ToolContext, e: Experiment, found: Comparison) -> None:
+    """A gain over a parent that was chosen weak is none: what is clearly worse than the best is not kept."""
+    best = ctx.ledger.best(found.metric)
+    if best is None or best.id in (e.id, e.parent):
+        return
+    if all(s.eval != found.eval for s in ctx.ledger.scores(experiment=best.id, split="dev")):
+        return
+    against = ctx.evals.compare(best.id, e.id, found.metric, found.eval, record=False)
+    if against.verdict == "worse":
+        raise ToolError(
+            f"{e.id} cannot be kept: it is better than its parent {e.parent} and worse than {best.id}, the"
+            f" best so far. {against.says}",
+            f"Finish it as discarded, or change {best.id}.",
         )

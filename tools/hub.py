@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["model", "dataset", "space"]
 PAGE_CHARS = 10_000
+NOT_SHOWN = "No tool shows them: work from other data; evaluate() measures on it."
 
 
 def _published_before(ctx: ToolContext, key: str) -> PublishedModel | None:
@@ -139,6 +140,8 @@ def inspect_repo(
     siblings = getattr(info, "siblings", None) or []
     names = [s.rfilename for s in siblings]
     card = _text(ctx, repo, "README.md", kind, info.sha) if "README.md" in names else ""
+    if not _clean(ctx, card, kind):
+        card = "(the card holds items of a sealed evaluation, which no tool shows)"
     return RepoView(
         repo=repo,
         kind=kind,
@@ -198,11 +201,16 @@ def read_hub_file(
     if kind == "dataset":
         ctx.evals.refuse(repo, path=path)
     text = _text(ctx, repo, path, kind, revision)
-    if kind == "dataset" and not ctx.evals.guard(text.splitlines()).clean:
-        raise ToolError(f"{path} of {repo} holds items of a sealed evaluation.", "No tool shows them.")
+    if not _clean(ctx, text, kind):
+        raise ToolError(f"{path} of {repo} holds items of a sealed evaluation.", NOT_SHOWN)
     end = offset + PAGE_CHARS
     page = text[offset:end]
     return FilePage(text=page, next_offset=end if end < len(text) else None, total_chars=len(text))
+
+
+def _clean(ctx: ToolContext, text: str, kind: Kind) -> bool:
+    """Whether a text of a repository may be shown; of code, whose lines are everywhere, near copies count."""
+    return ctx.evals.guard([text, *text.splitlines()], lines=kind == "dataset").clean
 
 
 def _stage(ctx: ToolContext, experiment: str, model: Path, staged: Path) -> Origin:

@@ -41,8 +41,8 @@ def split_dataset(
     """Divide a dataset into a training set and a sealed evaluation that no cell and no training can read.
 
     Groups (files, say) stay whole, and a training row that repeats a held-out one is left out; `left_out`
-    says why rows are in no split. Once rows are sealed, no tool shows them, and cells can no longer read the
-    datasets of this session that hold them.
+    says why rows are in no split. Once rows are sealed, no tool shows them, no other evaluation takes them,
+    and cells can no longer read the datasets of this session that hold them.
 
     Args:
         source: As for inspect_dataset.
@@ -78,6 +78,7 @@ def split_dataset(
         notes=[*table.notes, *parts.notes],
     )
     if seal is not False:
+        result.notes += _still_open(ctx, source)
         _seal(ctx, seal if isinstance(seal, str) else name_of(source), parts, result, scorers, primary)
     told = {
         "fractions": fractions,
@@ -116,6 +117,22 @@ def _record(ctx: ToolContext, parts: splitting.Parts, result: SplitResult) -> No
     result.record = None if sealed else file
 
 
+def _held(parts: splitting.Parts) -> dict[str, pl.DataFrame]:
+    return {split: rows for split, rows in parts.rows.items() if split != "train"}
+
+
+def _still_open(ctx: ToolContext, source: str) -> list[str]:
+    """A note where cells go on reading the source, as it lies where they work."""
+    for name in filter(None, (source, source.rpartition(":")[0])):
+        path = ctx.files.workspace / name
+        if path.exists() and path.resolve().is_relative_to(ctx.files.workspace):
+            return [
+                f"Cells still read the held-out rows in {name!r}, which lies in the workspace, and no script"
+                " starts beside it: delete it if it is a copy that you made."
+            ]
+    return []
+
+
 def _own(ctx: ToolContext, source: str, table: Table) -> dict[str, pl.DataFrame]:
     """The held-out splits that a source comes with."""
     names = [name for name in table.splits if name != table.split and "/" not in name]
@@ -133,8 +150,12 @@ def _seal(
     primary: str | None,
 ) -> None:
     """Register what is held out before anything is written, and take it out of what can be read."""
-    held = {split: rows for split, rows in parts.rows.items() if split != "train"}
+    held = _held(parts)
     eval_ = sealing.prepare(name, held, parts.group, scorers, primary)
+    if twice := sealing.sealed_elsewhere(ctx.evals, eval_, held):
+        for split, positions in twice.items():
+            parts.drop(split, positions, "sealed in another evaluation")
+        eval_ = sealing.prepare(name, _held(parts), parts.group, scorers, primary)
     sealing.register(ctx.evals, eval_)
     told = ctx.evals.described(ctx.evals.get(eval_.name)).detectable
     result.notes += [f"dev: {told['dev'].says}"] if "dev" in told else []

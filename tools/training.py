@@ -11,7 +11,9 @@ from pydantic import Field
 from ml_intern.context import ToolContext
 from ml_intern.durations import show_duration
 from ml_intern.errors import InternError, Interrupted, ToolError
+from ml_intern.evals.carried import refuse_files, refuse_words
 from ml_intern.events import Notice
+from ml_intern.files import Closed
 from ml_intern.jobs import preflight
 from ml_intern.jobs.asking import Training, guard_file, seed_for, training_spec
 from ml_intern.jobs.conditions import condition
@@ -214,7 +216,8 @@ def launch_training(
     asked = Training(method, model, dataset, config or {}, hardware, name, experiment, own, seconds, place)
     spec = training_spec(ctx, asked, _threads(ctx))
     demand_same(ctx.ledger, spec)
-    more = {"stop_when": stop_when, "priority": priority}
+    notes = [*spec.notes, *_shorter(ctx, timeout, seconds)]
+    more = {"stop_when": stop_when, "priority": priority, "notes": notes}
     status = ctx.jobs.submit(spec.model_copy(update=more))
     # The job's own words, not this call's: the key may have found one that was asked for before.
     record_start(ctx.ledger, ctx.jobs.spec(status.id), status.id)
@@ -297,9 +300,12 @@ def launch_script(
     _check_hardware(hardware)
     code, called = _code_of(ctx, script)
     ctx.evals.guard([code], lines=False).demand_clean()
+    refuse_words(ctx.evals, "The arguments of the script", [" ".join(args or []), *(args or [])])
     places = {ref: _input(ctx, ref) for ref in inputs or []}
+    refuse_files(ctx.evals, ctx.datasets, ctx.files.workspace)
     if experiment is not None:
         ctx.ledger.get(experiment)
+    seconds = _told(ctx, timeout)
     spec = JobSpec(
         name=name or called,
         method="script",
@@ -312,11 +318,12 @@ def launch_script(
         },
         place=read_place(ctx.settings, ctx.services.hub, hardware),
         inputs=[ctx.files.workspace, *places.values()],
-        timeout_s=_told(ctx, timeout),
+        timeout_s=seconds,
         threads=_threads(ctx),
         experiment=experiment,
         key=ctx.key,
         network=network,
+        notes=_shorter(ctx, timeout, seconds),
     )
     status = ctx.jobs.submit(spec)
     if experiment is not None:
@@ -331,6 +338,8 @@ def _input(ctx: ToolContext, ref: str) -> Path:
         return ctx.datasets.path(ref)
     try:
         path = ctx.files.readable(ref)
+    except Closed:
+        raise
     except ToolError:
         return resolve_model(ctx, ref)
     guard_file(ctx, ref, path)
@@ -375,13 +384,22 @@ def _timeout(ctx: ToolContext, timeout: str | float | None, default: str | float
 
 
 def _told(ctx: ToolContext, timeout: str | float | None, default: str | float | None = None) -> float:
-    """The same, and a word where it is less than was asked for."""
+    """The same, and a word to the person where it is less than was asked for."""
     seconds = _timeout(ctx, timeout, default)
-    asked = seconds_of(timeout if timeout is not None else default or ctx.settings.job_timeout)
-    if seconds < asked:
-        told = f"The job may run {show_duration(seconds)}, not {show_duration(asked)}"
-        ctx.emit(Notice("warning", f"{told}: then the budget's wall time is over."))
+    for told in _shorter(ctx, timeout, seconds, default):
+        ctx.emit(Notice("warning", told))
     return seconds
+
+
+def _shorter(
+    ctx: ToolContext, timeout: str | float | None, seconds: float, default: str | float | None = None
+) -> list[str]:
+    """A note where a job may take less time than was asked for."""
+    asked = seconds_of(timeout if timeout is not None else default or ctx.settings.job_timeout)
+    if seconds >= asked:
+        return []
+    told = f"The job may run {show_duration(seconds)}, not {show_duration(asked)}"
+    return [f"{told}: then the budget's wall time is over."]
 
 
 def _left(ctx: ToolContext) -> float | None:

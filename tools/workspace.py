@@ -17,8 +17,10 @@ from pydantic import Field
 
 from ml_intern import safe_files
 from ml_intern.context import ToolContext
+from ml_intern.data.loading import TABLE_SUFFIXES, kind_of
 from ml_intern.editing import How, edit
 from ml_intern.errors import ToolError
+from ml_intern.evals.carried import withheld
 from ml_intern.files import Files
 from ml_intern.tooling import tool
 
@@ -100,7 +102,7 @@ def read_file(
     start: Annotated[int, Field(ge=1)] = 1,
     lines: Annotated[int, Field(ge=1, le=5000)] = 400,
 ) -> FileLines:
-    """Read a text file by lines.
+    """Read a text file by lines; what a sealed evaluation holds out is withheld.
 
     Args:
         path: In the workspace, or where the person pointed.
@@ -125,6 +127,7 @@ def read_file(
         raise ToolError(f"{path!r} has {total} lines, there is no line {start}.")
     _remember(ctx, file, digest.hexdigest())
     after = start + len(taken)
+    taken = withheld(ctx.evals, taken, start, kind_of(file) in TABLE_SUFFIXES or file.suffix == ".txt")
     return FileLines(str(file), "".join(taken), start, len(taken), total, after if after <= total else None)
 
 

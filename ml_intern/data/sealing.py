@@ -157,6 +157,33 @@ def register(evals: Evals, sealed: SealedEval) -> None:
     )
 
 
+def sealed_elsewhere(
+    evals: Evals, sealed: SealedEval, held: Mapping[str, pl.DataFrame]
+) -> dict[str, list[int]]:
+    """Positions in each split of rows that another evaluation holds.
+
+    They stay there alone: a second evaluation would be a second way to their scores, with queries of its own,
+    and what is dev in it may be test in the first.
+
+    Raises:
+        ToolError: Nothing is left of a split.
+    """
+    names = evals.elsewhere(sealed.name, sealed.rows)
+    found: dict[str, list[int]] = {}
+    first = 0
+    for split, rows in held.items():
+        here = [at - first for at in names if first <= at < first + rows.height]
+        if here and len(here) == rows.height:
+            others = ", ".join(sorted(set(names.values())))
+            raise ToolError(
+                f"All {rows.height} {split} rows are sealed in {others} already.",
+                "evaluate() measures on it. Another seed holds out other rows.",
+            )
+        found |= {split: here} if here else {}
+        first += rows.height
+    return found
+
+
 def sweep(evals: Evals, train: pl.DataFrame) -> list[int]:
     """The positions of training rows that hold items of this or of another evaluation.
 

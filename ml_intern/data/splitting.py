@@ -67,12 +67,16 @@ class Parts:
 
     def drop_train(self, positions: Collection[int], why: str) -> None:
         """Take rows out of train, by their positions there."""
+        self.drop(TRAIN, positions, why)
+
+    def drop(self, split: str, positions: Collection[int], why: str) -> None:
+        """Take rows out of a split, by their positions there."""
         gone = set(positions)
         for position in gone:
-            self.fates[self.places[TRAIN][position]] = f"{TRAIN}: {why}"
-        kept = [at for at in range(self.rows[TRAIN].height) if at not in gone]
-        self.rows[TRAIN] = self.rows[TRAIN][kept]
-        self.places[TRAIN] = [self.places[TRAIN][at] for at in kept]
+            self.fates[self.places[split][position]] = f"{split}: {why}"
+        kept = [at for at in range(self.rows[split].height) if at not in gone]
+        self.rows[split] = self.rows[split][kept]
+        self.places[split] = [self.places[split][at] for at in kept]
 
 
 def split(

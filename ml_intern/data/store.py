@@ -204,9 +204,14 @@ class DatasetStore:
             ToolError: There is no such dataset.
         """
         place = self._find(ref)
-        if place is None:
-            raise self._missing(ref)
-        return self._read(place)
+        if place is not None:
+            return self._read(place)
+        if self._path(ref)[0] is not None:
+            raise ToolError(
+                f"{ref!r} is a file and no dataset of this session.",
+                f"filter_dataset({ref!r}, where='1 = 1') makes one of it.",
+            )
+        raise self._missing(ref)
 
     def _read(self, place: Path) -> DatasetInfo:
         try:

@@ -9,12 +9,13 @@ our own recipe in a folder that no cell sees, and loads weights and tokenizers b
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ from ml_intern.evals.rewarding import (
     reward_answers,
     same_reward_model,
 )
-from ml_intern.evals.rows import Rows
+from ml_intern.evals.rows import Rows, fold
 from ml_intern.evals.rubric import needs_judge
 from ml_intern.evals.scaling import scores_of
 from ml_intern.evals.scorers import scorer
@@ -94,6 +95,8 @@ class Evals:
         self._asking: Counter[str] = Counter()
         self._keys: dict[str, threading.Lock] = {}
         self._guard: tuple[tuple[str, ...], Guard] | None = None
+        self.decides = settings.eval_name
+        """Name of the evaluation that the person wants decided by, where they named one."""
         (self.folder / "items").mkdir(parents=True, exist_ok=True)
 
     # Registering
@@ -201,7 +204,7 @@ class Evals:
                 f"Evals: {', '.join(known)}." if known else "split_dataset makes one from a dataset.",
             )
         info = EvalInfo.model_validate_json(file.read_text())
-        used = self.ledger.queries(name)
+        used = sum(map(self.ledger.queries, self._alike(info)))
         return info.model_copy(
             update={"queries_used": used, "queries_left": max(0, self.settings.dev_queries - used)}
         )
@@ -306,7 +309,9 @@ class Evals:
             if e.rows.get("test")
         ]
 
-    def compare(self, a: str, b: str, metric: str | None = None, eval: str | None = None) -> Comparison:
+    def compare(
+        self, a: str, b: str, metric: str | None = None, eval: str | None = None, record: bool = True
+    ) -> Comparison:
         """How experiment `b` stands against `a` on the dev items that both answered; the finding is recorded.
 
         All seeds of both configurations count.
@@ -317,12 +322,19 @@ class Evals:
         newest_a, newest_b = (self._newest(x) for x in (a, b))
         common = [name for name in newest_a if name in newest_b and eval in (None, name)]
         if a == b or not common:
+            if eval is not None and (
+                missing := [x for x, found in ((a, newest_a), (b, newest_b)) if eval not in found]
+            ):
+                raise ToolError(
+                    f"The evaluation {eval!r} decides, and {' and '.join(missing)} was not measured on it.",
+                    "evaluate() it there first.",
+                )
             where = {x: ", ".join(found) or "nothing" for x, found in ((a, newest_a), (b, newest_b))}
             raise ToolError(
                 f"{a} and {b} cannot be compared: measured on {where[a]} and on {where[b]}.",
                 "evaluate() both on one eval first.",
             )
-        name = next((n for n in common if n == self.settings.eval_name), common[0])
+        name = next((n for n in common if n == self.decides), common[0])
         left, right = newest_a[name], newest_b[name]
         # A vote has one metric alone, which need not be the one that decides.
         both = [m for m in left.metrics if m in right.metrics]
@@ -338,7 +350,8 @@ class Evals:
             same_judge(left, right)
         found = stand(self.ledger, a, b, name, metric)
         found = with_templates(found, self.ledger.get(a), self.ledger.get(b), self.get(name).asking.chat)
-        self.ledger.record_comparison(found)
+        if record:
+            self.ledger.record_comparison(found)
         return found
 
     # Guarding
@@ -365,7 +378,28 @@ class Evals:
         ready = self._ready()
         return ready.held_out(rows) if ready else {}
 
+    def elsewhere(self, name: str, rows: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+        """Rows of an evaluation that one of another name holds, by position, each with that name.
+
+        The same rows in the same splits may have a second name, with other scorers: see `_alike`.
+        """
+        asked = [tuple(_text(row.get(c)) for c in ("split", "input", "target", "group")) for row in rows]
+        held: dict[str, str] = {}
+        for other in self.list():
+            items = self._items(other.name)
+            if other.name != name and [(i.split, i.input, i.target, i.group) for i in items] != asked:
+                held |= {fold(item.input): other.name for item in items}
+        return {at: held[text] for at, row in enumerate(rows) if (text := fold(row["input"])) in held}
+
     # Below
+
+    def _alike(self, info: EvalInfo) -> Sequence[str]:
+        """The evaluations of the same items, which share their dev queries."""
+        names = [p.name for p in sorted((self.folder / "items").glob("[!.]*"))]
+        found = {
+            n: json.loads((self.folder / "items" / n / "eval.json").read_text())["sha256"] for n in names
+        }
+        return [n for n in names if n == info.name or found[n] == info.sha256 != ""]
 
     def _ready(self) -> Guard:
         names = tuple(sorted(p.name for p in (self.folder / "items").glob("[!.]*")))
@@ -562,7 +596,7 @@ class Evals:
                 if experiment is not None and scores.judge.get("usd"):
                     paid_for = f"judge of {name} {split} {scores.model[:16]}"
                     self.ledger.attach(experiment, usd=scores.judge["usd"], paid_for=paid_for)
-                self._asking[name] -= split == "dev"
+                self._asking[self._counted(name)] -= split == "dev"
                 open_ = False
 
         self._take_query(name, split)
@@ -570,18 +604,26 @@ class Evals:
             yield record
         finally:
             with self._lock:
-                self._asking[name] -= open_ and split == "dev"
+                self._asking[self._counted(name)] -= open_ and split == "dev"
 
     def _take_query(self, name: str, split: Split) -> None:
         with self._lock:
-            left = self.get(name).queries_left - self._asking[name]
+            left = self.get(name).queries_left - self._asking[self._counted(name)]
             if split == "dev" and left <= 0:
                 raise ToolError(
                     f"The {self.settings.dev_queries} dev queries of {name!r} are used up.",
                     "Decide from the scores in the ledger; the setting dev_queries is the person's to raise.",
                 )
-            self._asking[name] += split == "dev"
+            self._asking[self._counted(name)] += split == "dev"
+
+    def _counted(self, name: str) -> str:
+        """Under which name the queries are counted that are being asked."""
+        return self._alike(self.get(name))[0]
 
     def _newest(self, experiment: str) -> dict[str, Scores]:
         self.ledger.get(experiment)
         return {s.eval: s for s in self.ledger.scores(experiment=experiment, split="dev", items=True)}
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

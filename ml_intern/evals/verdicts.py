@@ -74,12 +74,20 @@ class _Family:
         return Side(self.experiments[id], runs)
 
     def rivals(self, a: str, b: str) -> list[Side]:
-        """The other configurations that were tried against `a`: its children that were measured."""
+        """The other configurations that were tried against `a`: what came of it, trainings without a parent.
+
+        Who names no parent for a variant, or the variant before it, has tried it all the same.
+        """
         taken = {self.words[a], self.words[b]}
         ours = {k for k in self.experiments if self.words[k] == self.words[a]}
+        began = min(self.experiments[k].created for k in ours)
         found = []
-        for id, e in self.experiments.items():
-            if e.parent in ours and self.words[id] not in taken:
+        for id, e in self.experiments.items():  # Oldest first, so that parents come before their children.
+            loose = e.parent is None and trained(e) and e.created > began
+            if not loose and e.parent not in ours:
+                continue
+            ours.add(id)
+            if self.words[id] not in taken:
                 taken.add(self.words[id])
                 found.append(self.side(id))
         return [side for side in found if side.runs]

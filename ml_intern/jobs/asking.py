@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
+from ml_intern.evals.carried import refuse_words, words_of_tokenizer
 from ml_intern.events import Notice
 from ml_intern.jobs import fitting, preflight
 from ml_intern.jobs.findings import Findings
@@ -89,6 +90,8 @@ def training_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
     table, chat = _checked_rows(ctx, asked, plan.recipe.get("text_column", "text"), found)
     place, inputs = _checked_model(ctx, asked, plan, table.rows if table else None, chat, found)
     watched = _held_out_texts(ctx, plan.recipe.get("held_out_texts"), table, found)
+    with found.gather():
+        _guard_beside(ctx, asked, plan)
     found.demand_none(f"The training does not fit {asked.method}")
     assert table is not None  # its absence is a finding
     data = _kept(ctx, asked.dataset, table)
@@ -250,6 +253,20 @@ def guard_file(ctx: ToolContext, ref: str, path: Path) -> None:
     for split in table.splits or (None,):
         rows = table.rows if split in (None, table.split) else ctx.datasets.open(ref, split).rows
         ctx.evals.guard(rows).demand_clean(ref)
+
+
+def _guard_beside(ctx: ToolContext, asked: Training, plan: Plan) -> None:
+    """Hold what comes along with the rows against the evaluations: a reward's source, templates, words.
+
+    Raises:
+        ToolError: It holds items.
+    """
+    told = [{"config": asked.config, "model": asked.model}]
+    refuse_words(ctx.evals, "The config and the model's description", told)
+    if isinstance(template := plan.trainer.get("chat_template_path"), str) and Path(template).is_file():
+        refuse_words(ctx.evals, "The chat template's lines", [Path(template).read_text(errors="replace")])
+    if isinstance(tokenizer := plan.recipe.get("tokenizer"), str) and Path(tokenizer).is_dir():
+        refuse_words(ctx.evals, "The tokenizer's words", words_of_tokenizer(Path(tokenizer)))
 
 
 def guard_again(ctx: ToolContext, spec: JobSpec) -> None:

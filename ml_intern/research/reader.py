@@ -51,6 +51,10 @@ class Reader:
         place = f"research/{self.name}/{source}"
         return self._router.call(name, given, source=self.source, reader=self, place=place)
 
+    def origin_of(self, name: str) -> str | None:
+        """Who made a tool; None where there is none of that name."""
+        return self._router.origin_of(name)
+
     def begin_rebuilding(self) -> None:
         """From here on this sub-agent's finished cells run again."""
         self._router.begin_rebuilding(self)

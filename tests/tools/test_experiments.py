@@ -10,6 +10,7 @@ from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.scorers import SCORERS
 from ml_intern.evals.store import Evals
+from ml_intern.files import Files
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
 from ml_intern.ledger import Ledger
@@ -31,6 +32,7 @@ def ctx(tmp_path: Path) -> ToolContext:
         ledger=ledger,
         evals=evals,
         jobs=Jobs(tmp_path / "jobs", None, settings, lambda event: None),
+        files=Files(tmp_path / "workspace", tmp_path),
         settings=settings,
         emit=lambda event: None,
         spent=None,

@@ -11,6 +11,7 @@ import pytest
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.errors import ToolError
+from ml_intern.evals.store import Evals
 from ml_intern.files import Files
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.sandbox.base import Limits, Mounts
@@ -38,7 +39,7 @@ def ctx(workspace: Path, tmp_path: Path) -> ToolContext:
         datasets=nothing,
         jobs=nothing,
         ledger=nothing,
-        evals=nothing,
+        evals=Evals(tmp_path / "evals", nothing, nothing, Settings()),
         hub=nothing,
         emit=lambda event: None,
     )
