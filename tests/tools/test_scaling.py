@@ -272,6 +272,19 @@ def test_items_in_groups_are_compared_by_groups(ctx: ToolContext) -> None:
     assert scores.voting.methods["majority"].n == 200
 
 
+def test_another_model_does_not_come_in_as_a_way_of_answering(ctx: ToolContext) -> None:
+    base = trained(ctx, "weak", **WEAK)
+    evaluation.evaluate(ctx, model=base, eval="sums")
+    row = ctx.ledger.start("h", "majority of 4", base).id
+    with pytest.raises(ToolError, match="'strong' has not the weights of exp-1, the parent of exp-2"):
+        scaling.best_of_n(ctx, made(ctx, "strong", skill=0.9), "sums", n=4, experiment=row)
+    first = scaling.best_of_n(ctx, base, "sums", n=4, experiment=row)
+    # Another way with the same weights may have a vote for its parent.
+    more = ctx.ledger.start("h", "majority of 8", row).id
+    assert scaling.best_of_n(ctx, base, "sums", n=8, experiment=more).weights == first.weights
+    assert evaluation.compare_experiments(ctx, row, more).seeds_a == 1
+
+
 def test_a_majority_needs_no_judge_on_test(ctx: ToolContext) -> None:
     base, tiny = trained(ctx, "weak", **WEAK), judge(ctx)
     row = ctx.ledger.start("h", "majority of 4", base).id
