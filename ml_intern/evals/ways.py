@@ -86,7 +86,8 @@ def demand_own_row(ledger: Ledger, experiment: str | None, inference: Inference,
     """Refuse to write a vote's score where something else was measured.
 
     Raises:
-        ToolError: The experiment has a training or a greedy score, or answers in another way.
+        ToolError: The experiment has a training or a greedy score, answers in another way, or with other
+            weights than its parent, so that more than the way of answering would change.
     """
     row = ledger.get(experiment) if experiment is not None else None
     if row is None:
@@ -96,3 +97,10 @@ def demand_own_row(ledger: Ledger, experiment: str | None, inference: Inference,
         raise ToolError(f"{row.id} is measured by its greedy answers.", hint)
     if row.inference is not None and row.inference.variant(row.model) != inference.variant(weights):
         raise ToolError(f"{row.id} answers by {row.inference} of {row.inference.model}.", hint)
+    parent = ledger.get(row.parent) if row.parent else None
+    if parent is not None and parent.model and parent.model != weights:
+        raise ToolError(
+            f"{inference.model!r} has not the weights of {parent.id}, the parent of {row.id}: only the way "
+            "of answering may change.",
+            hint,
+        )

@@ -198,6 +198,25 @@ def test_arguments_that_mean_nothing(wrong: dict[str, Any]) -> None:
         spec.validate({"model": "m", "eval": "e", **wrong})
 
 
+def test_what_it_is_held_to_cost(ctx: ToolContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of both jobs on a GPU, or what is left of them; a frozen vote is drawn once more."""
+    [spec] = specs_in(scaling)
+    asked = spec.validate({"model": "m", "eval": "e"})
+    judged = spec.validate({"model": "m", "eval": "e", "reward_model": "r"})
+    assert spec.price and spec.price(ctx, judged).gpu_hours == 0
+    monkeypatch.setattr(scaling, "gpu_name", lambda: "a GPU")
+    monkeypatch.setattr(experiments, "gpu_name", lambda: "a GPU")
+    assert [spec.price(ctx, told).gpu_hours for told in (asked, judged)] == [3, 4]
+    row = ctx.ledger.start("h", "c").id
+    [freeze] = [s for s in specs_in(experiments) if s.name == "freeze_experiment"]
+    wanted = freeze.validate({"experiment": row})
+    assert freeze.price and freeze.price(ctx, wanted).gpu_hours == 1
+    scaling.best_of_n(ctx, made(ctx, "weak", **WEAK), "sums", n=2, experiment=row)
+    assert freeze.price(ctx, wanted).gpu_hours == 4
+    ctx.services.left = lambda: {"gpu_hours": 0.5}
+    assert spec.price(ctx, judged).gpu_hours == freeze.price(ctx, wanted).gpu_hours == 0.5
+
+
 def test_a_vote_is_kept_frozen_and_scored_on_test_as_a_vote(ctx: ToolContext) -> None:
     base, tiny = trained(ctx, "weak", **WEAK), judge(ctx, skill=0.6)
     evaluation.evaluate(ctx, model=base, eval="sums")
@@ -251,6 +270,19 @@ def test_items_in_groups_are_compared_by_groups(ctx: ToolContext) -> None:
     assert scores.voting
     assert {c.test for c in scores.voting.comparisons} == {"paired bootstrap-t of groups"}
     assert scores.voting.methods["majority"].n == 200
+
+
+def test_another_model_does_not_come_in_as_a_way_of_answering(ctx: ToolContext) -> None:
+    base = trained(ctx, "weak", **WEAK)
+    evaluation.evaluate(ctx, model=base, eval="sums")
+    row = ctx.ledger.start("h", "majority of 4", base).id
+    with pytest.raises(ToolError, match="'strong' has not the weights of exp-1, the parent of exp-2"):
+        scaling.best_of_n(ctx, made(ctx, "strong", skill=0.9), "sums", n=4, experiment=row)
+    first = scaling.best_of_n(ctx, base, "sums", n=4, experiment=row)
+    # Another way with the same weights may have a vote for its parent.
+    more = ctx.ledger.start("h", "majority of 8", row).id
+    assert scaling.best_of_n(ctx, base, "sums", n=8, experiment=more).weights == first.weights
+    assert evaluation.compare_experiments(ctx, row, more).seeds_a == 1
 
 
 def test_a_majority_needs_no_judge_on_test(ctx: ToolContext) -> None:
