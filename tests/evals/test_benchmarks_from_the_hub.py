@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from support.answering_jobs import AnsweringJobs, make_model
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.errors import ToolError, UsageError
@@ -154,6 +155,31 @@ def test_a_benchmark_is_fetched_and_sealed(services: Services, tmp_path: Path) -
 
     [kept] = bring(settings, gone, services.evals.folder)
     assert isinstance(kept, Kept) and kept.seal(services.evals).sha256 == info.sha256
+
+
+class HalfRight(AnsweringJobs):
+    """A model that works every second sum out as the benchmark does."""
+
+    def _answer(self, task: dict[str, Any], config: dict[str, Any], output: Path) -> None:
+        known = {f"Question: {row['question']}\nAnswer:": row["answer"] for row in sums("test", 90)}
+        self.read.append(Path(task["file"]).read_text())
+        prompts = [json.loads(line)["prompt"] for line in self.read[-1].splitlines()]
+        texts = [known[p] if n % 2 else "I do not know." for n, p in enumerate(prompts)]
+        rows = [{"row": n, "sample": 0, "text": text, "finished": True} for n, text in enumerate(texts)]
+        (output / f"{task['name']}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_model_is_measured_on_it(services: Services, tmp_path: Path) -> None:
+    gsm8k(services.hub, tmp_path / "up")
+    seal(services)
+    jobs: Any = HalfRight(services.evals.folder / "jobs")
+    services.evals.jobs = jobs
+    scores = services.evals.evaluate(make_model(tmp_path / "m", 0.5), "gsm8k")
+    rows = services.evals.get("gsm8k").rows
+    assert scores.value.n == rows["dev"] and scores.value.value == (rows["dev"] // 2) / rows["dev"]
+    assert "####" not in jobs.read[0], "what is right stays with the host"
+    with pytest.raises(ToolError, match="The test split is sealed"):
+        services.evals.evaluate(tmp_path / "m", "gsm8k", "test")
 
 
 def test_the_metric_that_the_person_named_decides(services: Services, tmp_path: Path) -> None:
