@@ -121,9 +121,9 @@ def judge_all(questions: Sequence[Question], means: Means) -> list[tuple[bool, .
     judge = judge_of(means.judge)
     asking = _Asking(judge, Verdicts(means.verdicts, judge.name), means.cancelled)
     with ThreadPoolExecutor(AT_ONCE, "ml-intern-judge") as pool:
-        given = [pool.submit(asking.verdict, question) for question in questions]
+        given = {question: pool.submit(asking.verdict, question) for question in dict.fromkeys(questions)}
         try:
-            found = [future.result() for future in given]
+            found = [given[question].result() for question in questions]
         except BaseException:
             asking.over = True  # what has not begun is not asked
             pool.shutdown(cancel_futures=True)

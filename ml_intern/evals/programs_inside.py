@@ -10,7 +10,8 @@ before the first code runs, and an item has passed when its tests' process says 
 What this costs: tests that need the very objects of the code (its classes as base classes, arithmetic on its
 instances, comparisons of them with other things than each other) fail.
 
-One file, standard library only: it is started by path, where nothing else of ML Intern is.
+One file, standard library only: it is started by path, where nothing else of ML Intern is. What only the
+tests' side needs is imported there, as each code pays for its interpreter's imports.
 """
 
 from __future__ import annotations
@@ -19,28 +20,19 @@ import ast
 import builtins
 import collections
 import copy
-import ctypes
 import decimal
 import fractions
 import functools
 import importlib
-import io
 import itertools
 import json
 import math
 import operator
 import os
 import resource
-import select
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 import types
 import typing
-import unittest
 from pathlib import Path
 from typing import Any
 
@@ -475,6 +467,9 @@ def limit(memory_mb: int, seconds: float) -> None:
 
 def be_tests(item: dict[str, Any], folder: str) -> bool:
     """Hold the tests; whether all of them passed and had to do with the code."""
+    import subprocess
+    import unittest
+
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
@@ -537,6 +532,9 @@ def _is_module(value: Any) -> bool:
 
 def run_cases(space: dict[str, Any]) -> bool:
     """Run the classes of unittest that the tests define; some test must run."""
+    import io
+    import unittest
+
     cases = [v for v in space.values() if isinstance(v, type) and issubclass(v, unittest.TestCase)]
     cases = [case for case in cases if case.__module__ == "__main__"]
     load = unittest.defaultTestLoader.loadTestsFromTestCase
@@ -562,6 +560,8 @@ def run_functions(space: dict[str, Any]) -> bool:
 
 def main(file: str, workers: str) -> None:
     """Read the items, let nobody else read them, and share them out."""
+    import unittest  # noqa: F401 - once here, for all forks that hold tests
+
     items = json.loads(Path(file).read_bytes())
     Path(file).unlink()
     close_off()
@@ -580,6 +580,8 @@ def main(file: str, workers: str) -> None:
 
 def close_off() -> None:
     """Let no process of the same user look into this one, and be given what its children leave behind."""
+    import ctypes
+
     library = ctypes.CDLL(None)
     library.prctl(DUMPABLE, 0, 0, 0, 0)
     library.prctl(SUBREAPER, 1, 0, 0, 0)
@@ -587,6 +589,9 @@ def close_off() -> None:
 
 def work(items: list[dict[str, Any]]) -> None:
     """One item after the other; a line before each, and one with its word or without after it."""
+    import shutil
+    import tempfile
+
     close_off()
     for item in items:
         os.write(1, f"start {item['number']}\n".encode())
@@ -601,6 +606,8 @@ def work(items: list[dict[str, Any]]) -> None:
 
 def tried(item: dict[str, Any], folder: str) -> bool:
     """Fork the process of the tests, and believe it only if it says the word in time."""
+    import select
+
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -621,6 +628,8 @@ def tried(item: dict[str, Any], folder: str) -> bool:
 
 def sweep() -> None:
     """End all that an item has left: with its parents gone it is this process's child."""
+    import time
+
     for _ in range(200):
         left = children()
         if not left:
@@ -644,6 +653,8 @@ def children() -> list[int]:
 
 def kill(child: int) -> None:
     """End a child and wait for it."""
+    import signal
+
     try:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

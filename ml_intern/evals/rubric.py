@@ -12,14 +12,19 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ml_intern.errors import ToolError
+from ml_intern.evals.apart import START_S, ask_apart
 from ml_intern.evals.judging import LONGEST, Question, judge_all
 from ml_intern.evals.means import Means
 from ml_intern.evals.model import Item
 
+PATTERNS = Path(__file__).with_name("patterns_child.py")
+PATTERN_S = 2.0
+"""Longest search for one pattern in one answer."""
 MOST = 100
 """Criteria of one item."""
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
@@ -38,7 +43,7 @@ class Criterion(BaseModel):
 
     criterion: str = Field(min_length=1)
     points: float = Field(1.0, allow_inf_nan=False)
-    regex: str | None = None
+    regex: str | None = Field(default=None, min_length=1)
 
 
 _LIST = TypeAdapter(list[Criterion])
@@ -99,12 +104,25 @@ def shares(items: Sequence[Item], answers: Sequence[str], means: Means) -> list[
     ]
     verdicts = judge_all(questions, means) if any(asked) else [()] * len(items)
     found = []
-    for rubric, open_, answer, verdict in zip(rubrics, asked, answers, verdicts, strict=True):
-        met = [bool(c.regex and re.search(c.regex, answer[:LONGEST], re.S)) for c in rubric]
+    matches = _matches(rubrics, answers, means)
+    for rubric, met, open_, verdict in zip(rubrics, matches, asked, verdicts, strict=True):
         for at, said in zip(open_, verdict, strict=True):
             met[at] = said
         found.append(earned(rubric, met))
     return found
+
+
+def _matches(
+    rubrics: Sequence[Sequence[Criterion]], answers: Sequence[str], means: Means
+) -> list[list[bool]]:
+    """For each answer which patterns of its rubric are in it; what is no pattern is not."""
+    pairs = [(c.regex, answer) for r, answer in zip(rubrics, answers, strict=True) for c in r]
+    rows = [(pattern, answer[:LONGEST]) for pattern, answer in pairs if pattern is not None]
+    said = ask_apart(PATTERNS, rows, PATTERN_S, START_S + PATTERN_S * len(rows) / 10)
+    if said.lost:
+        means.notes.append(f"{said.lost} of {len(rows)} patterns took too long to look for: not met.")
+    lines = iter(said.lines)
+    return [[c.regex is not None and next(lines) == "yes" for c in r] for r in rubrics]
 
 
 def earned(rubric: Sequence[Criterion], met: Sequence[bool]) -> float:

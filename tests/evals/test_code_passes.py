@@ -260,18 +260,40 @@ def ask(cases: dict[str, tuple[str, str]], means: Means) -> dict[str, bool]:
     return dict(zip(cases, found, strict=True))
 
 
-def test_what_solves_the_task_passes(means: Means) -> None:
+def test_what_solves_the_task_passes(means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_intern.evals.programs.ITEM_S", 60.0)
     assert ask(HONEST, means) == dict.fromkeys(HONEST, True)
     assert means.notes == []
     assert not list(means.folder.glob("*"))  # type: ignore[union-attr]
 
 
+ENDLESS = ("never ends", "never ends outside of Python", "an endless message")
+BOMB = "a fork bomb"
+
+
 def test_no_cheat_passes_and_none_takes_an_honest_answer_down(
     means: Means, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml_intern.evals.programs.ITEM_S", 2.0)
-    cases = {**CHEATS, "an honest one": (RIGHT, ADD)}
-    assert ask(cases, means) == {**dict.fromkeys(CHEATS, False), "an honest one": True}
+    monkeypatch.setattr(
+        "ml_intern.evals.programs.ITEM_S", 60.0
+    )  # An honest answer must not be too slow here.
+    cheats = {name: case for name, case in CHEATS.items() if name not in (*ENDLESS, BOMB)}
+    cases = {**cheats, "an honest one": (RIGHT, ADD)}
+    assert ask(cases, means) == {**dict.fromkeys(cheats, False), "an honest one": True}
+
+
+def test_what_never_ends_is_ended(means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_intern.evals.programs.ITEM_S", 1.5)
+    cases = {name: CHEATS[name] for name in ENDLESS}
+    assert ask(cases, means) == dict.fromkeys(cases, False)
+
+
+@pytest.mark.thorough
+def test_a_fork_bomb_takes_nobody_with_it(means: Means) -> None:
+    assert ask({"bomb": CHEATS[BOMB], "an honest one": (RIGHT, ADD)}, means) == {
+        "bomb": False,
+        "an honest one": True,
+    }
 
 
 PROMPT = """import math
@@ -288,7 +310,8 @@ def find_zero(xs):
 CHECK = "def check(candidate):\n    assert abs(poly([-2.0, 1.0], candidate([-2.0, 1.0]))) < 1e-4\n"
 
 
-def test_an_answer_that_continues_its_prompt(means: Means) -> None:
+def test_an_answer_that_continues_its_prompt(means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_intern.evals.programs.ITEM_S", 60.0)
     answers = {
         "    return -xs[0] / xs[1]\n": True,
         "```python\ndef find_zero(xs):\n    return -xs[0] / xs[1]\n```": True,

@@ -76,6 +76,13 @@ def test_patterns_alone_need_no_judge() -> None:
     assert shares(items, ["seven", "7x", "six"], Means()) == [1, 0.5, 0]
 
 
+def test_a_pattern_that_takes_for_ever_is_given_up() -> None:
+    rules = [{"criterion": "slow", "regex": "(a+)+$"}, {"criterion": "seven", "regex": "7"}]
+    means = Means()
+    assert shares([item(rules)] * 2, ["a" * 200 + "7", "7"], means) == [0.5, 0.5]
+    assert means.notes == ["1 of 4 patterns took too long to look for: not met."]
+
+
 def test_plain_text_is_a_criterion_a_line() -> None:
     found = read_rubric("- Says 7.\n\n2) Is polite.\n* Short")
     assert [(c.criterion, c.points) for c in found] == [("Says 7.", 1), ("Is polite.", 1), ("Short", 1)]
@@ -279,6 +286,43 @@ def test_without_a_judge_one_line_says_how_to_name_one(begin: Any, tmp_path: Pat
         evals.evaluate(make_model(tmp_path / "model", 1.0), "polite")
     assert "ML_INTERN_JUDGE=openai:NAME" in told.value.hint
     assert evals.jobs.specs == [] and evals.get("polite").queries_used == 0
+
+
+def test_a_judge_over_http_is_asked_without_chance(tmp_path: Path) -> None:
+    from support.openai_server import ScriptedServer
+
+    from ml_intern.brains.factory import build_judge
+
+    with ScriptedServer(['{"1": true}', '{"1": false}'], models=["m"]) as server:
+        named = {"judge": "openai:m", "base_url": server.url, "model": "openai:other", "api_key": "k"}
+        brain = build_judge(Settings.load(state=tmp_path, **named), print, {})
+        assert brain is not None
+        # What is asked twice is paid once.
+        found = shares([item("Says 7.")] * 3, ["7", "17", "7"], Means(judge=OverHttp(brain)))
+    assert sorted(found[:2]) == [0, 1] and found[2] == found[0]
+    assert [chat["temperature"] for chat in server.chats] == [0, 0]
+
+
+class OverHttp:
+    """A judge that is a brain, without a session's books."""
+
+    def __init__(self, brain: Brain) -> None:
+        self.brain, self.name = brain, brain.label
+
+    def ask(self, messages: Any, cancelled: Callable[[], bool]) -> Said:
+        return Said(text_of(self.brain.generate(list(messages), **self.brain.greedy)), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("playbook:", "is no language model"), ("gpt", "names no scheme"), ("opnai:x", "Unknown scheme")],
+)
+def test_a_judge_that_is_none(tmp_path: Path, name: str, told: str) -> None:
+    from ml_intern.brains.factory import build_judge
+    from ml_intern.errors import UsageError
+
+    with pytest.raises(UsageError, match=f"The setting judge: .*{told}"):
+        build_judge(Settings.load(state=tmp_path, judge=name), print, {})
 
 
 def test_two_judges_are_not_compared(begin: Any, tmp_path: Path) -> None:
