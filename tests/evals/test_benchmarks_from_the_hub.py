@@ -16,6 +16,7 @@ from support.answering_jobs import AnsweringJobs, make_model
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.errors import ToolError, UsageError
+from ml_intern.evals import fetching
 from ml_intern.evals.named import Kept, bring
 from ml_intern.hub.client import Hub
 from ml_intern.sandbox.bare import BareSandbox
@@ -253,6 +254,39 @@ def test_a_benchmark_with_both_splits_keeps_them(
     assert all("ARC-Easy" in item.input for item in services.evals._items("arc-easy"))
     with pytest.raises(ToolError, match="comes from"):
         datasets.inspect_dataset(ctx, "allenai/ai2_arc:ARC-Easy/validation")
+
+
+def test_a_repository_of_a_script_has_its_converted_rows(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """huggingface.co keeps them on a branch of its own, whose name no other Hub gives away."""
+    monkeypatch.setattr(fetching, "CONVERTED", "converted")
+    rows = [
+        {
+            "activity_label": "Roof work",
+            "ctx": f"A man of {n} stands",
+            "endings": ["up.", "on."],
+            "label": str(n % 2),
+        }
+        for n in range(12)
+    ]
+    upload(
+        services.hub,
+        "Rowan/hellaswag",
+        {"hellaswag.py": "print()", "README.md": "---\nlicense: mit\n---\n"},
+        tmp_path,
+    )
+    with pytest.raises(UsageError, match=r"has no split 'validation'\. It has no data files"):
+        seal(services, "hellaswag")
+    folder = tmp_path / "converted" / "default" / "validation"
+    folder.mkdir(parents=True)
+    pl.DataFrame(rows).write_parquet(folder / "0000.parquet")
+    with services.hub.reach():
+        api, where = services.hub.api, {"repo_type": "dataset", "revision": "converted"}
+        api.create_branch("Rowan/hellaswag", branch="converted", repo_type="dataset")
+        api.upload_folder(repo_id="Rowan/hellaswag", folder_path=tmp_path / "converted", **where)
+    seal(services, "hellaswag")
+    assert sum(services.evals.get("hellaswag").rows.values()) == 12
 
 
 def test_several_at_once(services: Services, tmp_path: Path) -> None:
