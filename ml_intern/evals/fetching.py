@@ -7,14 +7,13 @@ intern's state folder afterwards, which no cell and no job sees.
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.data import layout, loading, readers
-from ml_intern.errors import InternError, ToolError, UsageError
+from ml_intern.errors import ToolError, UsageError
 from ml_intern.evals.benchmarks import Benchmark
 from ml_intern.hub.plain import without_links
 
@@ -42,18 +41,25 @@ def fetch(hub: Hub, benchmark: Benchmark) -> Fetched:
     Raises:
         UsageError: The Hub is out of reach, wants its terms accepted, or has not what the table says.
     """
-    with _told(hub, benchmark):
-        problem: UsageError | None = None
-        for revision in [benchmark.revision] if benchmark.revision else ["main", CONVERTED]:
-            try:
-                return _of_revision(hub, benchmark, revision)
-            except _NoRows as error:
-                problem = problem or error
-            except ToolError:
-                if problem is None:
-                    raise
-        raise problem or AssertionError
-    raise AssertionError
+    try:
+        return _fetch(hub, benchmark)
+    except Exception as error:
+        told = _told(hub, benchmark, error)
+        if told is None:
+            raise
+        raise told from None
+
+
+def _fetch(hub: Hub, benchmark: Benchmark) -> Fetched:
+    try:
+        return _of_revision(hub, benchmark, benchmark.revision or "main")
+    except _NoRows as problem:
+        if benchmark.revision:
+            raise
+        try:
+            return _of_revision(hub, benchmark, CONVERTED)
+        except (_NoRows, ToolError):
+            raise problem from None
 
 
 class _NoRows(UsageError):
@@ -121,34 +127,26 @@ def _rows(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return rows
 
 
-@contextmanager
-def _told(hub: Hub, benchmark: Benchmark) -> Iterator[None]:
-    """What goes wrong on the way, in one line with the way on."""
+def _told(hub: Hub, benchmark: Benchmark, error: Exception) -> UsageError | None:
+    """What went wrong on the way, in one line with the way on; None for a defect of our own."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    try:
-        yield
-    except ToolError as error:
-        cause = error.__cause__
-        if isinstance(cause, GatedRepoError) or (benchmark.gated and _refused(cause)):
-            raise UsageError(
-                f"{benchmark.name} is gated: the Hub gives its rows to those who accepted its terms.",
-                f"Accept them on {benchmark.page} and set HF_TOKEN to a token of that account.",
-            ) from None
-        if isinstance(cause, RepositoryNotFoundError):
-            raise UsageError(
-                f"{benchmark.name}: there is no dataset {benchmark.repository} on {hub.label}.",
-                _elsewhere(hub, benchmark),
-            ) from None
-        raise UsageError(f"{benchmark.name}: {error.message}", error.hint) from None
-    except InternError:
-        raise
-    except OSError as error:
-        raise _unreachable(hub, benchmark, error) from None
-    except Exception as error:
-        if not _of_network(error):
-            raise
-        raise _unreachable(hub, benchmark, error) from None
+    if isinstance(error, UsageError):
+        return error
+    if not isinstance(error, ToolError):
+        return _unreachable(hub, benchmark, error) if _of_network(error) else None
+    cause = error.__cause__
+    if isinstance(cause, GatedRepoError) or (benchmark.gated and _refused(cause)):
+        return UsageError(
+            f"{benchmark.name} is gated: the Hub gives its rows to those who accepted its terms.",
+            f"Accept them on {benchmark.page} and set HF_TOKEN to a token of that account.",
+        )
+    if isinstance(cause, RepositoryNotFoundError):
+        return UsageError(
+            f"{benchmark.name}: there is no dataset {benchmark.repository} on {hub.label}.",
+            _elsewhere(hub, benchmark),
+        )
+    return UsageError(f"{benchmark.name}: {error.message}", error.hint)
 
 
 def _refused(error: BaseException | None) -> bool:
@@ -158,11 +156,8 @@ def _refused(error: BaseException | None) -> bool:
 
 def _of_network(error: Exception) -> bool:
     """Dropped connections, timeouts and answers of a server in trouble, of whatever library."""
-    return getattr(error, "response", None) is not None or type(error).__module__.split(".")[0] in (
-        "httpx",
-        "httpcore",
-        "huggingface_hub",
-    )
+    libraries = ("httpx", "httpcore", "huggingface_hub")
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in libraries
 
 
 def _unreachable(hub: Hub, benchmark: Benchmark, error: Exception) -> UsageError:

@@ -12,9 +12,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from support.answering_jobs import AnsweringJobs, make_model
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.errors import ToolError, UsageError
+from ml_intern.evals import fetching
 from ml_intern.evals.named import Kept, bring
 from ml_intern.hub.client import Hub
 from ml_intern.sandbox.bare import BareSandbox
@@ -156,6 +158,31 @@ def test_a_benchmark_is_fetched_and_sealed(services: Services, tmp_path: Path) -
     assert isinstance(kept, Kept) and kept.seal(services.evals).sha256 == info.sha256
 
 
+class HalfRight(AnsweringJobs):
+    """A model that works every second sum out as the benchmark does."""
+
+    def _answer(self, task: dict[str, Any], config: dict[str, Any], output: Path) -> None:
+        known = {f"Question: {row['question']}\nAnswer:": row["answer"] for row in sums("test", 90)}
+        self.read.append(Path(task["file"]).read_text())
+        prompts = [json.loads(line)["prompt"] for line in self.read[-1].splitlines()]
+        texts = [known[p] if n % 2 else "I do not know." for n, p in enumerate(prompts)]
+        rows = [{"row": n, "sample": 0, "text": text, "finished": True} for n, text in enumerate(texts)]
+        (output / f"{task['name']}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_model_is_measured_on_it(services: Services, tmp_path: Path) -> None:
+    gsm8k(services.hub, tmp_path / "up")
+    seal(services)
+    jobs: Any = HalfRight(services.evals.folder / "jobs")
+    services.evals.jobs = jobs
+    scores = services.evals.evaluate(make_model(tmp_path / "m", 0.5), "gsm8k")
+    rows = services.evals.get("gsm8k").rows
+    assert scores.value.n == rows["dev"] and scores.value.value == (rows["dev"] // 2) / rows["dev"]
+    assert "####" not in jobs.read[0], "what is right stays with the host"
+    with pytest.raises(ToolError, match="The test split is sealed"):
+        services.evals.evaluate(tmp_path / "m", "gsm8k", "test")
+
+
 def test_the_metric_that_the_person_named_decides(services: Services, tmp_path: Path) -> None:
     gsm8k(services.hub, tmp_path / "up")
     seal(services, metric="math_match")
@@ -227,6 +254,39 @@ def test_a_benchmark_with_both_splits_keeps_them(
     assert all("ARC-Easy" in item.input for item in services.evals._items("arc-easy"))
     with pytest.raises(ToolError, match="comes from"):
         datasets.inspect_dataset(ctx, "allenai/ai2_arc:ARC-Easy/validation")
+
+
+def test_a_repository_of_a_script_has_its_converted_rows(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """huggingface.co keeps them on a branch of its own, whose name no other Hub gives away."""
+    monkeypatch.setattr(fetching, "CONVERTED", "converted")
+    rows = [
+        {
+            "activity_label": "Roof work",
+            "ctx": f"A man of {n} stands",
+            "endings": ["up.", "on."],
+            "label": str(n % 2),
+        }
+        for n in range(12)
+    ]
+    upload(
+        services.hub,
+        "Rowan/hellaswag",
+        {"hellaswag.py": "print()", "README.md": "---\nlicense: mit\n---\n"},
+        tmp_path,
+    )
+    with pytest.raises(UsageError, match=r"has no split 'validation'\. It has no data files"):
+        seal(services, "hellaswag")
+    folder = tmp_path / "converted" / "default" / "validation"
+    folder.mkdir(parents=True)
+    pl.DataFrame(rows).write_parquet(folder / "0000.parquet")
+    with services.hub.reach():
+        api, where = services.hub.api, {"repo_type": "dataset", "revision": "converted"}
+        api.create_branch("Rowan/hellaswag", branch="converted", repo_type="dataset")
+        api.upload_folder(repo_id="Rowan/hellaswag", folder_path=tmp_path / "converted", **where)
+    seal(services, "hellaswag")
+    assert sum(services.evals.get("hellaswag").rows.values()) == 12
 
 
 def test_several_at_once(services: Services, tmp_path: Path) -> None:

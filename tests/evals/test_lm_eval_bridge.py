@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.answering_jobs import AnsweringJobs, make_model
 
-from ml_intern.errors import ToolError, UsageError
+from ml_intern.errors import Interrupted, ToolError, UsageError
 from ml_intern.evals.bridge import measuring, process
 from ml_intern.evals.bridge.tasks import place_of
 from ml_intern.evals.named import Brought, Kept, bring
@@ -298,6 +298,21 @@ def test_without_lm_eval_the_way_to_it_is_told(settings: Settings, monkeypatch: 
     monkeypatch.setattr(process, "installed", lambda: False)
     with pytest.raises(UsageError, match=r"lm-eval is not installed\. pip install 'ml-intern\[lm-eval\]'"):
         brought(settings, "arc_easy")
+
+
+def test_an_error_of_lm_evals_own_is_told_by_its_kind_alone(tmp_path: Path) -> None:
+    """Its words may quote a document."""
+    with pytest.raises(ToolError) as error:
+        process.run({"mode": "How many geese?"}, tmp_path / "cache")
+    assert str(error.value) == "lm-eval failed with KeyError."
+    assert not list((tmp_path / "cache").glob("call-*")), "nothing of a call is left"
+
+
+def test_lm_eval_is_ended_when_the_person_stops(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="nothing was recorded"):
+        process.run({"mode": "documents", "task": "x"}, tmp_path, cancelled=lambda: True)
+    with pytest.raises(ToolError, match="more than 0 seconds"):
+        process.run({"mode": "documents", "task": "x"}, tmp_path, timeout_s=0)
 
 
 def test_what_stands_behind_the_colon(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def run(
         Interrupted: The person stopped it.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="ml-intern-lm-eval-") as place:
+    with tempfile.TemporaryDirectory(prefix="call-", dir=cache) as place:
         home, output = Path(place), Path(place, "answer.json")
         (home / "request.json").write_text(json.dumps({**request, "output": str(output)}))
         with (home / "err").open("w+") as err:
