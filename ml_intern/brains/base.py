@@ -27,6 +27,7 @@ class Brain(Model):  # type: ignore[misc]
         label: ``scheme:name``, as the person gave it and as the session shows it.
         trusted: True only for playbooks that ship with the product: their cells are our own code.
         language_model: False for playbooks.
+        vouched: True only where the host itself writes the answer, of what was measured and what a card says.
         context_tokens: Window of the brain, in tokens.
         tags: Opening and closing tag of the cells that the agent expects.
     """
@@ -34,6 +35,7 @@ class Brain(Model):  # type: ignore[misc]
     label: str = ""
     trusted: bool = False
     language_model: bool = True
+    vouched: bool = False
     context_tokens: int = 128_000
     tags: tuple[str, str] = CELL_TAGS
     greedy: Mapping[str, Any] = MappingProxyType({"temperature": 0.0})

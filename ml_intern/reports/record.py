@@ -17,27 +17,25 @@ _PAPERS = ("read_paper", "extract_recipe", "citation_graph", "find_paper_resourc
 _REFUSED = """
 select json_extract(payload, '$.tool'), json_extract(payload, '$.message'), json_extract(payload, '$.denied')
 from journal where kind = 'refusal' order by seq limit ?"""
+# What `instr` leaves out is never parsed: a long session has a hundred megabytes of results.
 _FAILED = """
-select i.tool, json_extract(r.payload, '$.message'), json_extract(r.payload, '$.denied') from journal r join
-(select json_extract(payload, '$.call') as call, json_extract(payload, '$.tool') as tool
- from journal where kind = 'intent') i on i.call = json_extract(r.payload, '$.call')
-where r.kind = 'result' and json_extract(r.payload, '$.ok') = 0 order by r.seq limit ?"""
+select json_extract(payload, '$.call'), json_extract(payload, '$.message'), json_extract(payload, '$.denied')
+from journal where kind = 'result' and instr(payload, 'false') > 0 and json_extract(payload, '$.ok') = 0
+order by seq limit ?"""
 _SPENT = """
 select json_extract(payload, '$.budget.spent') from journal
 where kind in ('result', 'finished') and json_extract(payload, '$.budget.spent') is not null
 order by seq desc limit 1"""
-_READ = """
-select distinct json_extract(payload, '$.tool'), json_extract(payload, '$.arguments.id') from journal
-where kind = 'intent' and json_extract(payload, '$.tool') in (?, ?, ?, ?) order by seq limit ?"""
+_CALLED = """
+select json_extract(payload, '$.call'), json_extract(payload, '$.tool'),
+       json_extract(payload, '$.arguments.id')
+from journal where kind = 'intent' order by seq"""
 _NOTES = """
-select i.tool, json_extract(r.payload, '$.value.notes'), json_extract(r.payload, '$.value.dropped_duplicates')
-from journal r join
-(select json_extract(payload, '$.call') as call, json_extract(payload, '$.tool') as tool
- from journal where kind = 'intent') i on i.call = json_extract(r.payload, '$.call')
-where r.kind = 'result' and json_extract(r.payload, '$.ok') = 1
-and (json_extract(r.payload, '$.value.notes') like '%held out%'
-     or json_extract(r.payload, '$.value.dropped_duplicates') > 0)
-order by r.seq limit ?"""
+select json_extract(payload, '$.call'), json_extract(payload, '$.value.notes'),
+       json_extract(payload, '$.value.dropped_duplicates')
+from journal where kind = 'result'
+and (instr(payload, 'held out') > 0 or instr(payload, 'dropped_duplicates') > 0)
+order by seq limit ?"""
 
 
 @dataclass(frozen=True)
@@ -85,15 +83,18 @@ def read_record(path: Path) -> Record:
 
 
 def _collected(db: sqlite3.Connection) -> Record:
-    rows = [*db.execute(_REFUSED, (MOST,)), *db.execute(_FAILED, (MOST,))]
+    called = {str(call): (str(tool or ""), id) for call, tool, id in db.execute(_CALLED)}
+    failed = [(called.get(str(call), ("",))[0], told, no) for call, told, no in db.execute(_FAILED, (MOST,))]
+    rows = [*db.execute(_REFUSED, (MOST,)), *failed]
     refused = list(dict.fromkeys(Refused(str(t or ""), str(m or ""), bool(d)) for t, m, d in rows))
     found = Record(
         refused=[r for r in refused if not _GUARDED.search(r.message)],
         guarded=[r for r in refused if _GUARDED.search(r.message)],
-        papers=[str(id) for _, id in db.execute(_READ, (*_PAPERS, MOST)) if id],
+        papers=list(dict.fromkeys(str(id) for tool, id in called.values() if id and tool in _PAPERS))[:MOST],
         cells=int(db.execute("select count(*) from journal where kind = 'cell_done'").fetchone()[0]),
     )
-    found.dropped = list(dict.fromkeys(w for row in db.execute(_NOTES, (MOST,)) for w in _words(*row)))
+    noted = [(called.get(str(call), ("",))[0], *told) for call, *told in db.execute(_NOTES, (MOST,))]
+    found.dropped = list(dict.fromkeys(words for row in noted for words in _words(*row)))
     spent = db.execute(_SPENT).fetchone()
     told = _json(spent[0]) if spent else None
     if isinstance(told, dict):

@@ -50,6 +50,7 @@ class ReproductionBrain(Brain):
     """
 
     language_model = False
+    vouched = True
     context_tokens = 100_000_000  # Nothing is summarised: nobody reads the prompt.
 
     def __init__(self, key: str, state: Path) -> None:

@@ -181,6 +181,7 @@ def test_commands_of_later_versions_are_refused(word: str) -> None:
 def test_promised_commands_are_either_here_or_refused() -> None:
     promised = set(front.commands) - {"run"} | set(LATER) - {"chat"}
     names = {"resume", "sessions", "replay", "export", "jobs", "experiments", "report", "hub", "web", "mcp"}
+    names |= {"reproduce"}
     assert promised == names | {"doctor", "tools", "playbooks", "trust", "say", "stop", "undo"} and not {
         *front.commands
     } & {*LATER}

@@ -309,3 +309,36 @@ def test_code_of_a_card_does_not_run_without_walls_however_the_session_is_opened
     given = Settings.load(state=here / "state", model=f"reproduce:{key}", sandbox="none")
     with pytest.raises(Denied, match="walls"):
         Session.create(given, keeping.prompt_for("."))
+
+
+WRONG_ARGUMENTS = {
+    "a-target-that-is-none": ("reformat_dataset", {"target": "../../etc/passwd"}),
+    "a-mapping-that-is-text": ("reformat_dataset", {"target": "prompt_completion", "mapping": "x"}),
+    "a-condition-that-reads-files": (
+        "filter_dataset",
+        {"where": "text IN (SELECT * FROM read_csv('/etc/passwd'))"},
+    ),
+    "a-condition-that-is-code": ("filter_dataset", {"where": "__import__('os').system('true')"}),
+    "a-similarity-beyond-all": ("deduplicate_dataset", {"near": True, "similarity": 1e300}),
+    "columns-that-are-not-there": ("deduplicate_dataset", {"columns": ["../x"]}),
+    "fractions-that-are-text": ("split_dataset", {"fractions": {"train": "all"}}),
+    "fractions-of-nothing": ("split_dataset", {"fractions": {}}),
+    "a-seed-that-is-a-list": ("split_dataset", {"fractions": {"train": 0.9, "dev": 0.1}, "seed": [1]}),
+    "an-eval-that-leads-out": ("split_dataset", {"fractions": {"train": 0.9, "dev": 0.1}, "eval": "../../x"}),
+    "parts-without-weights": ("mix_datasets", {"parts": {"words.jsonl": None}}),
+    "rows-without-end": ("mix_datasets", {"parts": {"words.jsonl": 1}, "rows": -(10**15)}),
+}
+
+
+@pytest.mark.parametrize(("operation", "arguments"), WRONG_ARGUMENTS.values(), ids=WRONG_ARGUMENTS)
+def test_arguments_that_no_tool_takes_end_it_in_one_line(
+    whole: dict[str, Any], here: Path, operation: str, arguments: dict[str, Any]
+) -> None:
+    (words,) = (d for d in whole["data"] if d["id"] == "words@1")
+    whole["data"] = [words | {"operation": operation, "arguments": arguments}]
+    whole["trainings"], whole["evals"] = whole["trainings"][1:], []
+    whole["trainings"][0]["model"] = {"scratch": "scratch:0.1M"}
+    result = run(whole, here)
+    assert result.exit_code == 1 and result.jobs == []
+    assert result.errors[-1].startswith("Not reproduced: ") and "\n" not in result.errors[-1]
+    assert "defect" not in result.errors[-1] and "inside" not in result.errors[-1], result.errors[-1]
