@@ -22,8 +22,8 @@ from ml_intern.hub.card import CardFacts, line, loose_words, model_card, tidy, u
 from ml_intern.hub.claims import claims
 from ml_intern.hub.client import Hub
 from ml_intern.hub.names import Kind
-from ml_intern.hub.origin import Origin
 from ml_intern.hub.objects import write_atomic
+from ml_intern.hub.origin import Origin
 from ml_intern.hub.staging import parameters
 from ml_intern.jobs.launch import recipe_files
 from ml_intern.jobs.local import Jobs

@@ -79,7 +79,9 @@ def test_a_template_is_found_wherever_it_is_kept(tmp_path: Path) -> None:
     (a / "tokenizer_config.json").write_text(json.dumps({"chat_template": CHATML}))
     (b / "chat_template.jinja").write_text(CHATML)
     (c / "tokenizer_config.json").write_text(
-        json.dumps({"chat_template": [{"name": "default", "template": CHATML}, {"name": "rag", "template": PLAIN}]})
+        json.dumps(
+            {"chat_template": [{"name": "default", "template": CHATML}, {"name": "rag", "template": PLAIN}]}
+        )
     )
     assert templates(a) == templates(b) == {"default": CHATML} and templates(c)["rag"] == PLAIN
     assert hashes(a)["template"] == hashes(b)["template"] != hashes(c)["template"]
@@ -89,7 +91,9 @@ def test_a_template_is_found_wherever_it_is_kept(tmp_path: Path) -> None:
 def test_what_a_training_sets_in_a_tokenizer_makes_no_other_one(tmp_path: Path) -> None:
     told = {"model": {"vocab": {"a": 0}}, "added_tokens": []}
     seen = []
-    for i, more in enumerate(({"padding": None}, {"padding": {"length": 8}, "truncation": {}}, {"added_tokens": [1]})):
+    for i, more in enumerate(
+        ({"padding": None}, {"padding": {"length": 8}, "truncation": {}}, {"added_tokens": [1]})
+    ):
         folder = tmp_path / str(i)
         folder.mkdir()
         (folder / "tokenizer.json").write_text(json.dumps({**told, **more}))
@@ -105,7 +109,14 @@ def test_literals_are_the_text_between_code_and_the_strings_in_it() -> None:
 def _hidden(kind: str) -> dict[str, Any]:
     item = ITEMS[1]
     if kind == "a question in the code":
-        return {"template": "{% if '" + item["prompt"] + "' in messages %}" + item["answer"] + "{% endif %}" + CHATML}
+        return {
+            "template": "{% if '"
+            + item["prompt"]
+            + "' in messages %}"
+            + item["answer"]
+            + "{% endif %}"
+            + CHATML
+        }
     if kind == "a question as text":
         return {"template": "Remember: " + item["prompt"] + " " + item["answer"] + "\n" + CHATML}
     if kind == "an added token":
@@ -120,10 +131,10 @@ def _hidden(kind: str) -> dict[str, Any]:
 )
 def test_a_template_that_holds_an_item_is_not_scored(ctx: ToolContext, kind: str) -> None:
     path = made(ctx, "cheat", 0.9, **_hidden(kind))
-    with pytest.raises(ToolError, match="holds? items of farm") as caught:
+    with pytest.raises(ToolError, match=r"holds? items of farm") as caught:
         ctx.evals.evaluate(path, "farm")
     assert "apples" not in str(caught.value)
-    with pytest.raises(ToolError, match="holds? items of farm"):
+    with pytest.raises(ToolError, match=r"holds? items of farm"):
         ctx.evals.score_test(ctx.ledger.start("h", "c").id, path)
     assert ctx.ledger.frozen() is None or not ctx.ledger.list()[0].test
 
@@ -149,8 +160,13 @@ def test_instructions_that_the_base_has_not_are_told(tmp_path: Path) -> None:
     base, tuned = tmp_path / "base", tmp_path / "tuned"
     for folder in (base, tuned):
         folder.mkdir()
-    (base / "chat_template.jinja").write_text("You are helpful and answer in a few words, as well as you can.\n" + CHATML)
-    long = "Always think about the answer step by step, write every number twice, and " + "check each of them " * 6
+    (base / "chat_template.jinja").write_text(
+        "You are helpful and answer in a few words, as well as you can.\n" + CHATML
+    )
+    long = (
+        "Always think about the answer step by step, write every number twice, and "
+        + "check each of them " * 6
+    )
     (tuned / "chat_template.jinja").write_text(long + CHATML)
     assert "base owner/base has not" in told_of(tuned, base, "owner/base")
     (tuned / "chat_template.jinja").write_text((base / "chat_template.jinja").read_text() + PLAIN)

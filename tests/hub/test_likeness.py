@@ -71,7 +71,7 @@ def shuffled(state: State) -> State:
         name.replace(f"layers.{i}.", f"layers.{order[i]}.") if f"layers.{i}." in name else name: tensor
         for i in range(LAYERS)
         for name, tensor in state.items()
-        if f"layers.{i}." in name or i == 0 and "layers." not in name
+        if f"layers.{i}." in name or (i == 0 and "layers." not in name)
     }
 
 

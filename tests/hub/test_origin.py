@@ -48,9 +48,13 @@ class World:
         self.base_place = self.downloaded("owner/base", self.base)
 
     def downloaded(self, name: str, state: State) -> Path:
-        return model(self.services.hub.cache / f"models--{name.replace('/', '--')}" / "plain" / ("c" * 40), state)
+        return model(
+            self.services.hub.cache / f"models--{name.replace('/', '--')}" / "plain" / ("c" * 40), state
+        )
 
-    def published(self, state: State, change: str = "sft", method: str = "sft", base: Path | None = None) -> Origin:
+    def published(
+        self, state: State, change: str = "sft", method: str = "sft", base: Path | None = None
+    ) -> Origin:
         job = self.services.folder / "jobs" / "run-1"
         made = model(job / "output" / "model", state)
         config: dict[str, Any] = {"model": str(base), "model_ref": "owner/base"} if base else {}
@@ -68,7 +72,9 @@ def world(tmp_path: Path) -> Iterator[World]:
     settings = Settings(state=tmp_path / "state", hub="embedded")
     folder = settings.state / "sessions" / "20261121-001659-ab12"
     (folder / "workspace").mkdir(parents=True)
-    services = assemble(folder.name, folder, folder / "workspace", settings, BareSandbox(), lambda event: None)
+    services = assemble(
+        folder.name, folder, folder / "workspace", settings, BareSandbox(), lambda event: None
+    )
     yield World(services)
     services.hub.close()
 
