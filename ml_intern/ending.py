@@ -63,7 +63,7 @@ def finish(session: Session, answer: str, error: InternError | None) -> None:
 
 
 def _checked(session: Session, answer: str) -> str:
-    """The answer with marks at numbers that nobody measured; the person is told of them, and so is the result."""
+    """The answer with marks at numbers that nobody measured, of which the person is told."""
     from ml_intern.claims.answers import marked, warning
 
     try:

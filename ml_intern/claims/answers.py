@@ -1,4 +1,4 @@
-"""The final answer: held back while it claims what nobody measured, and shown with marks where it stays so."""
+"""The final answer: held back while it claims what nobody measured, shown with marks where it stays so."""
 
 from __future__ import annotations
 

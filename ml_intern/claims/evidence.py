@@ -6,9 +6,12 @@ import bisect
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 Kind = Literal["score", "change", "curve", "fact", "step", "time", "money", "tool", "said", "own"]
 
@@ -37,9 +40,10 @@ class Known:
         metric: Name of the metric or the field.
         split: ``dev`` or ``test``, of a score.
         owner: The experiment or job that it is of.
-        part: Of a score ``value``, ``low``, ``high``, ``1-value`` …, ``half`` (of its interval) or ``count``; of a
-            change ``difference``, ``ratio``, ``relative``, ``errors`` or ``spread``; ``text`` of a number that
-            stood in one; ``point`` of a curve between its ends; empty for others.
+        part: Of a score ``value``, ``low``, ``high``, ``1-value`` …, ``half`` (of its interval) or
+            ``count``; of a
+            change ``difference``, ``ratio``, ``relative``, ``errors`` or ``spread``; ``text`` of a number
+            that stood in one; ``point`` of a curve between its ends; empty for others.
         other: Of a change, the experiment or job that it is held against.
     """
 
@@ -62,6 +66,7 @@ class Evidence:
         metrics: Names of the evals' metrics.
         parents: By experiment what it is held against.
         seeds: By run on another seed the experiment whose configuration it runs again.
+        series: Points of curves, sorted, each with what they are.
         verdicts: By pair of experiments and metric what a comparison found: a, b, metric, verdict, confirmed.
         active: Whether anything was measured or looked at, so that there is something to hold a text against.
     """
@@ -72,11 +77,26 @@ class Evidence:
     seeds: dict[str, str] = field(default_factory=dict)
     verdicts: list[tuple[str, str, str, str, bool | None]] = field(default_factory=list)
     active: bool = False
+    series: list[tuple[Known, npt.NDArray[np.float64]]] = field(default_factory=list)
+    _seen: set[Known] = field(default_factory=set)
 
     def add(self, found: Iterable[Known]) -> None:
-        """Take further values; what is not finite says nothing."""
-        self.known += [k for k in found if math.isfinite(k.value)]
+        """Take further values, each once; what is not finite says nothing."""
+        for known in found:
+            if math.isfinite(known.value) and known not in self._seen:
+                self._seen.add(known)
+                self.known.append(known)
         self.__dict__.pop("_sorted", None)
+
+    def add_series(self, like: Known, values: Iterable[float]) -> None:
+        """Take the points of a curve, of which there may be hundreds of thousands.
+
+        Args:
+            like: What each of them is.
+            values: Theirs.
+        """
+        held = np.unique(np.abs(np.fromiter(values, np.float64)))
+        self.series.append((like, held[np.isfinite(held)]))
 
     @cached_property
     def _sorted(self) -> tuple[list[float], list[Known]]:
@@ -91,6 +111,10 @@ class Evidence:
         while i < len(values) and values[i] <= value + slack:
             yield ordered[i]
             i += 1
+        for like, points in self.series:
+            first = int(np.searchsorted(points, value - slack))
+            if first < len(points) and points[first] <= value + slack:
+                yield replace(like, value=float(points[first]))
 
     def nearest(self, value: float, allowed: Callable[[Known], bool]) -> Known | None:
         """Of the values that are allowed the one that is nearest, for who asks what is there instead."""

@@ -8,12 +8,14 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.claims.evidence import IN_A_TEXT, Evidence, Kind, Known, inside
 from ml_intern.errors import ToolError
 from ml_intern.hub.staging import parameters
+from ml_intern.jobs import metrics as reading
 from ml_intern.ledger.configurations import configurations
 from ml_intern.ledger.model import Comparison, Experiment, Measured, Scores
 from ml_intern.ledger.numbers import totals
@@ -45,6 +47,9 @@ IN_THE_LEDGER = frozenset(
     }
 )
 """Tools whose numbers the ledger has with their split and their owner."""
+
+IN_THE_JOBS = frozenset({"read_metrics"})
+"""Tools whose numbers the jobs' own files have, every one of them."""
 
 OF_COMMANDS = frozenset({"run_command"})
 OF_FILES = frozenset({"read_file"})
@@ -115,7 +120,7 @@ def gathered(
     scripts: set[str] = set()
     if jobs is not None:
         found.active |= bool(jobs.list())
-        found.add(_of_jobs(jobs, scripts))
+        found.add(_of_jobs(found, jobs, scripts))
     if data is not None:
         found.add(_of_data(data))
     if evals is not None:
@@ -235,7 +240,7 @@ def _of_comparison(c: Comparison) -> Iterator[Known]:
 
 
 def _pairs_of_scores(experiments: list[Experiment]) -> Iterator[Known]:
-    """Differences, ratios and relative changes of what was measured by one metric on one split, or on both."""
+    """Differences, ratios and relative changes of what one metric has measured, on one split or on both."""
     named: dict[str, list[Known]] = {}
     for e in experiments:
         for split, metrics in (("dev", e.dev), ("test", e.test)):
@@ -280,7 +285,7 @@ def _spreads(experiments: list[Experiment]) -> Iterator[Known]:
 # Jobs and data
 
 
-def _of_jobs(jobs: Jobs, scripts: set[str]) -> Iterator[Known]:
+def _of_jobs(found: Evidence, jobs: Jobs, scripts: set[str]) -> Iterator[Known]:
     statuses = jobs.list()
     yield Known(len(statuses), "number of jobs", "fact")
     ran: list[Known] = []
@@ -298,7 +303,7 @@ def _of_jobs(jobs: Jobs, scripts: set[str]) -> Iterator[Known]:
         ran.append(Known(status.ran_s, f"{job} seconds", "time", "seconds", owner=job))
         yield ran[-1]
         yield from _of_model(Path(status.output), job, own=method == "script")
-        yield from _of_curves(jobs, job, method == "script", ends)
+        yield from _of_curves(found, jobs, job, method == "script", ends)
         failure = status.failure.model_dump(mode="json") if status.failure else None
         yield from _facts(failure, f"{job} failure", job, "tool")
     yield Known(sum(k.value for k in ran), "seconds of all jobs", "time")
@@ -318,20 +323,18 @@ def _of_model(output: Path, job: str, own: bool) -> Iterator[Known]:
             yield Known(count, f"{job} parameters", "fact", "parameters", owner=job)
 
 
-def _of_curves(jobs: Jobs, job: str, own: bool, ends: dict[str, list[Known]]) -> Iterator[Known]:
+def _of_curves(
+    found: Evidence, jobs: Jobs, job: str, own: bool, ends: dict[str, list[Known]]
+) -> Iterator[Known]:
+    file = jobs.folder / job / "metrics.jsonl"
     try:
-        rows = jobs.metrics(job)
-    except ToolError:
+        stat = file.stat()
+    except OSError:
         return
-    series: dict[str, list[float]] = {}
-    for row in rows:
-        for name, value in row.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                series.setdefault(name, []).append(float(value))
+    series = _series(str(file), stat.st_size, stat.st_mtime_ns)
     for name, values in series.items():
         kind: Kind = "own" if own else "step" if name in ("step", "epoch") else "curve"
-        for value in values:
-            yield Known(value, f"{job} {name}", kind, name, owner=job, part="point")
+        found.add_series(Known(0.0, f"{job} {name}", kind, name, owner=job, part="point"), values)
         marks = [values[0], values[-1], min(values), max(values)]
         if own or kind == "step":
             yield from (Known(v, f"{job} {name}", kind, name, owner=job) for v in {*marks})
@@ -348,6 +351,17 @@ def _of_curves(jobs: Jobs, job: str, own: bool, ends: dict[str, list[Known]]) ->
                 for v in marks
                 if v < 50
             )
+
+
+@lru_cache(maxsize=256)
+def _series(file: str, size: int, changed: int) -> dict[str, list[float]]:
+    """The values of each metric in a file, read again when it has changed."""
+    found: dict[str, list[float]] = {}
+    for row in reading.rows(Path(file)):
+        for name, value in row.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                found.setdefault(name, []).append(float(value))
+    return found
 
 
 def _curve_changes(a: Known, b: Known, name: str) -> Iterator[Known]:
@@ -417,7 +431,7 @@ def _hear(found: Evidence, heard: Heard, scripts: set[str]) -> None:
         own = _of_the_brain(told, scripts, heard.began)
         found.active = found.active or not (own or told.failed)
         found.add([Known(told.seconds, f"seconds of {told.tool}", "time", "seconds")])
-        if told.tool in IN_THE_LEDGER:
+        if told.tool in (*IN_THE_LEDGER, *IN_THE_JOBS):
             continue
         found.add(_of_call(told, own))
     for text in heard.said:

@@ -2,7 +2,8 @@
 
 A number resolves where a known value, rounded as it is shown, gives it: 0.3996 is 0.40, and it is not 0.45.
 What the value is must fit what the words around the number say: a score is not vouched for by a step that
-happens to be equal, a test score not by one of the dev split, and nothing by what the brain's own code printed.
+happens to be equal, a test score not by one of the dev split, and nothing by what the brain's own code
+printed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _BESIDE = 250
 """Characters between a number and those that it follows from."""
 
 _SMALL = 13
-"""Whole numbers below it count for a claim only before what a session counts: two reasons are not measured."""
+"""Whole numbers below it are claims only before what a session counts: two reasons are not measured."""
 
 _FROM_A_BOUND = 0.15
 """How far "more than" and "under" may be from what is known, as a share."""
@@ -107,7 +108,7 @@ class Review:
 
 
 def review(text: str, evidence: Evidence) -> Review:
-    """Hold a text against what is known. Where nothing was measured or looked at, nothing is said against it."""
+    """Hold a text against what is known. Where nothing was measured or read, nothing is said against it."""
     found = Review()
     if not evidence.active:
         return found

@@ -13,7 +13,7 @@ SHOWN = 5
 
 
 def loose_numbers(text: str, evidence: Evidence) -> list[str]:
-    """The numbers of a note that may not be published: nobody measured them, or only the brain's own code did."""
+    """The numbers of a note that may not be published."""
     found = review(text, evidence)
     return list(dict.fromkeys([*(f.shown for f in found.unverified), *found.computed]))
 

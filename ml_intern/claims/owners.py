@@ -35,7 +35,7 @@ def names_in(text: str, names: Iterable[str]) -> set[str]:
 
 
 def splits_of(told: Told) -> set[str]:
-    """The split that a number is told of; both where a sentence names both at once, none where it names none."""
+    """The split that a number is told of; both where a sentence names both at once."""
     if after := _THEN.match(told.after):
         return {after["split"].lower()}
     mentions = sorted(

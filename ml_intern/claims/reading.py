@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -18,32 +19,17 @@ _DECIMAL_COMMA = re.compile(
 
 _MINUS = str.maketrans({"−": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-"})
 _ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"),
+    *("seventeen", "eighteen", "nineteen"),
 ]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 SPELLED = {word: i for i, word in enumerate(_ONES)} | {word: 10 * i for i, word in enumerate(_TENS, 2)}
+_ANY_ONE, _ANY_TEN = "|".join(_ONES), "|".join(_TENS)
+_ONE_DIGIT = "|".join(_ONES[:10])
 _SPELLED = re.compile(
-    rf"\b(?P<tens>{'|'.join(_TENS)})(?:[ -](?P<unit>{'|'.join(_ONES[1:10])}))?\b|\b(?P<one>{'|'.join(_ONES)})\b"
-    r"(?P<point>\s+point(?:\s+(?:" + "|".join(_ONES[:10]) + r"))+)?",
+    rf"\b(?P<tens>{_ANY_TEN})(?:[ -](?P<unit>{_ONE_DIGIT}))?\b"
+    rf"|\b(?P<one>{_ANY_ONE})\b(?P<point>\s+point(?:\s+(?:{_ONE_DIGIT}))+)?",
     re.I,
 )
 _TIMES = {"doubled": 2.0, "tripled": 3.0, "quadrupled": 4.0, "halved": 0.5, "twice": 2.0, "doubling": 2.0}
@@ -87,7 +73,7 @@ _NOTHING = (
     re.compile(r"\b(?:[A-Za-z][\w]*-)+\d[\w.]*|\b[A-Za-z_]+\d[\w.]*(?:-[\w.]+)*"),
     re.compile(r"\[\d+(?:, ?\d+)*\](?=[\s.,;)]*[A-Za-z(]|\s*$)(?<!\[0\])", re.M),
 )
-"""Digits that claim nothing: code, addresses, paths, dates, hours, ids, hashes, versions, lists, footnotes."""
+"""Digits that claim nothing: code, addresses, paths, dates, ids, hashes, versions, lists, footnotes."""
 
 _BREAK = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(*_`\[])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d+[.)]|#|\|))|\n")
 
@@ -188,7 +174,7 @@ def _latex_thousands(text: str) -> str:
 
 
 def _sentences(text: str, plain: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """Where sentences begin and end; the cells of a table come one by one, with the names of their columns."""
+    """Where sentences begin and end; a table's cells come one by one, with the names of their columns."""
     head: list[str] = []
     at = 0
     pieces = [m.span() for m in _BREAK.finditer(text)]
@@ -213,7 +199,7 @@ def _cells(text: str, first: int, last: int, head: list[str]) -> Iterator[tuple[
     """The cells of a row, each with the name of its column and the words of the row."""
     line = text[first:last]
     bars = [i for i, c in enumerate(line) if c == "|"]
-    cells = [(a + 1, b) for a, b in zip(bars, bars[1:], strict=False)]
+    cells = [(a + 1, b) for a, b in itertools.pairwise(bars)]
     if not line.rstrip().endswith("|"):
         cells.append((bars[-1] + 1, len(line)))
     named = [line[a:b].strip() for a, b in cells]

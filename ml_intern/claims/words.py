@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 SCORE = re.compile(
-    r"\b(accurac(?:y|ies)|acc|scores?|scored|f1|em|exact[ _-]match\w*|numeric[ _-]match\w*|bleu|rouge\w*|pass@\d+"
-    r"|pass[ _-]rates?|win[ _-]rates?|success[ _-]rates?|error[ _-]rates?|hit[ _-]rates?|perplexit(?:y|ies)|ppl"
-    r"|bits?[ _/-]+(?:per[ _-])?byte|bpb|recall|precision|auc|mse|rmse|mae|r2|python[ _-]parses|correct(?:ly)?"
+    r"\b(accurac(?:y|ies)|acc|scores?|scored|f1|em|exact[ _-]match\w*|numeric[ _-]match\w*|bleu"
+    r"|rouge\w*|pass@\d+"
+    r"|pass[ _-]rates?|win[ _-]rates?|success[ _-]rates?|error[ _-]rates?|hit[ _-]rates?"
+    r"|perplexit(?:y|ies)|ppl"
+    r"|bits?[ _/-]+(?:per[ _-])?byte|bpb|recall|precision|auc|mse|rmse|mae|r2|python[ _-]parses"
+    r"|correct(?:ly)?"
     r"|right answers?|(?:exactly|are|were|is|answered|got) right|solve[sd]?|parse[sd]?)\b",
     re.I,
 )
@@ -42,16 +45,20 @@ MEASURED = re.compile(
 )
 
 CITED = re.compile(
-    r"\b(papers?|arxiv|et al|authors?|literature|leaderboard|according to|reported (?:by|in)|publish\w+ (?:result|"
+    r"\b(papers?|arxiv|et al|authors?|literature|leaderboard|according to|reported (?:by|in)"
+    r"|publish\w+ (?:result|"
     r"number|score)s?|model card|documentation|docs|table \d|blog|report of|cites?|citation)\b|https?://|\[\d+\]",
     re.I,
 )
 """Words of a source outside of this session."""
 
 TEST = re.compile(
-    r"(?<![\w-])(?<!smoke )(?<!unit )(?<!mcnemar's )(?<!t-)(?<!paired )(?<!significance )(?<!to )(?<!the same )"
-    r"test(?:[ _-](?:split|set|score|accuracy|items?|data|questions?|problems?|result|performance|examples?|of)"
-    r"|\b(?=\s*(?:[:=(|/,.)]|\d|(?:[\w-]+[ _]){0,2}?\w*(?:match|accuracy|scores?|loss|bits|value|f1|pars|is|was|at)\w*\b|$)))",
+    r"(?<![\w-])(?<!smoke )(?<!unit )(?<!mcnemar's )(?<!t-)(?<!paired )(?<!significance )"
+    r"(?<!to )(?<!the same )"
+    r"test(?:[ _-](?:split|set|score|accuracy|items?|data|questions?|problems?|result"
+    r"|performance|examples?|of)"
+    r"|\b(?=\s*(?:[:=(|/,.)]|\d|(?:[\w-]+[ _]){0,2}?\w*(?:match|accuracy|scores?|loss|bits|value"
+    r"|f1|pars|is|was|at)\w*\b|$)))",
     re.I,
 )
 DEV = re.compile(
@@ -66,7 +73,8 @@ ASKED = re.compile(
 """Words beside a number that the person has set."""
 
 INTERVAL = re.compile(
-    r"\b(intervals?|ci|confidence|between|bounds?|lowest|highest|ranges?|at least|at most|worst|best case)\b|±",
+    r"\b(intervals?|ci|confidence|between|bounds?|lowest|highest|ranges?|at least|at most|worst"
+    r"|best case)\b|±",
     re.I,
 )
 ENDS = re.compile(r"\b(low|high|lower|upper|min|max|bounds?)\b", re.I)
@@ -77,7 +85,8 @@ CHANGED_FROM = re.compile(
     re.I,
 )
 OTHER_METRICS = re.compile(
-    r"\b(f1|bleu|rouge\w*|auc|perplexit(?:y|ies)|ppl|mse|rmse|mae|recall|precision|pass@\d+|win[ _-]rates?)\b",
+    r"\b(f1|bleu|rouge\w*|auc|perplexit(?:y|ies)|ppl|mse|rmse|mae|recall|precision|pass@\d+"
+    r"|win[ _-]rates?)\b",
     re.I,
 )
 """Metrics that are not another one under a common name, as accuracy is."""
@@ -85,7 +94,8 @@ OTHER_METRICS = re.compile(
 SPREAD = re.compile(r"\b(deviations?|spread|std|sd|sigma|varies|variation|variance)\b|±", re.I)
 ERRORS = re.compile(r"\b(errors?|mistakes?|wrong|misse[sd]|fail\w*|incorrect\w*|fewer|not)\b", re.I)
 SHARE_OF_ANOTHER = re.compile(
-    r"\b(of (?:the|its) (?:dev|test|baseline|parent)|as (?:much|good|high|many|large|long)|relative|ratio|keeps?|retain\w*)\b",
+    r"\b(of (?:the|its) (?:dev|test|baseline|parent)|as (?:much|good|high|many|large|long)"
+    r"|relative|ratio|keeps?|retain\w*)\b",
     re.I,
 )
 CLOCK = re.compile(r"sec|minute|hour|time|duration|_s$|wait|elapsed", re.I)
@@ -109,7 +119,8 @@ KINDS_OF_THINGS = (
 """What is counted, by words that mean nearly the same."""
 
 APPROXIMATE = re.compile(
-    r"(?:\b(?:about|around|roughly|approximately|approx\.?|circa|ca\.|nearly|almost|some|close to|just)\s+|[~≈∼]\s*"
+    r"(?:\b(?:about|around|roughly|approximately|approx\.?|circa|ca\.|nearly|almost|some"
+    r"|close to|just)\s+|[~≈∼]\s*"
     r"|\\(?:approx|sim)\s*)(?:[$€£]\s?)?$",
     re.I,
 )

@@ -502,7 +502,8 @@ class Evals:
         if found:
             names = ", ".join(sorted(found))
             raise ToolError(
-                f"The chat template or the tokenizer of {model_path.name!r} holds items of {names}: not scored.",
+                f"The chat template or the tokenizer of {model_path.name!r} holds items of "
+                f"{names}: not scored.",
                 "Take the template and the tokenizer of the base model.",
             )
 

@@ -29,4 +29,4 @@ def _newest(experiment: Experiment, ledger: Ledger) -> Comparison | None:
     """The newest comparison with the parent, by the metric that decides where there is one of it."""
     found = [c for c in ledger.comparisons() if (c.a, c.b) == (experiment.parent, experiment.id)]
     deciding = [c for c in found if c.metric == experiment.primary]
-    return (deciding or found or [None])[-1]
+    return next(reversed(deciding or found), None)

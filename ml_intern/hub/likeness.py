@@ -1,14 +1,15 @@
 """How like the weights of two models are, whatever the second one's tensors are called and however stored.
 
-The distance is the relative L2 distance of the shared parameters, ``|a - b| / |b|`` over all tensors of two or
+The distance is the relative L2 distance of the shared parameters, ``|a - b| / |b|`` over all tensors of
+two or
 more dimensions that are found in both. Vectors are left out: scales of norms are near one in every model and
 biases near zero, so that they would make strangers look alike.
 
 Tensors are paired by name and shape where that fits, else by content: by a sample of values at fixed places.
 That finds tensors that were renamed or whose layers changed their order, were cast to another type, have a
-little noise added, lack a layer, or have a vocabulary that was cut or padded (the rows that both have are held
-together). What it does not see: neurons put into another order inside of a layer, and tensors that were turned
-round; both leave a model that computes the same, and both need code that somebody wrote for that.
+little noise added, lack a layer, or have a vocabulary that was cut or padded (the rows that both have are
+held together). What it does not see: neurons put into another order inside of a layer, and tensors that were
+turned round; both leave a model that computes the same, and both need code that somebody wrote for that.
 
 Sources of the thresholds, from the tests' own simulation (`tests/hub/test_likeness.py`) and from what is
 published: two models from different seeds are 1.3 to 1.5 apart (uncorrelated values give the root of two);
@@ -129,8 +130,8 @@ def _typical(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
     for distance, size in apart:
         reached += size
         if reached >= half:
-            break
-    return distance
+            return distance
+    return apart[-1][0]
 
 
 def _matrices(folder: Path) -> list[Tensor]:
@@ -144,7 +145,7 @@ def _fits(a: Tensor, b: Tensor) -> bool:
 
 
 def _same_vectors(a: Path, b: Path) -> bool:
-    """Whether the vectors that have one name and size are the same: a norm or a bias may be all that was trained."""
+    """Whether vectors of one name and size are the same: a norm or a bias may be all that was trained."""
     theirs = {t.name: t for t in tensors(b)}
     mine = [
         t for t in tensors(a) if len(t.shape) < 2 and t.name in theirs and theirs[t.name].shape == t.shape
@@ -157,7 +158,7 @@ def _common(a: Tensor, b: Tensor) -> int:
 
 
 def _by_content(left: Sequence[Tensor], right: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """The nearest partner of each tensor among those of its width, each taken once, the nearest pairs first."""
+    """The nearest partner of each tensor among those of its width: each once, the nearest pairs first."""
     near: list[tuple[float, int, int]] = []
     groups: dict[tuple[int, ...], list[int]] = {}
     for j, other in enumerate(right):

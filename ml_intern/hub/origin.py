@@ -5,11 +5,13 @@ work. How much nearer is too near, `CLOSER`: a training that moves a model by ``
 leaves it ``sqrt(t**2 + s**2)`` away from a relative of the base that is ``s`` away from it, which is farther
 than ``t``; to come below 0.7 of ``t`` its direction would have to agree with the relative's by a cosine of
 more than 0.71. Fine-tunings of one base on other data, and on the same data with other seeds, have been
-measured at 0.0 to 0.5. A copy with noise is found until the noise is as long as what the relative was tuned by.
+measured at 0.0 to 0.5. A copy with noise is found until the noise is as long as what the relative was
+tuned by.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -150,7 +152,8 @@ def judge(
     for base in relations:
         if _nothing_trained(base) and not UNTRAINED.search(words):
             raise ToolError(
-                f"Not published: the weights of {experiment.id} are those of its base, {base.name}: nothing was trained.",
+                f"Not published: the weights of {experiment.id} are those of its base, "
+                f"{base.name}: nothing was trained.",
                 "To publish a baseline as it comes, say so in the change of its experiment (untrained).",
             )
     for other, found in strangers:
@@ -159,7 +162,8 @@ def judge(
         told = f"at a distance of {found.distance:.2g}" if found.distance else "value by value"
         own = f"its base {relations[0].name}" if relations else "what it says, a model trained from nothing"
         raise ToolError(
-            f"Not published: the weights of {experiment.id} are those of {found.name} ({told}), not of {own}.",
+            f"Not published: the weights of {experiment.id} are those of {found.name} ({told}), "
+            f"not of {own}.",
             "Publish what was trained here, and name what it starts from: launch_training(model=…) or "
             "launch_script(inputs=[…]).",
         )
@@ -223,7 +227,7 @@ def declared(jobs: Jobs, model: Path) -> list[Model]:
 
 
 def template_note(jobs: Jobs, model: Path) -> str:
-    """What is odd in the chat template of a model that a job has made, held against its base's; or nothing."""
+    """What is odd in the chat template of a model that a job has made, against its base's; or nothing."""
     bases = declared(jobs, model)
     return told_of(model, bases[0].folder if bases else None, bases[0].name if bases else "")
 
@@ -247,7 +251,7 @@ def _given(model: object, inputs: Iterable[Path]) -> Iterator[Path]:
 
 
 def at_hand(hub: Hub, jobs: Jobs, workspace: Path, apart: Sequence[Path]) -> Iterator[Model]:
-    """Every other model of the Hub's cache, of the workspace, and among what jobs have left beside their result."""
+    """Every other model of the Hub's cache, the workspace, and what jobs have left beside their result."""
     seen = {p.resolve() for p in apart}
     results = {(jobs.folder / job.id / "output" / "model").resolve() for job in jobs.list()}
     for folder in _models_below(hub.cache):
@@ -263,11 +267,8 @@ def at_hand(hub: Hub, jobs: Jobs, workspace: Path, apart: Sequence[Path]) -> Ite
 
 def _models_below(root: Path) -> Iterator[Path]:
     """Folders with weights in safetensors; no links are followed."""
-    depth, count = len(root.parts), 0
-    for place, folders, files in os.walk(root):
-        count += 1
-        if count > MOST_FOLDERS:
-            return
+    depth = len(root.parts)
+    for place, folders, files in itertools.islice(os.walk(root), MOST_FOLDERS):
         if len(Path(place).parts) - depth >= DEEPEST:
             folders.clear()
         folders[:] = sorted(f for f in folders if not f.startswith(".") and not f.startswith("checkpoint-"))
@@ -285,7 +286,8 @@ def lineage_section(origin: Origin | None) -> str:
     if origin is None or not (origin.relations or origin.notes):
         return ""
     rows = [
-        f"| `{re.sub(r'[|`<>]', ' ', r.name)}` | {'base' if r.declared else 'at hand'} | {_told(r)} | {r.shared:.3g} |"
+        f"| `{re.sub(r'[|`<>]', ' ', r.name)}` | {'base' if r.declared else 'at hand'} | "
+        f"{_told(r)} | {r.shared:.3g} |"
         for r in origin.relations[:12]
     ]
     table = "\n".join(
@@ -294,8 +296,10 @@ def lineage_section(origin: Origin | None) -> str:
     notes = "".join(f"\n\n{note}" for note in origin.notes)
     return (
         "## Where the weights come from\n\n"
-        f"{table}\n\nThe distance is the relative L2 distance of the shared parameters: 0 is a copy, models that "
-        f"have nothing in common are about 1.4 apart. Every model that was at hand in the session is listed.{notes}"
+        f"{table}\n\nThe distance is the relative L2 distance of the shared parameters: 0 is a "
+        f"copy, models that "
+        f"have nothing in common are about 1.4 apart. Every model that was at hand in the "
+        f"session is listed.{notes}"
     )
 
 

@@ -129,7 +129,7 @@ def rounded(values: Floats, dtype: str) -> Floats:
 
 @lru_cache(maxsize=2)
 def _eight_bits(dtype: str) -> Floats:
-    """What each byte says as a float of eight bits (OCP FP8: 4 bits of exponent and 3 of fraction, or 5 and 2)."""
+    """What each byte says as a float of eight bits (OCP FP8: E4M3 or E5M2)."""
     exponents, fractions = (4, 3) if dtype == "F8_E4M3" else (5, 2)
     bits = np.arange(256)
     sign = np.where(bits >> 7, -1.0, 1.0)
@@ -137,7 +137,8 @@ def _eight_bits(dtype: str) -> Floats:
     bias = (1 << (exponents - 1)) - 1
     normal = (1 + fraction / 2**fractions) * 2.0 ** (exponent - bias)
     small = fraction / 2**fractions * 2.0 ** (1 - bias)
-    return (sign * np.where(exponent == 0, small, normal)).astype(np.float32)
+    found: Floats = (sign * np.where(exponent == 0, small, normal)).astype(np.float32)
+    return found
 
 
 def weights_hash(folder: Path) -> str:
@@ -158,7 +159,7 @@ def weights_hash(folder: Path) -> str:
 def _hashed(files: tuple[tuple[str, int, int, int, int], ...]) -> str:
     digest = hashlib.sha256()
     for name, *_ in files:
-        with open(name, "rb") as opened:
+        with Path(name).open("rb") as opened:
             while piece := opened.read(1 << 22):
                 digest.update(piece)
     return digest.hexdigest()

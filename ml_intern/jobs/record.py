@@ -31,7 +31,7 @@ def record_start(ledger: Ledger, spec: JobSpec, job: str) -> None:
 
 
 def base_of(spec: JobSpec) -> dict[str, str]:
-    """What a job begins from: the model as it was asked for, and the host's own hashes of it at this moment."""
+    """What a job begins from: the model as it was asked for, and the host's own hashes of it now."""
     from ml_intern.evals.templates import hashes
     from ml_intern.hub.weights import weights_hash
 

@@ -131,10 +131,10 @@ def _hidden(kind: str) -> dict[str, Any]:
 )
 def test_a_template_that_holds_an_item_is_not_scored(ctx: ToolContext, kind: str) -> None:
     path = made(ctx, "cheat", 0.9, **_hidden(kind))
-    with pytest.raises(ToolError, match="holds? items of farm") as caught:
+    with pytest.raises(ToolError, match=r"holds? items of farm") as caught:
         ctx.evals.evaluate(path, "farm")
     assert "apples" not in str(caught.value)
-    with pytest.raises(ToolError, match="holds? items of farm"):
+    with pytest.raises(ToolError, match=r"holds? items of farm"):
         ctx.evals.score_test(ctx.ledger.start("h", "c").id, path)
     assert ctx.ledger.frozen() is None or not ctx.ledger.list()[0].test
 

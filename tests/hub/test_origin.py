@@ -160,3 +160,34 @@ def test_the_card_and_the_trail_tell_the_distances(world: World) -> None:
     assert f"{origin.relations[0].distance:.3g}" in told and "| base |" in told
     assert any(abs(n - (origin.relations[0].distance or 0)) < 1e-9 for n in facts.numbers())
     assert json.loads(json.dumps(origin.to_json()))["relations"][0]["declared"]
+
+
+def test_the_base_is_recorded_at_the_launch_and_a_change_is_told(world: World, tmp_path: Path) -> None:
+    from ml_intern.hub.weights import weights_hash
+    from ml_intern.jobs.model import JobSpec
+    from ml_intern.jobs.record import record_start
+
+    place = model(tmp_path / "base", world.base)
+    (place / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+    row = world.services.ledger.start("it learns", "sft")
+    config = {"model": str(place), "model_ref": "owner/base", "asked": {}, "dataset": "d@1", "rows": 2}
+    spec = JobSpec(
+        name="run",
+        method="sft",
+        experiment=row.id,
+        config={**config, "data_sha256": "ab", "seed": 0},
+    )
+    record_start(world.services.ledger, spec, "run-1")
+    known = world.services.ledger.get(row.id).base
+    assert known["model"] == "owner/base" and known["weights"] == weights_hash(place)
+    assert len(known["template"]) == 64 and known["tokenizer"] == "none"
+
+    made = model(world.services.folder / "jobs" / "run-1" / "output" / "model", moved(world.base, 0.01, 3))
+    (made.parent.parent / "spec.json").write_text(spec.model_dump_json())
+    status = {"id": "run-1", "name": "run", "method": "sft", "state": "succeeded", "created": 1.0}
+    (made.parent.parent / "status.json").write_text(json.dumps(status))
+    ctx = ToolContext(world.services, "call-1", "key-1")
+    assert not origin_of(ctx, world.services.ledger.get(row.id), made, made).notes
+    save_file(moved(world.base, 0.001, 4), place / "model.safetensors")
+    (note,) = origin_of(ctx, world.services.ledger.get(row.id), made, made).notes
+    assert "others than when its training was launched" in note
