@@ -141,7 +141,8 @@ ASKED = [
         "a model of a kind that only its own code knows",
         NO_CODE,
         "ToolError: The model could not be evaluated: The model needs code that comes with it, and such"
-        " code is never run.",
+        " code is never run. Save it anew with save_pretrained: a kind of model that Transformers knows, and its fast"
+        " tokenizer.",
         "auto = {'AutoModelForCausalLM': 'evil.Model', 'AutoConfig': 'evil.Config'}\n"
         "changed('foreign', 'config.json', auto_map=auto, model_type='evil')\n"
         "open('foreign/evil.py', 'w').write(EVIL)\nevaluate('foreign', 'riddles')",
@@ -149,7 +150,8 @@ ASKED = [
     Attempt(
         "weights that are no safetensors inside",
         NO_CODE,
-        "ToolError: The model could not be evaluated: The weights cannot be read as safetensors: ",
+        "ToolError: The model could not be evaluated: The weights cannot be read as safetensors: …. Save it anew"
+        " with save_pretrained: a kind of model that Transformers knows, and its fast tokenizer.",
         "altered('poisoned')\nopen('poisoned/model.safetensors', 'wb').write(b'\\x80\\x04cos\\nsystem\\n(S\"id\"\\ntR.')\n"
         "evaluate('poisoned', 'riddles')",
     ),
