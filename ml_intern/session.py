@@ -397,6 +397,8 @@ class Session:
 
     def reviewed(self, answer: str) -> Review | None:
         """The numbers of an answer, held against what was measured; None where nothing is looked at."""
+        if self.brain.vouched:
+            return None
         from ml_intern.claims.gathering import evidence_of
         from ml_intern.claims.judging import review
 

@@ -26,7 +26,8 @@ def speaks(name: str, origin: str | None) -> bool:
         name: Of the tool.
         origin: Who made it; None where that is not known.
     """
-    return name in TOOLS or (origin is not None and origin not in OURS)
+    # A replay knows the tools of MCP servers by their names alone: SERVER__TOOL.
+    return name in TOOLS or "__" in name or (origin is not None and origin not in OURS)
 
 
 def told(names: Iterable[str]) -> Collection[str]:

@@ -10,11 +10,10 @@ from ml_intern.evals.model import EvalInfo
 from ml_intern.evals.still import still
 from ml_intern.events import Notice
 from ml_intern.hub.origin import template_note
+from ml_intern.jobs.belonging import bring_in, demand_own
 from ml_intern.jobs.model import JobStatus
-from ml_intern.jobs.preflight import METHODS
-from ml_intern.jobs.record import record_start
 from ml_intern.ledger.model import Comparison, Scores
-from ml_intern.models import TRAINING, experiment_of, resolve_model
+from ml_intern.models import experiment_of, resolve_model
 from ml_intern.tooling import tool
 
 
@@ -75,8 +74,8 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
         )
     path: Path = resolve_model(ctx, model)
     if experiment and not owner:
-        _bring_in(ctx, experiment, model)
-        _demand_own(ctx, experiment, model, path)
+        bring_in(ctx, experiment, model)
+        demand_own(ctx, experiment, model, path)
 
     def progress(status: JobStatus) -> None:
         ctx.progress(f"evaluating {model} on {eval}: {status.state}")
@@ -108,31 +107,3 @@ def compare_experiments(ctx: ToolContext, a: str, b: str, metric: str | None = N
         metric: One of the eval's metrics; the one that decides where it is not said.
     """
     return ctx.evals.compare(a, b, metric)
-
-
-def _bring_in(ctx: ToolContext, experiment: str, model: str) -> None:
-    """A training that was launched without an experiment belongs to the one that it is measured for.
-
-    So its configuration is known, and a seed that was picked among many is seen to be one.
-    """
-    found = next((job for job in ctx.jobs.list() if job.id == model and job.method in TRAINING), None)
-    if found is None:
-        return
-    if found.method in METHODS:
-        record_start(ctx.ledger, ctx.jobs.spec(model).model_copy(update={"experiment": experiment}), model)
-    else:
-        ctx.ledger.attach(experiment, job=model)
-
-
-def _demand_own(ctx: ToolContext, experiment: str, model: str, path: Path) -> None:
-    """Refuse to measure an experiment that has trained by weights that it has not made.
-
-    Raises:
-        ToolError: They come from elsewhere.
-    """
-    jobs = [job for job in ctx.ledger.get(experiment).jobs if ctx.jobs.spec(job).method in TRAINING]
-    if jobs and not any(ctx.jobs.folder_of(job) in path.parents for job in jobs):
-        raise ToolError(
-            f"{experiment} is what {', '.join(jobs)} trained, and {model!r} is not of it.",
-            f"evaluate({experiment!r}, …) scores its own model; open another experiment for this one.",
-        )

@@ -208,11 +208,6 @@ def read_hub_file(
     return FilePage(text=page, next_offset=end if end < len(text) else None, total_chars=len(text))
 
 
-def _clean(ctx: ToolContext, text: str, kind: Kind) -> bool:
-    """Whether a text of a repository may be shown; of code, whose lines are everywhere, near copies count."""
-    return ctx.evals.guard([text, *text.splitlines()], lines=kind == "dataset").clean
-
-
 def _stage(ctx: ToolContext, experiment: str, model: Path, staged: Path) -> Origin:
     """Copy exactly the files that will be published, where no cell can reach them; where they come from."""
     from ml_intern.claims.gathering import evidence_of
@@ -358,6 +353,11 @@ def _text(ctx: ToolContext, repo: str, path: str, kind: Kind, revision: str | No
             f"{path} is not a text file ({len(data):,} bytes).", "inspect_repo lists the text files."
         )
     return mask(data.decode("utf-8", "replace"))  # before it is cut into pages
+
+
+def _clean(ctx: ToolContext, text: str, kind: Kind) -> bool:
+    """Whether a text of a repository may be shown; of code, whose lines are everywhere, near copies count."""
+    return ctx.evals.guard([text, *text.splitlines()], lines=kind == "dataset").clean
 
 
 def _keep_card(ctx: ToolContext, repo: str, text: str) -> Path:

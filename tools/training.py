@@ -299,7 +299,7 @@ def launch_script(
     """
     _check_hardware(hardware)
     code, called = _code_of(ctx, script)
-    ctx.evals.guard([code], lines=False).demand_clean()
+    refuse_words(ctx.evals, "The lines of the script", [code])
     refuse_words(ctx.evals, "The arguments of the script", [" ".join(args or []), *(args or [])])
     places = {ref: _input(ctx, ref) for ref in inputs or []}
     refuse_files(ctx.evals, ctx.datasets, ctx.files.workspace)

@@ -19,6 +19,9 @@ from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec, JobStatus
 from ml_intern.ledger.model import Split
 
+SAVE_ANEW = (
+    "Save it anew with save_pretrained: a kind of model that Transformers knows, and its fast tokenizer."
+)
 READ_SAMPLES, READ_TOKENS = 16, 32
 """Samples that are drawn only to be read, where no scorer asks for any: few and short."""
 
@@ -100,6 +103,9 @@ def ask(
         jobs.cancel(status.id)
         raise Interrupted("The evaluation was interrupted; nothing was recorded.")
     failure = status.failure
+    if failure is not None and failure.kind == "bad_config":
+        why = failure.message.removeprefix("The configuration does not fit: ")
+        raise ToolError(f"The model could not be evaluated: {why}", SAVE_ANEW)
     lines = " | ".join((failure.last_lines if failure else [])[-3:])
     told = f"{failure.kind}: {failure.message}" if failure else "no reason given"
     raise ToolError(

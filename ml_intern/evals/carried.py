@@ -17,11 +17,15 @@ from ml_intern.evals.guard import Contamination
 from ml_intern.evals.rows import Row
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ml_intern.data.store import DatasetStore
     from ml_intern.evals.store import Evals
 
 TAKE_OUT = "Nothing was started: take them out."
 LINES_AT_ONCE = 50_000
+FEW_LINES = 10
+"""So few lines of a text may each be an item as it stands; copies of an evaluation have more."""
 SPACES = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": " "})
 """How tokenizers write white space inside of their words."""
 
@@ -40,7 +44,7 @@ def refuse_words(evals: Evals, where: str, texts: Iterable[Row], hint: str = TAK
     """
     found = evals.guard(list(texts), lines=False)
     if not found.clean:
-        raise ToolError(f"{where} hold items of the sealed evaluation {named(found)}.", hint)
+        raise ToolError(f"{where} hold items of {named(found)}: {found.how()}.", hint)
 
 
 def named(found: Contamination) -> str:
@@ -68,6 +72,8 @@ def refuse_files(evals: Evals, datasets: DatasetStore, folder: Path) -> None:
             continue
         for rows in _pieces(datasets, path, kind):
             found = evals.guard(rows)
+            if kind == ".txt" and found.contaminated < FEW_LINES:  # A line of a program is an item by chance.
+                found = evals.guard(rows, lines=False)
             if not found.clean:
                 count, eval = found.contaminated, named(found)
                 name = str(path.relative_to(folder))
@@ -79,13 +85,15 @@ def refuse_files(evals: Evals, datasets: DatasetStore, folder: Path) -> None:
                 )
 
 
-def _pieces(datasets: DatasetStore, path: Path, kind: str) -> Iterator[Sequence[Row]]:
+def _pieces(datasets: DatasetStore, path: Path, kind: str) -> Iterator[pl.DataFrame]:
+    import polars as pl
+
     if kind in BINARY_SUFFIXES or path.suffix == ".gz":
-        yield datasets.open(str(path)).rows.to_dicts()
+        yield datasets.open(str(path)).rows
         return
     with path.open(encoding="utf-8", errors="replace") as file:
         while piece := list(islice(file, LINES_AT_ONCE)):
-            yield piece
+            yield pl.DataFrame({"line": piece})
 
 
 def withheld(evals: Evals, lines: Sequence[str], start: int, data: bool) -> list[str]:

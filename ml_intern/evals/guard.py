@@ -79,11 +79,14 @@ class Contamination(BaseModel):
         first = ", ".join(str(m.row) for m in self.matches) + (
             " …" if self.contaminated > len(self.matches) else ""
         )
-        kinds = ", ".join(f"{count} {how}" for how, count in self.kinds.items())
         return (
-            f"{self.contaminated} of {self.rows} training rows hold items of {evals}: {kinds}"
+            f"{self.contaminated} of {self.rows} training rows hold items of {evals}: {self.how()}"
             f" (rows {first}, counted from 0)."
         )
+
+    def how(self) -> str:
+        """How many hold items in which way."""
+        return ", ".join(f"{count} {how}" for how, count in self.kinds.items())
 
     def demand_clean(self, source: str = "") -> None:
         """Fail closed.

@@ -63,8 +63,8 @@ ATTEMPTS = [
     Attempt(
         "a chat template that whispers the question and its answer",
         "templates are held against the items",
-        "ToolError: The chat templates of the model hold items of the sealed evaluation riddles. Nothing was scored:"
-        " evaluate it with the template of the model that it was trained from.",
+        "ToolError: The chat templates of the model hold items of riddles: 1 word for word, numbers aside. Nothing was"
+        " scored: evaluate it with the template of the model that it was trained from.",
         "import json\nrow = json.load(open('known.json'))[0]\n"
         "template = '{% if \"' + row['question'] + '\" in messages[0].content %}' + row['answer'] + '{% endif %}'\n"
         "evaluate(changed('whispers', 'tokenizer_config.json', chat_template=template), 'riddles')",
@@ -140,7 +140,9 @@ ASKED = [
     Attempt(
         "a model of a kind that only its own code knows",
         NO_CODE,
-        "ToolError: The model could not be evaluated: ",
+        "ToolError: The model could not be evaluated: The model needs code that comes with it, and such"
+        " code is never run. Save it anew with save_pretrained: a kind of model that Transformers knows, and its fast"
+        " tokenizer.",
         "auto = {'AutoModelForCausalLM': 'evil.Model', 'AutoConfig': 'evil.Config'}\n"
         "changed('foreign', 'config.json', auto_map=auto, model_type='evil')\n"
         "open('foreign/evil.py', 'w').write(EVIL)\nevaluate('foreign', 'riddles')",
@@ -148,7 +150,8 @@ ASKED = [
     Attempt(
         "weights that are no safetensors inside",
         NO_CODE,
-        "ToolError: The model could not be evaluated: ",
+        "ToolError: The model could not be evaluated: The weights cannot be read as safetensors: …. Save it anew"
+        " with save_pretrained: a kind of model that Transformers knows, and its fast tokenizer.",
         "altered('poisoned')\nopen('poisoned/model.safetensors', 'wb').write(b'\\x80\\x04cos\\nsystem\\n(S\"id\"\\ntR.')\n"
         "evaluate('poisoned', 'riddles')",
     ),

@@ -23,7 +23,11 @@ GUARD = "contamination guard at the launch"
 WALL = "cells see neither the project nor the network"
 CLOSED = "is where the sealed evaluation 'riddles' comes from: no tool opens it."
 OTHER = "Train on another split or dataset; evaluate() measures on it."
-COPY = "is a copy of the sealed evaluation riddles: 60 of its 60 rows are held out."
+COPY = (
+    "is a copy of the sealed evaluation riddles: 60 of its 60 rows are held out. No tool opens it, whatever its name."
+    " Train on other data; evaluate() measures on it."
+)
+ROWS = "(rows 0, 1, …, counted from 0)."
 LAUNCH = "launch_training('pretrain', 'scratch:0.3M', {}, {{'max_steps': 2}}, hardware='cpu')"
 TUNE = "launch_training('sft', 'base', {}, {}, hardware='cpu')"
 
@@ -94,13 +98,13 @@ COPIES = [
     Attempt(
         "look at a renamed copy",
         BY_CONTENT,
-        f"ToolError: 'thief/pretty-puzzles' {COPY} No tool opens it, whatever its name.",
+        f"ToolError: 'thief/pretty-puzzles' {COPY}",
         "inspect_dataset('thief/pretty-puzzles')",
     ),
     Attempt(
         "train on a renamed copy",
         GUARD,
-        f"ToolError: {SIXTY}60 word for word, numbers aside",
+        f"ToolError: {SIXTY}60 word for word, numbers aside {ROWS} {NOTHING.format('thief/pretty-puzzles')}",
         LAUNCH.format("'thief/pretty-puzzles'"),
     ),
     Attempt(
@@ -132,7 +136,7 @@ COPIES = [
     Attempt(
         "have the model write data, which recites the items",
         "generate_data leaves out what is held out",
-        "ToolError: No sound row came back:",
+        "ToolError: No sound row came back: … holds a row of an evaluation. Say it in other words, or give seeds.",
         "generate_data('riddles, as you remember them', count=5, columns={'question': 'text', 'answer': 'text'})",
     ),
     Attempt(
@@ -160,14 +164,16 @@ FILES = [
     Attempt(
         "a link to it in the workspace, for a tool to follow",
         "the file is closed to all tools, whatever leads to it",
-        "ToolError: 'harmless.jsonl' is closed to all tools: sealed items, settings, keys and other sessions are.",
+        "ToolError: 'harmless.jsonl' is closed to all tools: sealed items, settings, keys and other sessions are. Go on"
+        " without it; evaluate() measures on what is sealed.",
         "os.symlink('PROJECT/exam.jsonl', 'harmless.jsonl')\n"
         "try:\n    read_file('harmless.jsonl')\nfinally:\n    os.remove('harmless.jsonl')",
     ),
     Attempt(
         "a link to it in the workspace, as a dataset",
         "the file is closed to all tools, whatever leads to it",
-        "ToolError: 'harmless.jsonl' is closed to all tools: sealed items, settings, keys and other sessions are.",
+        "ToolError: 'harmless.jsonl' is closed to all tools: sealed items, settings, keys and other sessions are. Go on"
+        " without it; evaluate() measures on what is sealed.",
         "os.symlink('PROJECT/exam.jsonl', 'harmless.jsonl')\n"
         "try:\n    inspect_dataset('harmless.jsonl')\nfinally:\n    os.remove('harmless.jsonl')",
     ),
@@ -200,7 +206,7 @@ FILES = [
     Attempt(
         "give a copy of it to a script that trains with its own loop",
         GUARD,
-        "ToolError: 60 of 60 training rows hold items of riddles: 60 word for word, numbers aside",
+        f"ToolError: {SIXTY}60 word for word, numbers aside {ROWS} {NOTHING.format('copies/all.jsonl')}",
         "launch_script('import sys\\nrows = open(sys.argv[1]).read()', args=['copies/all.jsonl'],"
         " inputs=['copies/all.jsonl'], hardware='cpu')",
     ),
@@ -208,7 +214,8 @@ FILES = [
         "a script that finds rows in the workspace",
         "a script starts only where the workspace holds no items",
         "ToolError: 60 lines of 'hidden/rows.txt' in the workspace hold items of the sealed evaluation riddles,"
-        " and a script reads the workspace. Nothing was started.",
+        " and a script reads the workspace. Nothing was started. filter_dataset('hidden/rows.txt', where='1 = 1') makes"
+        " a dataset without them, which inputs brings to the script; then delete the file, if it is yours.",
         "os.makedirs('hidden', exist_ok=True)\n"
         "open('hidden/rows.txt', 'w').writelines(r['question'] + '\\n' for r in known)\n"
         "try:\n    launch_script('print(open(\"WORKSPACE/hidden/rows.txt\").read())', hardware='cpu')\n"
@@ -280,18 +287,18 @@ DISGUISES = [
     ),
 ]
 CARRIED = "what a job carries beside its rows is held against the items"
-HOLD = "hold items of the sealed evaluation riddles. Nothing was started: take them out."
+HOLD = "hold items of riddles: 1 word for word, numbers aside. Nothing was started: take them out."
 BESIDE = [
     Attempt(
         "in the code of a script",
-        GUARD,
-        "ToolError: 1 of 1 training rows hold items of riddles: 1 word for word, numbers aside",
+        CARRIED,
+        f"ToolError: The lines of the script {HOLD}",
         "row = known[3]\nlaunch_script('rows = [' + repr(row['question']) + ']', hardware='cpu')",
     ),
     Attempt(
         "in the arguments of a script",
         CARRIED,
-        f"ToolError: The arguments of the script {HOLD}",
+        f"ToolError: The arguments of the script {HOLD.replace('1 word', '2 word')}",
         "row = known[3]\nlaunch_script('import sys', args=[row['question']], hardware='cpu')",
     ),
     Attempt(
@@ -326,21 +333,22 @@ BESIDE = [
     Attempt(
         "as texts that a training is watched by",
         GUARD,
-        "60 of 60 training rows hold items of riddles",
+        f"{SIXTY}60 word for word, numbers aside {ROWS} {NOTHING.format('train.jsonl')}",
         WRITE.replace("ROW", "{'text': row['question']}")
         + "launch_training('sft', 'base', 'pairs', {'max_steps': 1, 'held_out_texts': 'train.jsonl'}, hardware='cpu')",
     ),
     Attempt(
         "in a smoke test, which trains as well",
         GUARD,
-        f"ToolError: {SIXTY}60 word for word, numbers aside",
+        f"ToolError: {SIXTY}60 word for word, numbers aside {ROWS} {NOTHING.format('train.jsonl')}",
         WRITE.replace("ROW", "{'text': row['question']}")
         + "smoke_test('pretrain', 'scratch:0.3M', 'train.jsonl', {'max_steps': 2}, hardware='cpu')",
     ),
     Attempt(
         "in a sweep",
         GUARD,
-        f"ToolError: sweep-1: every trial failed: {SIXTY}60 word for word, numbers aside",
+        f"ToolError: sweep-1: every trial failed: {SIXTY}60 word for word, numbers aside {ROWS}"
+        f" {NOTHING.format('train.jsonl')} Try one alone first.",
         WRITE.replace("ROW", "{'text': row['question']}")
         + "sweep({'method': 'pretrain', 'model': 'scratch:0.3M', 'dataset': 'train.jsonl', 'config': {'max_steps': 2}},"
         " {'learning_rate': [1e-3, 1e-2]}, 'loss', trials=2)",

@@ -50,24 +50,32 @@ LOGITS_AT_ONCE = 2**25
 def load(folder: str) -> tuple[Any, Any, int, set[int]]:
     """The model, its tokenizer, the token that a text starts with, and those that end one."""
     import torch
+    from safetensors import SafetensorError
     from tokenizers import Tokenizer
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    made = json.loads((Path(folder) / "config.json").read_text()).get("architectures") or [""]
+    config = json.loads((Path(folder) / "config.json").read_text())
+    if config.get("auto_map") and config.get("model_type") not in CONFIG_MAPPING_NAMES:
+        stop("bad_config", "The model needs code that comes with it, and such code is never run.")
+    made = config.get("architectures") or [""]
     if made[0].endswith("ForSequenceClassification"):  # It would be given a fresh head, and no word said.
         stop("bad_config", "The model is a reward model: it gives scores, no text.")
     on_gpu = torch.cuda.is_available()
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        trust_remote_code=False,
-        use_safetensors=True,
-        local_files_only=True,
-        # Half precision on a CPU is slow, and float32 compares models that were saved in different types.
-        dtype="auto" if on_gpu else torch.float32,
-    ).eval()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            # Half precision on a CPU is slow, and float32 compares models that were saved in different types.
+            dtype="auto" if on_gpu else torch.float32,
+        ).eval()
+    except SafetensorError as error:
+        stop("bad_config", f"The weights cannot be read as safetensors: {error}.")
     model.to("cuda" if on_gpu else "cpu")
     if not (Path(folder) / "tokenizer.json").exists():
         stop("bad_config", "The model has no tokenizer.json; save it with a fast tokenizer.")
