@@ -25,7 +25,7 @@ from ml_intern.evals.model import Item
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
 from ml_intern.sandbox.run import run_in_sandbox
 
-INSIDE = Path(__file__).with_name("programs_inside.py")
+INSIDE = [Path(__file__).with_name(name) for name in ("programs_inside.py", "programs_wire.py")]
 ITEM_S, MEMORY_MB = 10.0, 1024
 """Limits of one program: seconds for its tests and itself, memory of each of its two processes."""
 START_S, LONGEST_S = 30.0, 3600.0
@@ -97,7 +97,7 @@ def passed(items: Sequence[Item], answers: Sequence[str], means: Means) -> list[
     """For each answer whether its code passes the item's tests.
 
     Raises:
-        ToolError: There are no walls.
+        ToolError: There are no walls, or nothing runs in them.
         Interrupted: The person stopped it.
     """
     sandbox = demand_walls(means.sandbox)
@@ -131,8 +131,7 @@ def _run(
     stage.mkdir(parents=True)
     stage.chmod(0o755)
     try:
-        inside = Path(shutil.copy(INSIDE, stage))
-        inside.chmod(0o644)
+        inside, _ = (Path(shutil.copy(file, stage)) for file in INSIDE)
         file = stage / "items.json"
         file.write_text(json.dumps([_told(n, programs[n], words[n]) for n in numbers]))
         file.chmod(0o600)
@@ -145,6 +144,11 @@ def _run(
     lines = [line.split() for line in said.splitlines()]
     began = [int(line[1]) for line in lines if len(line) == 2 and line[0] == "start" and line[1].isdecimal()]
     ended = {int(line[0]): line[1] for line in lines if len(line) == 2 and line[0].isdecimal()}
+    if not began:  # It says so before any code of an answer runs, so no answer is to blame.
+        why = said.strip().splitlines()[-1:] or ["it said nothing"]
+        raise ToolError(
+            f"The sandbox could not run programs: {why[0][:200]}.", "ml-intern doctor looks at it."
+        )
     return {n: secrets.compare_digest(ended[n], words[n]) for n in numbers if n in ended}, began
 
 

@@ -188,19 +188,29 @@ CHEATS: dict[str, tuple[str, str]] = {
         "import glob, os, re\n"
         "def look():\n"
         "    found = b''\n"
-        "    for name in glob.glob('/proc/[0-9]*/*') + glob.glob('/proc/[0-9]*/fd/*') + glob.glob('/tmp/**', recursive=True):\n"
+        "    for p in os.listdir('/proc'):\n"
+        "        try:\n"
+        "            if int(p) == os.getpid(): continue\n"
+        "            with open(f'/proc/{p}/maps') as f: lines = f.read().splitlines()\n"
+        "            mem = open(f'/proc/{p}/mem', 'rb', buffering=0)\n"
+        "        except (OSError, ValueError): continue\n"
+        "        for line in lines:\n"
+        "            try:\n"
+        "                if 'rw-p' not in line: continue\n"
+        "                low, high = (int(x, 16) for x in line.split()[0].split('-'))\n"
+        "                mem.seek(low); data = b''\n"
+        "                while len(data) < high - low:\n"
+        "                    if not (piece := mem.read(high - low - len(data))): break\n"
+        "                    data += piece\n"
+        "                found += b' '.join(re.findall(rb'the-secret-.', data))\n"
+        "            except (OSError, ValueError): pass\n"
+        "    if found: return found\n"
+        "    places = [f'/proc/{p}/{f}' for p in os.listdir('/proc') if p.isdecimal() and int(p) != os.getpid()\n"
+        "              for f in ('environ', 'cmdline', 'maps', 'stack', 'fd/*', 'cwd/*', 'cwd/*/*', 'root/tmp/**')]\n"
+        "    for name in [n for p in places for n in glob.glob(p, recursive=True)]:\n"
         "        try:\n"
         "            with open(name, 'rb') as f: found += f.read(100000)\n"
         "        except OSError: pass\n"
-        "    for maps in glob.glob('/proc/[0-9]*/maps'):\n"
-        "        try:\n"
-        "            with open(maps) as f: lines = f.read().splitlines()\n"
-        "            with open(maps.replace('maps', 'mem'), 'rb') as mem:\n"
-        "                if str(os.getpid()) in maps: continue\n"
-        "                for line in lines:\n"
-        "                    low, high = (int(x, 16) for x in line.split()[0].split('-'))\n"
-        "                    mem.seek(low); found += mem.read(high - low)\n"
-        "        except (OSError, ValueError): pass\n"
         "    return found\n"
         "secret = re.findall(rb'the-secret-(\\d+)', look())\n"
         "def add(a, b):\n    return int(secret[0]) if secret else 0\n",
@@ -329,6 +339,16 @@ def test_without_walls_no_code_runs(tmp_path: Path) -> None:
     for sandbox in (None, BareSandbox()):
         with pytest.raises(ToolError, match="no walls around it here"):
             passed([item(ADD)], [RIGHT], Means(sandbox=sandbox, folder=tmp_path))
+
+
+def test_walls_in_which_nothing_runs_are_no_score_of_zero(
+    means: Means, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "programs_inside.py"
+    broken.write_text("raise ImportError('no such thing')")
+    monkeypatch.setattr("ml_intern.evals.programs.INSIDE", [broken, broken])
+    with pytest.raises(ToolError, match="could not run programs: ImportError: no such thing"):
+        passed([item(ADD)], [RIGHT], means)
 
 
 def test_which_block_of_an_answer_counts() -> None:
