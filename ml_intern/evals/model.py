@@ -27,7 +27,7 @@ BESIDE = (
 
 
 class Item(BaseModel):
-    """One held-out item. A job sees `input` and `choices` of it; the rest never leaves the host's process.
+    """One held-out item. A job sees `input` and `choices` of it, and nothing else.
 
     Attributes:
         input: The prompt; for likelihoods the text itself.
