@@ -27,7 +27,7 @@ BESIDE = (
 
 
 class Item(BaseModel):
-    """One held-out item. It never leaves the host's process as a whole: a job sees `input` alone.
+    """One held-out item. A job sees `input` and `choices` of it, and nothing else.
 
     Attributes:
         input: The prompt; for likelihoods the text itself.
