@@ -19,6 +19,9 @@ from ml_intern.claims.owners import misplaced, names_in
 from ml_intern.claims.reading import Told, normal, numbers_in
 from ml_intern.claims.verdicts import overstated
 
+MOST_TEXT, MOST_NUMBERS = 60_000, 1_000
+"""Characters and numbers of a text that are looked at, from its beginning."""
+
 _PRINTED = "only your own code printed it, no tool measured it"
 _NOTHING = "nothing that was measured gives it"
 
@@ -112,7 +115,7 @@ def review(text: str, evidence: Evidence) -> Review:
     found = Review()
     if not evidence.active:
         return found
-    numbers = numbers_in(text)
+    numbers = numbers_in(text[:MOST_TEXT])[:MOST_NUMBERS]
     told = [each for each in numbers if claims_something(each, evidence)]
     left = [each for each in told if not _stands(each, numbers, evidence, found)]
     stood = [each for each in told if each not in left]
@@ -121,7 +124,7 @@ def review(text: str, evidence: Evidence) -> Review:
             found.verify(each)
         else:
             _object(each, evidence, found)
-    found.words = overstated(normal(text), evidence)
+    found.words = overstated(normal(text[:MOST_TEXT]), evidence)
     return found
 
 
