@@ -94,7 +94,7 @@ def _take_turns(session: Session) -> str:
         keep_for_undo(session, session.recorded.begun)
     answer = str(session.agent.run(session.prompt))
     while turn := session.conversation.next_turn(session.agent.number + 1):
-        session.answers.renew(session.settings.answer_checks)
+        session.answers.renew(session.settings.answer_checks if session.brain.language_model else 0)
         if not turn.known:
             keep_for_undo(session, turn.step)
         if not session.brain.language_model:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from ml_intern.claims.notes import marked_message
 from ml_intern.context import ToolContext
 from ml_intern.events import Notice
 from ml_intern.tooling import tool
@@ -39,8 +40,9 @@ def notify(ctx: ToolContext, message: str) -> str:
     Args:
         message: One line.
     """
+    message, loose = marked_message(ctx, message)
     ctx.emit(Notice("info", message))
-    return "told"
+    return f"told, marked as not verified: {', '.join(loose)}" if loose else "told"
 
 
 @tool(effect="read")

@@ -11,13 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ml_intern.claims import words
-from ml_intern.claims.evidence import VOUCHED, Evidence, Known
+from ml_intern.claims.evidence import Evidence, Known
+from ml_intern.claims.meaning import FEW, About, allowed, cited, counts, named
 from ml_intern.claims.owners import misplaced, names_in
 from ml_intern.claims.reading import Told, normal, numbers_in
 from ml_intern.claims.verdicts import overstated
+
+MOST_TEXT, MOST_NUMBERS = 60_000, 1_000
+"""Characters and numbers of a text that are looked at, from its beginning."""
 
 _PRINTED = "only your own code printed it, no tool measured it"
 _NOTHING = "nothing that was measured gives it"
@@ -25,22 +28,12 @@ _NOTHING = "nothing that was measured gives it"
 _BESIDE = 250
 """Characters between a number and those that it follows from."""
 
-_SMALL = 13
-"""Whole numbers below it are claims only before what a session counts: two reasons are not measured."""
-
 _FROM_A_BOUND = 0.15
 """How far "more than" and "under" may be from what is known, as a share."""
 
 _ABOUT = 0.1
 _ABOUT_A_SCORE = 0.03
 """What "about" allows at the most, as a share: of times and counts, and of scores."""
-
-
-class About(NamedTuple):
-    """What a number is told of: whether it is a score, or a change of one, and by which metrics."""
-
-    scored: bool
-    metrics: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -112,7 +105,7 @@ def review(text: str, evidence: Evidence) -> Review:
     found = Review()
     if not evidence.active:
         return found
-    numbers = numbers_in(text)
+    numbers = numbers_in(text[:MOST_TEXT])[:MOST_NUMBERS]
     told = [each for each in numbers if claims_something(each, evidence)]
     left = [each for each in told if not _stands(each, numbers, evidence, found)]
     stood = [each for each in told if each not in left]
@@ -121,7 +114,7 @@ def review(text: str, evidence: Evidence) -> Review:
             found.verify(each)
         else:
             _object(each, evidence, found)
-    found.words = overstated(normal(text), evidence)
+    found.words = overstated(normal(text[:MOST_TEXT]), evidence)
     return found
 
 
@@ -135,7 +128,7 @@ def claims_something(told: Told, evidence: Evidence) -> bool:
         return False
     if told.fraction:
         return True
-    if told.value < _SMALL and told.plain == told.value:
+    if told.value < FEW and told.plain == told.value:
         return told.value > 1 and bool(words.SMALL_NOUNS.match(told.after.lstrip()))
     if words.NOUNS.match(told.after.lstrip()) or re.search(r"\b[nN]\s*[=:]\s*$", told.before):
         return True
@@ -187,7 +180,7 @@ def _about(told: Told, evidence: Evidence) -> About:
 def _stands(told: Told, numbers: Sequence[Told], evidence: Evidence, found: Review) -> bool:
     """Whether what is known gives a number, and it is what the sentence says it is."""
     about = _about(told, evidence)
-    fits = [k for k in _matching(told, evidence) if _allowed(told, k, about)]
+    fits = [k for k in _matching(told, evidence) if allowed(told, k, about)]
     if fits and about.scored and misplaced(told, fits, evidence):
         return False
     if fits or _between(told, numbers, evidence, about) or _bounded(told, evidence, about):
@@ -200,9 +193,9 @@ def _object(told: Told, evidence: Evidence, found: Review) -> None:
     """Note what is wrong with a number that does not stand, unless it is somebody else's or a side remark."""
     about = _about(told, evidence)
     matched = list(_matching(told, evidence))
-    fits = [k for k in matched if _allowed(told, k, about)]
+    fits = [k for k in matched if allowed(told, k, about)]
     own = any(k.kind == "own" for k in matched)
-    if _cited(told):
+    if cited(told):
         found.quoted.append(told.shown)
     elif own and not about.scored and not fits:
         found.computed.append(told.shown)
@@ -256,220 +249,18 @@ def _slack(told: Told, scored: bool) -> float:
 
 def _matching(told: Told, evidence: Evidence) -> Iterator[Known]:
     scored = _scored(told, evidence)
-    for value, slack, allowed in _readings(told, scored):
-        yield from (k for k in evidence.near(value, slack) if allowed(k))
+    for value, slack, may_be in _readings(told, scored):
+        yield from (k for k in evidence.near(value, slack) if may_be(k))
 
 
 def _scored(told: Told, evidence: Evidence) -> bool:
     """Whether a number is told as a score or a change of one."""
     if told.unit in ("time", "money", "size"):
         return False
-    if not told.unit and _counts(told):
+    if not told.unit and counts(told):
         return False
     points = told.unit in ("points", "pm") or re.search(r"\d\s*(?:percentage )?points?\b", told.sentence)
     return bool(points) or measured_by(told, evidence)
-
-
-def _allowed(told: Told, known: Known, about: About) -> bool:
-    """Whether what a value is fits what the number is told as."""
-    if known.kind not in VOUCHED:
-        return False
-    if known.kind == "said":
-        few = abs(told.value) < _SMALL and words.SMALL_NOUNS.match(told.after.lstrip())
-        return not (about.scored or few) or bool(words.ASKED.search(told.sentence))
-    if known.kind == "change" and about.metrics and known.metric not in about.metrics:
-        return False
-    if told.unit == "pm" and about.metrics and known.metric not in about.metrics:
-        return False
-    if told.unit in _BY_UNIT:
-        return _BY_UNIT[told.unit](told, known)
-    if about.scored:
-        return _of_a_score(told, known, about)
-    if told.unit == "%":
-        return _of_a_share(told, known)
-    if _counts(told):
-        return _of_a_count(told, known)
-    return _of_a_number(told, known)
-
-
-def _of_a_number(told: Told, known: Known) -> bool:
-    """Whether a value fits a number without a unit that is told as no score and counts nothing."""
-    if re.search(r"\bp(?:-?value)?\W*(?:of|is|=|<|>)?\W*$", told.before):
-        return known.part in ("p", "p_corrected")
-    if words.CURVE.search(_governing(told)):
-        named = known.part == "text" or _named(told, known)
-        return known.kind in ("curve", "fact", "tool", "step") and named
-    if known.kind == "step":
-        return _of_a_count(told, known)
-    if known.kind == "time":
-        return bool(words.CLOCK.search(told.sentence))
-    if known.kind == "score":
-        return _told_so(told, known)
-    if known.kind == "change" or known.part in _CHANGES:
-        return _change_told(told, known)
-    return known.kind != "curve" or _named(told, known)
-
-
-def _governing(told: Told) -> str:
-    """The words since the number before; where only "to" or "and" stands between, those before that one."""
-    if told.cell:
-        return told.before
-    parts = re.split(r"(?<![\w.-])[-+]?\d[\d.,e%-]*", told.before)
-    between = re.compile(r"\b(?:and|from|about|roughly)\b")
-    while len(parts) > 1 and not re.search(r"[a-z]{3}", between.sub("", parts[-1])):
-        parts.pop()
-    return parts[-1][-100:]
-
-
-def _counts(told: Told) -> bool:
-    """Whether it is told as a number of things: 8,123 rows, 0.3M parameters."""
-    whole = not told.fraction or told.plain != told.value
-    return whole and bool(words.NOUNS.match(told.after.lstrip()))
-
-
-_CHANGES = ("difference", "ratio", "relative", "errors")
-_AT_A_STEP = re.compile(
-    r"\b(?:at|by|after|around|near|until|before|from)\s+(?:about |roughly )?(?:step|epoch|update)s?\b", re.I
-)
-
-
-def _of_time(told: Told, known: Known) -> bool:
-    if known.part in ("ratio", "relative"):
-        return False
-    return known.kind == "time" or known.part == "text" or bool(words.CLOCK.search(known.metric))
-
-
-def _of_money(told: Told, known: Known) -> bool:
-    if known.part in ("ratio", "relative"):
-        return False
-    return known.kind == "money" or known.part == "text" or bool(words.PRICE.search(known.metric))
-
-
-def _of_times(told: Told, known: Known) -> bool:
-    return known.part == "ratio" or (known.part == "relative" and "more" in told.after[:12])
-
-
-def _of_points(told: Told, known: Known) -> bool:
-    if known.part == "detectable":
-        return True
-    if known.kind == "curve":
-        return known.part == "difference" and _named(told, known)
-    return known.kind == "change" and known.part in ("difference", "spread", "luck_of_best")
-
-
-def _of_a_spread(told: Told, known: Known) -> bool:
-    return known.part in ("half", "spread")
-
-
-def _of_a_size(told: Told, known: Known) -> bool:
-    return known.kind in ("fact", "curve", "tool")
-
-
-_BY_UNIT = {
-    "time": _of_time,
-    "money": _of_money,
-    "times": _of_times,
-    "points": _of_points,
-    "pm": _of_a_spread,
-    "size": _of_a_size,
-}
-
-
-def _of_a_score(told: Told, known: Known, about: About) -> bool:
-    if known.kind in ("score", "change") and not about.metrics and words.OTHER_METRICS.search(told.sentence):
-        return False
-    if known.kind == "score":
-        return _told_so(told, known)
-    if known.kind == "change":
-        return _change_told(told, known)
-    if known.kind == "tool" and known.part == "text":
-        return _cited(told)
-    return known.kind in ("curve", "fact", "tool") and _named(told, known)
-
-
-def _of_a_share(told: Told, known: Known) -> bool:
-    if known.kind == "score":
-        return _told_so(told, known)
-    if known.kind == "change":
-        return _change_told(told, known)
-    if known.kind == "curve" and not _named(told, known):
-        return False
-    if known.part in _CHANGES:
-        return _change_told(told, known)
-    return known.kind == "tool" or _named(told, known)
-
-
-def _told_so(told: Told, known: Known) -> bool:
-    """Whether a sentence speaks of that part of a score: of the ends of its interval, of what is wrong."""
-    part = known.part.removeprefix("1-")
-    if part != known.part and not words.ERRORS.search(told.sentence):
-        return False
-    if (
-        part == "value"
-        and re.search(r"\[[^\]]*$", told.before)
-        and re.match(r"\s*[],;]|\s*(?:to|–|-)", told.after)
-    ):
-        return False
-    if part in ("low", "high"):
-        inside = re.search(r"[\[(][^\])]*$", told.before)
-        ends = told.cell and words.ENDS.search(told.before)
-        return bool(inside or ends or words.INTERVAL.search(told.sentence))
-    if part == "half":
-        return bool(words.INTERVAL.search(told.sentence))
-    return part != "count" or (not told.unit and not told.fraction)
-
-
-def _change_told(told: Told, known: Known) -> bool:
-    if known.part == "errors":
-        return bool(words.ERRORS.search(told.sentence) and words.CHANGE.search(told.sentence + " fewer"))
-    ids = set(re.findall(r"\bexp-\d+\b", told.sentence))
-    if known.other and ids and not ids & {known.owner, known.other}:
-        return False
-    if known.other and len(ids) > 1 and not {known.owner, known.other} <= ids:
-        return False
-    if known.part == "ratio":
-        return bool(words.SHARE_OF_ANOTHER.search(told.sentence) and told.unit == "%")
-    if known.part in ("p", "p_corrected"):
-        return bool(re.search(r"\bp\b", told.before[-20:]))
-    if known.part == "spread":
-        return bool(words.SPREAD.search(told.sentence))
-    by = re.search(r"\bby\s+(?:about\s+|roughly\s+)?$", told.before)
-    return bool(by or told.cell or words.CHANGE.search(told.sentence) or told.shown[:1] in "+-−")
-
-
-def _of_a_count(told: Told, known: Known) -> bool:
-    """Whether a value counts what the number is told to count."""
-    thing = words.NOUNS.match(told.after.lstrip())
-    small = words.SMALL_NOUNS.match(told.after.lstrip())
-    noun = (thing or small)[0].lower() if thing or small else told.before[-30:].lower()  # type: ignore[index]
-    if known.kind in ("time", "money", "change") or known.part in ("ratio", "relative"):
-        return False
-    if known.kind in ("score", "curve") and known.part != "count":
-        return bool(known.kind == "curve" and _named(told, known))
-    name = re.sub(r"[^a-z]+", " ", f"{known.source} {known.metric}".lower())
-    if known.kind == "step" and known.part == "point" and not _AT_A_STEP.search(told.sentence):
-        return False
-    groups = [g for g in words.KINDS_OF_THINGS if g.search(noun)]
-    if any(g.search(name) for g in groups):
-        return True
-    if known.kind == "step" or abs(told.value) < _SMALL:
-        return False
-    return not groups or known.kind == "tool" or known.part == "count"
-
-
-def _named(told: Told, known: Known) -> bool:
-    """Whether all the words of a curve's or a setting's name stand beside the number.
-
-    Of a curve that is where it began and ended, its extremes and its mean; a curve goes through every value
-    between, so that these count only where a text says at which step.
-    """
-    if known.kind == "curve" and known.part == "point" and not _AT_A_STEP.search(told.sentence):
-        return False
-    said = set(re.findall(r"[a-z]+", told.sentence.lower()))
-    said |= {"learning", "rate"} if "lr" in said else set()
-    name = re.findall(r"[a-z]+", known.metric.rpartition(".")[2].lower())
-    telling = [w for w in name if w not in ("mean", "train", "eval", "avg", "per", "device")] or name
-    return bool(telling) and all(w in said or f"{w}s" in said or w.removesuffix("s") in said for w in telling)
 
 
 # What follows from what stands
@@ -514,7 +305,7 @@ def _between(told: Told, numbers: Sequence[Told], evidence: Evidence, about: Abo
         return False
     scale = abs(told.value / told.plain) if told.plain else 1.0
     middle, half = (low + high) / 2 * scale, (high - low) / 2 * scale
-    return any(_allowed(told, k, about) for k in evidence.near(middle, half))
+    return any(allowed(told, k, about) for k in evidence.near(middle, half))
 
 
 def _in_an_interval(told: Told) -> bool:
@@ -542,15 +333,11 @@ def _bounded(told: Told, evidence: Evidence, about: About) -> bool:
         return False
     reach = abs(told.value) * (_ABOUT if about.scored else _FROM_A_BOUND)
     for known in evidence.near(told.value, reach):
-        if _allowed(told, known, about) and known.kind != "tool":
+        if allowed(told, known, about) and known.kind != "tool":
             above = abs(known.value) >= abs(told.value)
             if above == (told.bound == ">") and not (about.scored and misplaced(told, [known], evidence)):
                 return True
     return False
-
-
-def _cited(told: Told) -> bool:
-    return bool(words.CITED.search(told.sentence))
 
 
 # What is known instead
@@ -558,14 +345,14 @@ def _cited(told: Told) -> bool:
 
 def _nearest(told: Told, evidence: Evidence, scored: bool) -> str:
     """The nearest value of what the number is said to be, in words."""
-    named = names_in(told.sentence, evidence.metrics)
+    metrics = names_in(told.sentence, evidence.metrics)
     splits = {
         name for name, pattern in (("test", words.TEST), ("dev", words.DEV)) if pattern.search(told.sentence)
     }
     if told.unit in ("points", "times", "pm"):
         pick = _first(
             lambda k: (
-                k.kind == "change" and k.part in ("difference", "ratio", "relative") and k.metric in named
+                k.kind == "change" and k.part in ("difference", "ratio", "relative") and k.metric in metrics
             ),
             lambda k: k.kind == "change" and k.part == {"times": "ratio"}.get(told.unit, "difference"),
         )
@@ -573,19 +360,22 @@ def _nearest(told: Told, evidence: Evidence, scored: bool) -> str:
         owners = set(re.findall(r"\bexp-\d+\b", told.sentence))
         pick = _first(
             lambda k: (
-                _is_value(k) and k.metric in named and k.split in splits and (not owners or k.owner in owners)
+                _is_value(k)
+                and k.metric in metrics
+                and k.split in splits
+                and (not owners or k.owner in owners)
             ),
-            lambda k: _is_value(k) and k.metric in named and (not splits or k.split in splits),
-            lambda k: _is_value(k) and k.metric in named,
+            lambda k: _is_value(k) and k.metric in metrics and (not splits or k.split in splits),
+            lambda k: _is_value(k) and k.metric in metrics,
             lambda k: _is_value(k) and (not splits or k.split in splits),
             _is_value,
         )
     elif told.unit in ("time", "money"):
         pick = _first(lambda k: k.kind == told.unit)
     else:
-        pick = _first(lambda k: k.kind in ("fact", "step", "curve", "tool") and _named(told, k))
-    for allowed in pick:
-        if (known := evidence.nearest(told.value, allowed)) is not None:
+        pick = _first(lambda k: k.kind in ("fact", "step", "curve", "tool") and named(told, k))
+    for wanted in pick:
+        if (known := evidence.nearest(told.value, wanted)) is not None:
             return f"{known.source} is {_shown(known.value)}"
     return ""
 

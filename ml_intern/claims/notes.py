@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ml_intern.claims.answers import marked
 from ml_intern.claims.evidence import Evidence
-from ml_intern.claims.judging import Finding, Review, review
+from ml_intern.claims.judging import MOST_TEXT, Finding, Review, review
 from ml_intern.claims.reading import numbers_in
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
@@ -26,7 +27,7 @@ def check_notes(ctx: ToolContext, id: str, verdict: str, notes: str) -> None:
     Raises:
         ToolError: They state a number that nobody measured.
     """
-    if not numbers_in(notes) and "better" not in notes:
+    if not numbers_in(notes[:MOST_TEXT]) and "better" not in notes:
         return
     from ml_intern.claims.gathering import evidence_of
 
@@ -42,6 +43,16 @@ def check_notes(ctx: ToolContext, id: str, verdict: str, notes: str) -> None:
         f"The notes of {id} state what nobody measured, and they would go into its card: {told}.",
         "Say it without the number, or with the measured one.",
     )
+
+
+def marked_message(ctx: ToolContext, message: str) -> tuple[str, list[str]]:
+    """A word to the person with marks at the numbers that nobody measured, and these numbers."""
+    if not numbers_in(message[:MOST_TEXT]):
+        return message, []
+    from ml_intern.claims.gathering import evidence_of
+
+    found = review(message, evidence_of(ctx.services))
+    return marked(message, found), [finding.shown for finding in found.unverified]
 
 
 def _said(found: Review) -> str:

@@ -54,29 +54,32 @@ _UNIT = re.compile(r"[\s-]?(GPU[- ]hours?|[A-Za-z]+)\b", re.I)
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
 
 _CHANGED = re.compile(
-    r"\s*(?:\w+\s)?(?:lower|higher|less|more|fewer|better|worse|faster|slower|longer|shorter|gains?|drops?|reduction"
+    r"\s*(?:\w{1,20}\s)?(?:lower|higher|less|more|fewer|better|worse|faster|slower|longer|shorter|gains?|drops?|reduction"
     r"|improvement|increase|decrease|of)\b"
 )
 
 _NOTHING = (
     re.compile(r"^(```|~~~).*?^\1", re.M | re.S),
     re.compile(r"\bhttps?://\S+"),
-    re.compile(r"(?<!\w)(?:~|\.{0,2})?/?(?:[\w.@-]+/)+[\w.@-]*[A-Za-z_][\w.@-]*"),
+    re.compile(r"(?<!\w)(?:~|\.{0,2})?/?(?:[\w.@-]{1,80}/){1,30}[\w.@-]{0,80}[A-Za-z_][\w.@-]{0,80}"),
     re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?Z?)?\b"),
     re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b(?!\s*(?:min|h\b))"),
     re.compile(r"\b\d{8}-\d{6}\b\S*"),
     re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{8,64}\b"),
     re.compile(r"\bv?\d+(?:\.\d+){2,}\S*|\bv\d+(?:\.\d+)*\b"),
-    re.compile(r"^\s*(?:>\s*)?\d+[.)]\s", re.M),
+    re.compile(r"^[ \t]*(?:>[ \t]*)?\d+[.)]\s", re.M),
     re.compile(r"\barxiv:\s?\d+\.\d+(?:v\d+)?|\b\d{4}\.\d{4,5}(?:v\d+)?\b", re.I),
     re.compile(r"\b(?:0x[0-9a-fA-F]+)\b"),
-    re.compile(r"\b(?:[A-Za-z][\w]*-)+\d[\w.]*|\b[A-Za-z_]+\d[\w.]*(?:-[\w.]+)*"),
+    re.compile(r"\b(?:[A-Za-z]\w{0,40}-){1,8}\d[\w.]*|\b[A-Za-z_]{1,80}\d[\w.]*(?:-[\w.]+)*"),
     re.compile(r"\[\d+(?:, ?\d+)*\](?=[\s.,;)]*[A-Za-z(]|\s*$)(?<!\[0\])", re.M),
 )
 """Digits that claim nothing: code, addresses, paths, dates, ids, hashes, versions, lists, footnotes."""
 
-_BREAK = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(*_`\[])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d+[.)]|#|\|))|\n")
+_BREAK = re.compile(r"(?<=[.!?])\s{1,40}(?=[A-Z\"'(*_`\[])|\n[ \t]*\n|\n(?=[ \t]*(?:[-*+•]|\d+[.)]|#|\|))|\n")
 
+
+BEFORE, AFTER, NEAR = 400, 200, 60
+"""Characters of a sentence that are looked at on either side of a number: one may be as long as a text."""
 
 _Match = tuple[int, int, dict[str, Any]]
 """Where a number begins and ends in its sentence, and what is known of it."""
@@ -214,7 +217,7 @@ def _of_sentence(
     sentence, words_of = text[first:last], plain[first:last]
     context = plain[max(0, first - 200) : first].rstrip().rpartition("\n")[2] if not heads else ""
     for start, end, told in _with_units(sentence, _matches(sentence)):
-        before, after = words_of[:start], words_of[end:]
+        before, after = words_of[max(0, start - BEFORE) : start], words_of[end : end + AFTER]
         ahead = f"{' '.join(heads)} : {before}" if heads else before
         yield Told(
             **told,
@@ -224,8 +227,12 @@ def _of_sentence(
             before=ahead,
             after=after,
             cell=bool(heads),
-            approximate=bool(words.APPROXIMATE.search(before)),
-            bound=">" if words.ABOVE.search(before) else "<" if words.BELOW.search(before) else "",
+            approximate=bool(words.APPROXIMATE.search(before[-NEAR:])),
+            bound=">"
+            if words.ABOVE.search(before[-NEAR:])
+            else "<"
+            if words.BELOW.search(before[-NEAR:])
+            else "",
             context=context,
         )
 
@@ -278,7 +285,8 @@ def _digits(sentence: str, match: re.Match[str]) -> _Match | None:
     start, end = match.start("digits"), match.end()
     sign = match["sign"]
     # "3 - 4", "gpt-4" and ranges have no sign; "fell by -0.3" has.
-    negative = sign == "-" and not re.search(r"[\w)]\s*$", sentence[: match.start()])
+    ahead = sentence[max(0, match.start() - NEAR) : match.start()]
+    negative = sign == "-" and not re.search(r"[\w)]\s*$", ahead)
     end, scale, unit = _unit(sentence, start, end)
     if unit is None:
         return None
@@ -286,7 +294,7 @@ def _digits(sentence: str, match: re.Match[str]) -> _Match | None:
     told: dict[str, Any] = {
         "value": (-1 if negative else 1) * value * scale,
         "slack": 0.5 * 10.0**-decimals * exponent * scale,
-        "unit": "pm" if sign == "±" or re.search(r"(?:±|\+/-|\\pm)\s*$", sentence[:start]) else unit,
+        "unit": "pm" if sign == "±" or re.search(r"(?:±|\+/-|\\pm)\s*$", ahead) else unit,
         "plain": value,
         "fraction": decimals > 0 or bool(match["power"]),
     }
@@ -295,8 +303,8 @@ def _digits(sentence: str, match: re.Match[str]) -> _Match | None:
 
 def _unit(sentence: str, start: int, end: int) -> tuple[int, float, str | None]:
     """Where a number ends with its unit, by what it is multiplied, and what it is a number of."""
-    rest = sentence[end:]
-    if re.search(r"[$€£]\s?$", sentence[:start]):
+    rest, ahead = sentence[end : end + AFTER], sentence[max(0, start - NEAR) : start]
+    if re.search(r"[$€£]\s?$", ahead):
         scaled = re.match(r"\s?(k|K|M|B)\b", rest)
         return (end + scaled.end(), _SCALES[scaled[1]], "money") if scaled else (end, 1.0, "money")
     after = _AFTER.match(rest)
@@ -311,7 +319,7 @@ def _unit(sentence: str, start: int, end: int) -> tuple[int, float, str | None]:
         if after["scale"]:
             return stop, _SCALES[after["scale"].strip()], ""
         return stop, _LARGE[after["large"]], ""
-    if re.search(r"\bfactor\s+(?:of\s+)?(?:about\s+)?$", sentence[:start], re.I):
+    if re.search(r"\bfactor\s+(?:of\s+)?(?:about\s+)?$", ahead, re.I):
         return end, 1.0, "times"
     if cents := words.MONEY.match(rest):
         return end + cents.end(), 0.01 if "cent" in cents[0].lower() else 1.0, "money"

@@ -19,9 +19,8 @@ from ml_intern.evals.rows import fold
 from ml_intern.ledger.model import Comparison, Experiment
 
 _LONG_WORDS = 25
-"""Words of new literal text in a template from which on it is told. The default system prompts that models
-come with have 5 to 20 (Qwen2.5: 11, Llama 2: 5 to 8 a sentence), and a training that brings its own knows of
-it."""
+"""Words of new literal text in a template from which on it is told. A default system prompt that a model
+comes with is a sentence or two (Qwen2.5's has 11 words); who brings a longer one knows of it."""
 
 _MOST = 4 << 20
 """Bytes of a file that is read; a tokenizer's own vocabulary is not looked through."""

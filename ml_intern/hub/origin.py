@@ -4,8 +4,8 @@ A model that is nearer to a stranger than to the base that it says it was traine
 work. How much nearer is too near, `CLOSER`: a training that moves a model by ``t`` in a direction of its own
 leaves it ``sqrt(t**2 + s**2)`` away from a relative of the base that is ``s`` away from it, which is farther
 than ``t``; to come below 0.7 of ``t`` its direction would have to agree with the relative's by a cosine of
-more than 0.71. Fine-tunings of one base on other data, and on the same data with other seeds, have been
-measured at 0.0 to 0.5. A copy with noise is found until the noise is as long as what the relative was
+more than 0.71.
+A copy with noise is found until the noise is as long as what the relative was
 tuned by.
 """
 

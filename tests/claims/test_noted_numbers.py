@@ -22,7 +22,7 @@ from ml_intern.hub.publishing import check_words
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Comparison
 from ml_intern.settings import Settings
-from ml_intern.tools import experiments
+from ml_intern.tools import experiments, session
 
 
 @pytest.fixture
@@ -102,3 +102,9 @@ def test_a_card_says_what_is_known_of_the_luck_of_a_seed(
 def test_a_card_says_where_nothing_was_compared(ctx: ToolContext) -> None:
     assert luck_of_the_seed(ctx.ledger.get("exp-1"), ctx.ledger) == ""
     assert "never compared" in luck_of_the_seed(ctx.ledger.get("exp-4"), ctx.ledger)
+
+
+def test_a_word_to_the_person_is_marked(ctx: ToolContext) -> None:
+    assert session.notify(ctx, message="exp-2 has exact match 0.858 on dev") == "told"
+    assert "0.95" in session.notify(ctx, message="exact match is 0.95 now")
+    assert "0.95 [not verified]" in str(ctx.services.told[-1])  # type: ignore[attr-defined]
