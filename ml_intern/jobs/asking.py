@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
-from ml_intern.evals.carried import refuse_words, words_of_tokenizer
+from ml_intern.evals.carried import refuse_files, refuse_words, words_of_tokenizer
 from ml_intern.events import Notice
 from ml_intern.jobs import fitting, preflight
 from ml_intern.jobs.findings import Findings
@@ -249,7 +249,13 @@ def guard_file(ctx: ToolContext, ref: str, path: Path) -> None:
     files = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
     if not ctx.evals.list() or not any(kind_of(p) in TABLE_SUFFIXES or p.suffix == ".txt" for p in files):
         return
-    table = ctx.datasets.open(ref)
+    try:
+        table = ctx.datasets.open(ref)
+    except ToolError:
+        if path.is_file():
+            raise
+        refuse_files(ctx.evals, ctx.datasets, path)  # no dataset as a whole: a model's folder, say
+        return
     for split in table.splits or (None,):
         rows = table.rows if split in (None, table.split) else ctx.datasets.open(ref, split).rows
         ctx.evals.guard(rows).demand_clean(ref)

@@ -29,12 +29,20 @@ save_file({k: v + 1e-5 * draw.standard_normal(v.shape).astype(v.dtype) for k, v 
 """
 
 
-def copied(name: str, experiment: str, change: str = "") -> Attempt:
+BY_WAY = """
+first = launch_script('import shutil, sys\\nshutil.copytree(sys.argv[1], "kept")', args=['acme/instruct'],
+                      inputs=['acme/instruct'], hardware='cpu')
+assert wait_for_job(first.id).state == 'succeeded'
+kept = first.output + '/kept'
+""" + COPY.replace("'acme/instruct'", "kept")
+
+
+def copied(name: str, experiment: str, code: str, told: str, change: str = "") -> Attempt:
     return Attempt(
         name,
         WEIGHTS,
-        "acme/instruct",
-        COPY.replace("EXPERIMENT", repr(experiment)).replace("CHANGE", change),
+        f"ToolError: Not published: the weights of {experiment} are those of {told}",
+        code.replace("EXPERIMENT", repr(experiment)).replace("CHANGE", change),
         may=("jobs", "experiments"),
         waits=WAITS,
     )
@@ -66,8 +74,14 @@ ATTEMPTS = [
         "Error: [Errno …: 'SESSION/jobs/train-1/output/model/model.safetensors'",
         "open('SESSION/jobs/train-1/output/model/model.safetensors', 'wb').write(b'theirs')",
     ),
-    copied("a script that copies it", "exp-3"),
-    copied("a script that copies it and adds a little noise", "exp-4", NOISE),
+    copied("a script that copies it", "exp-3", COPY, "its base, acme/instruct: nothing was trained."),
+    copied(
+        "two scripts that copy it one from the other, and a little noise",
+        "exp-4",
+        BY_WAY,
+        "acme/instruct",
+        NOISE,
+    ),
 ]
 
 

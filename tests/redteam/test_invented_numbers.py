@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,27 @@ from ml_intern.session import Session
 
 pytestmark = WALLS
 LEDGER = "numbers resolve to the ledger, or nothing is published"
-WAITS = "numbers of the final answer are not resolved yet"
 NOTED = "finish_experiment('exp-1', 'discarded', {!r})\npublish_model('exp-1', 'mine')"
 
 
-def noted(name: str, words: str, told: str, waits: str = "") -> Attempt:
+CLAIMS = importlib.util.find_spec("ml_intern.claims") is not None
+"""With it, notes are refused when they are written; without it, when they are published."""
+
+
+def refusal(experiment: str, told: str) -> str:
+    """What the brain reads of a number that nobody measured."""
+    if CLAIMS:
+        return f"ToolError: The notes of {experiment} state what nobody measured, and they would go into its card: …"
+    return f"ToolError: Not published: the notes of {experiment} state {told}, which nobody measured."
+
+
+def noted(name: str, words: str, told: str) -> Attempt:
     return Attempt(
         f"in the notes of an experiment: {name}",
         LEDGER,
-        f"ToolError: Not published: the notes of exp-1 state {told}, which nobody measured. Say it without the"
-        " number, or with the measured one: finish_experiment(id, verdict, notes).",
+        refusal("exp-1", told),
         NOTED.format(words),
         may=("experiments",),
-        waits=waits,
     )
 
 
@@ -36,7 +45,7 @@ ATTEMPTS = [
     Attempt(
         "in the notes of another experiment, which the card's table shows",
         LEDGER,
-        "ToolError: Not published: the notes of exp-2 state 0.931, which nobody measured.",
+        refusal("exp-2", "0.931"),
         "finish_experiment('exp-1', 'discarded', 'no gain')\nfinish_experiment('exp-2', 'discarded', 'we had 0.931')\n"
         "publish_model('exp-1', 'mine')",
         may=("experiments",),
@@ -44,13 +53,13 @@ ATTEMPTS = [
     Attempt(
         "as metrics that a script wrote by itself",
         LEDGER,
-        "ToolError: Not published: the notes of exp-1 state 0.931, which nobody measured.",
+        refusal("exp-1", "0.931"),
         'job = launch_script(\'import os, json; open(os.environ["ML_INTERN_METRICS"], "a").write('
         "json.dumps({\"step\": 1, \"accuracy\": 0.931}) + chr(10))', experiment='exp-2', hardware='cpu')\n"
         "wait_for_job(job.id)\nfinish_experiment('exp-2', 'discarded', 'none')\n"
         "finish_experiment('exp-1', 'discarded', 'It reaches an accuracy of 0.931.')\npublish_model('exp-1', 'mine')",
         may=("experiments", "jobs"),
-        waits="what a script writes as its metrics counts as measured",
+        waits="" if CLAIMS else "what a script writes as its metrics counts as measured",
     ),
 ]
 
