@@ -54,7 +54,7 @@ def split_dataset(
             text, python_parses samples from nothing (the only one that does), exact_match, numeric_match and
             math_match compare greedy answers with what is right, multiple_choice and
             multiple_choice_normalized need a column of options (choices), code_passes one of Python (tests),
-            rubric one of criteria. help(evaluate) says what each counts.
+            rubric one of criteria, reward the setting reward_model. help(evaluate) says what each counts.
         name: Name of the training set; nothing means the source's name and "-train".
         max_rows: Most rows of each split: {"train": 20000, "dev": 400, "test": 400}.
         seal_where: Condition for held-out rows, as in filter_dataset; training rows need not meet it.

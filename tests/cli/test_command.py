@@ -146,7 +146,8 @@ def test_choices_are_those_of_the_settings() -> None:
     assert typing.get_args(Settings.model_fields["sandbox"].annotation) == SANDBOXES
     assert typing.get_args(Settings.model_fields["compute"].annotation) == COMPUTES
     shown = {p.name for p in prompt_command.params} - {"prompt", "as_json", "quiet", "verbose", "version"}
-    assert shown <= set(Settings.model_fields)
+    assert "evals" in shown, "--eval may be given again and again, and becomes the setting `eval`"
+    assert shown - {"evals"} <= set(Settings.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_commands_of_later_versions_are_refused(word: str) -> None:
 def test_promised_commands_are_either_here_or_refused() -> None:
     promised = set(front.commands) - {"run"} | set(LATER) - {"chat"}
     names = {"resume", "sessions", "replay", "export", "jobs", "experiments", "report", "hub", "web", "mcp"}
-    names |= {"reproduce"}
+    names |= {"reproduce", "evals"}
     assert promised == names | {"doctor", "tools", "playbooks", "trust", "say", "stop", "undo"} and not {
         *front.commands
     } & {*LATER}

@@ -360,7 +360,7 @@ def test_a_plan_of_any_form_does_not_stop_a_session(plan: Any, tmp_path: Path) -
     (first.session.folder / "notes.json").write_text(json.dumps({"plan": plan}))
     long = cell("print('row ' * 2000)")
     again = play(
-        [long, long + " ", cell("final_answer('end')")], tmp_path, folder=first.session.folder, window=9400
+        [long, long + " ", cell("final_answer('end')")], tmp_path, folder=first.session.folder, window=12_000
     )
     assert again.result.status == "done" and again.result.answer == "end", again.result.errors
     assert any(type(e).__name__ == "ContextCompacted" for e in again.events)

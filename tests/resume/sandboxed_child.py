@@ -14,6 +14,7 @@ from typing import Any
 
 from resumed_child import Scripted
 
+from ml_intern.claims.answers import MARK
 from ml_intern.sandbox.choose import choose_sandbox
 from ml_intern.session import Session
 from ml_intern.settings import Settings
@@ -80,14 +81,17 @@ def main() -> None:
     tools.mkdir(parents=True, exist_ok=True)
     (tools / "own.py").write_text(TOOLS.format(died=str(state / "died")))
     image = {"docker_image": os.environ["IMAGE"]} if kind == "docker" else {}
-    settings = Settings.load(state=state, tools=[tools], yes=["compute"], sandbox=kind, **image)
+    given = {"tools": [tools], "yes": ["compute"], "sandbox": kind, **image}
+    # Its answer is figures that the test reads, which nobody measured.
+    settings = Settings.load(state=state, answer_checks=0, **given)
     sandbox = choose_sandbox(kind, trusted=False, settings=settings)
     folder = next(iter(state.glob("sessions/*")), None)
     session = Session(settings, "do it", Mortal(state), sandbox, None, folder=folder)
     notices = [event.text for event in session.run() if event.kind == "Notice"]  # type: ignore[attr-defined]
     result = session.result()
     jobs = [[job["name"], job["state"]] for job in result.jobs]
-    told = {"answer": result.answer, "status": result.status, "errors": result.errors, "jobs": jobs}
+    answer = result.answer.replace(MARK, "")
+    told = {"answer": answer, "status": result.status, "errors": result.errors, "jobs": jobs}
     cells = session.agent.python_executor.recorded.cells
     told |= {"notices": notices, "first": cells[1].observation if 1 in cells else ""}
     session.close()
