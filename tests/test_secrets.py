@@ -274,7 +274,14 @@ def test_tools_that_reach_the_hub_declare_it(tmp_path: Path) -> None:
     needs = {spec.name: spec.needs for spec in load_tools(Settings(state=tmp_path))}
     for name in ("publish_model", "publish_dataset"):
         assert needs[name] == ("hub:write",)
-    for name in ("inspect_repo", "search_models", "read_hub_file", "evaluate", "freeze_experiment"):
+    for name in (
+        "inspect_repo",
+        "search_models",
+        "search_datasets",
+        "read_hub_file",
+        "evaluate",
+        "freeze_experiment",
+    ):
         assert needs[name] == ("hub:read",)
     for name in ("read_file", "run_command", "plan", "notify", "list_jobs", "job_logs"):
         assert needs[name] == ()

@@ -219,6 +219,19 @@ def test_its_training_split_is_open_and_guarded(services: Services, ctx: ToolCon
     assert services.evals.guard(planted).row_numbers == [120]
 
 
+def test_a_search_finds_datasets_and_says_which_are_sealed(
+    services: Services, ctx: ToolContext, tmp_path: Path
+) -> None:
+    gsm8k(services.hub, tmp_path)
+    assert [(d.id, d.sealed) for d in datasets.search_datasets(ctx, "gsm8k", limit=5)] == [
+        ("openai/gsm8k", "")
+    ]
+    seal(services)
+    [found] = datasets.search_datasets(ctx, "GSM", limit=5)
+    assert (found.id, found.sealed, found.gated) == ("openai/gsm8k", "gsm8k", False)
+    assert datasets.search_datasets(ctx, "nothing of the kind", limit=5) == []
+
+
 def test_a_renamed_copy_is_known_by_its_rows(services: Services, ctx: ToolContext, tmp_path: Path) -> None:
     gsm8k(services.hub, tmp_path / "up")
     rows = [{"text": f"Task. {r['question']} Think."} for r in sums("test", 90)]
