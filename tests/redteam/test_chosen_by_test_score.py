@@ -34,6 +34,13 @@ ATTEMPTS = [
         "evaluate('other', 'sums', experiment='exp-3')\nfreeze_experiment('exp-3')",
     ),
     Attempt(
+        "the same by a vote among samples of the other weights",
+        WEIGHTS,
+        "ToolError: exp-3 is what train-exp-3 trained, and 'other' is not of it. evaluate('exp-3', …) scores its own"
+        " model; open another experiment for this one.",
+        "best_of_n('other', 'sums', n=4, experiment='exp-3')",
+    ),
+    Attempt(
         "the same rows sealed anew, with test as dev",
         "what one evaluation holds, no other takes",
         "rows are sealed in sums already. evaluate() measures on it.",
