@@ -89,6 +89,7 @@ class Story:
         data: The datasets, oldest first.
         record: What the journal tells: refusals, failures, what was spent.
         doubtful: Numbers in the notes of experiments that nobody measured.
+        expected: The same in their changes and hypotheses, which were written ahead.
         reproduction: What a reproduction came to, where the session is one.
         more_data: Datasets that are not among `data`.
     """
@@ -106,6 +107,7 @@ class Story:
     more_data: int = 0
     record: Record = field(default_factory=Record)
     doubtful: dict[str, list[str]] = field(default_factory=dict)
+    expected: dict[str, list[str]] = field(default_factory=dict)
     reproduction: dict[str, Any] | None = None
 
     @property
@@ -128,7 +130,7 @@ def read_story(session: Path) -> Story:
         queries = {info.name: ledger.queries(info.name) for info in evals}
         jobs = _jobs(session)
         metrics = _metrics(session, _that_matter(experiments, best, jobs))
-        doubtful = _doubtful(ledger, shown(experiments, best), metrics)
+        doubtful, expected = _doubtful(ledger, shown(experiments, best), metrics)
         evals = [_described(info, ledger) for info in evals]
     finally:
         ledger.close()
@@ -147,6 +149,7 @@ def read_story(session: Path) -> Story:
         more_data=more,
         record=read_record(session / "journal.sqlite"),
         doubtful=doubtful,
+        expected=expected,
         reproduction=_read(session / "reproduction.json") or None,
     )
 
@@ -279,17 +282,20 @@ class _Known:
 
 def _doubtful(
     ledger: Ledger, experiments: Sequence[Experiment], metrics: dict[str, list[dict[str, Any]]]
-) -> dict[str, list[str]]:
-    """Of the experiments that are shown, the numbers in their notes that nobody measured."""
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Of the experiments that are shown, numbers that nobody measured: in notes, and in what was hoped."""
     from ml_intern.hub.claims import unresolved
 
-    told = [e for e in experiments if any(c.isdigit() for c in e.notes)]
-    if not told:
-        return {}
     known = _Known(ledger)
     curves = {float(v) for table in metrics.values() for row in table for v in row.values() if is_number(v)}
-    found = {e.id: unresolved(e.notes, known, curves) for e in told}
-    return {id: numbers for id, numbers in found.items() if numbers}
+
+    def found(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+        told = {id: text for id, text in texts if any(c.isdigit() for c in text)}
+        loose = {id: unresolved(text, known, curves) for id, text in told.items()}
+        return {id: numbers for id, numbers in loose.items() if numbers}
+
+    notes = found((e.id, e.notes) for e in experiments)
+    return notes, found((e.id, f"{e.change}. {e.hypothesis}") for e in experiments)
 
 
 def counted(jobs: Sequence[Job]) -> Counter[str]:
