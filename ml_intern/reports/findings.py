@@ -15,6 +15,7 @@ from ml_intern.reports.words import address, line, more, p_value, short, signed,
 def outcome(story: Story) -> str:
     """The answer in three lines with intervals, then what was published and what it cost."""
     lines = [*_best(story), *_gain(story), *_test(story)]
+    lines += [f"- {line(sentence)}" for sentence in story.opened]
     lines += [
         f"- Published: [{line(p.repo)}](<{address(p.url)}>), commit `{p.commit}`."
         for e in story.experiments

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 from ml_intern.errors import InternError
 from ml_intern.evals.model import EvalInfo
+from ml_intern.evals.opened import earlier
 from ml_intern.jobs.metrics import rows as metric_rows
 from ml_intern.jobs.rules import look
 from ml_intern.jobs.runs import NOTES, Run, Seen
@@ -89,6 +90,7 @@ class Story:
         data: The datasets, oldest first.
         record: What the journal tells: refusals, failures, what was spent.
         doubtful: Numbers in the notes of experiments that nobody measured.
+        opened: What other sessions have scored on the same test splits, in sentences.
         expected: The same in their changes and hypotheses, which were written ahead.
         reproduction: What a reproduction came to, where the session is one.
         more_data: Datasets that are not among `data`.
@@ -108,6 +110,7 @@ class Story:
     record: Record = field(default_factory=Record)
     doubtful: dict[str, list[str]] = field(default_factory=dict)
     expected: dict[str, list[str]] = field(default_factory=dict)
+    opened: Sequence[str] = ()
     reproduction: dict[str, Any] | None = None
 
     @property
@@ -150,6 +153,7 @@ def read_story(session: Path) -> Story:
         record=read_record(session / "journal.sqlite"),
         doubtful=doubtful,
         expected=expected,
+        opened=[*earlier(session.parent.parent, session.name, evals).values()],
         reproduction=_read(session / "reproduction.json") or None,
     )
 
