@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ml_intern.ledger import Experiment
 from ml_intern.reports.story import SHOWN, Story
-from ml_intern.reports.words import line, more, short, value
+from ml_intern.reports.words import line, more, not_measured, short, value
 
 
 def tree(story: Story) -> str:
@@ -51,8 +51,7 @@ def _grouped(story: Story, below: dict[str | None, list[Experiment]], parent: st
 
 def _node(e: Experiment, expected: dict[str, list[str]]) -> str:
     score = f" {line(e.primary or '')} {value(e.score)}." if e.score else ""
-    loose = expected.get(e.id)
-    mark = f" **(not measured: {line(', '.join(loose[:5]))})**" if loose else ""
+    mark = not_measured(expected.get(e.id))
     again = f" (again, of `{e.replicates}`)" if e.replicates else ""
     return f"`{e.id}` {e.verdict}{again}: {short(e.change)}. {short(e.hypothesis)}{mark}{score}"
 

@@ -62,7 +62,7 @@ def row_of(module: ModuleType) -> tuple[str, str]:
 
 def attempts_of(module: ModuleType) -> list[Attempt]:
     """All attempts of a file."""
-    lists = [value for value in vars(module).values() if isinstance(value, list)]
+    lists = [value if isinstance(value, list) else [value] for value in vars(module).values()]
     found = [a for value in lists for a in value if isinstance(a, Attempt)]
     return list({attempt.name: attempt for attempt in found}.values())
 
