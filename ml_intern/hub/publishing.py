@@ -163,7 +163,11 @@ def write_card(
     check_words(ledger, facts.numbers(), evidence)
     text = model_card(experiment, ledger, facts)
     if numbers := unresolved(text, ledger, facts.numbers()):
-        raise ToolError(f"Not published: the card states {_listed(numbers)}, which is not in the ledger.")
+        where = next((row for row in text.splitlines() if numbers[0] in row), "").strip(" |-")
+        raise ToolError(
+            f"Not published: the card states {_listed(numbers)}, which is not in the ledger.",
+            f"It stands in {where[:160]!r}.",
+        )
     (folder / "README.md").write_text(text, encoding="utf-8")
     if facts.recipe and facts.job_config:
         _write_training(folder / "training", facts)

@@ -126,7 +126,15 @@ def _version(info: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
+    """A value in a few words. Of a path its own name, of a job's model the job: a card may repeat it."""
     if value is None:
         return "its default"
+    if isinstance(value, Mapping):
+        inner = value.get("config", value)
+        kind = inner.get("model_type") if isinstance(inner, Mapping) else None
+        return f"a new {kind}" if kind else "a description of its own"
+    if isinstance(value, str) and value.startswith("/"):
+        job = re.search(r"/jobs/([^/]+)/", value)
+        return job[1] if job else value.rstrip("/").rpartition("/")[2]
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"

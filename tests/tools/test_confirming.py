@@ -235,8 +235,25 @@ def test_a_confirmation_is_held_to_the_configuration_and_the_hosts_seed(ctx: Too
             {RATE: 3e-3, "per_device_train_batch_size": 8, "max_steps": 200},
             ["learning_rate: 0.001 to 0.003", "max_steps: its default to 200"],
         ),
+        (
+            "another start",
+            {
+                RATE: 1e-3,
+                "per_device_train_batch_size": 8,
+                "model": "/home/me/sessions/20261121-135313-9e1f/jobs/stage-one-1/output/model",
+                "tokenizer": {"config": {"model_type": "llama", "hidden_size": 32}},
+            },
+            ["model: its default to stage-one-1", "tokenizer: its default to a new llama"],
+        ),
     ],
-    ids=["as said", "a second change", "two that are said", "one that is not named", "nothing is named"],
+    ids=[
+        "as said",
+        "a second change",
+        "two that are said",
+        "one that is not named",
+        "nothing is named",
+        "no path of this machine",
+    ],
 )
 def test_what_else_changed_is_said(
     ctx: ToolContext, change: str, config: dict[str, Any], also: list[str]
