@@ -12,7 +12,10 @@ from support.answering_jobs import AnsweringJobs, make_model
 
 from ml_intern.evals.opened import earlier
 from ml_intern.evals.store import Evals
+from ml_intern.hub.card import CardFacts, model_card
+from ml_intern.hub.claims import unresolved
 from ml_intern.ledger import Ledger
+from ml_intern.reports import read_story, report_markdown
 from ml_intern.settings import Settings
 
 ROWS = [{"prompt": f"{i}+{i}=", "answer": str(2 * i), "split": "dev" if i % 2 else "test"} for i in range(80)]
@@ -100,3 +103,15 @@ def test_no_score_stands_there(own_state: Path, models: list[Path]) -> None:
         "weights",
         "at",
     }
+
+
+def test_the_report_and_the_card_say_so(own_state: Path, models: list[Path]) -> None:
+    for name, model in zip(("one", "two"), models, strict=False):
+        opened(session(own_state, name), model)
+    three = session(own_state, "three")
+    (sentence,) = opened(three, models[2])
+    assert f"- {sentence}" in report_markdown(read_story(own_state / "sessions" / "three"))
+    assert "of this state folder" not in report_markdown(read_story(own_state / "sessions" / "one"))
+    facts = CardFacts(repo="a/b", session="three", parameters=1, opened=[sentence])
+    card = model_card(three.ledger.get("exp-1"), three.ledger, facts)
+    assert f"- {sentence}" in card and not unresolved(card, three.ledger, facts.numbers())
