@@ -73,6 +73,16 @@ class World:
         ctx = ToolContext(self.services, "call-1", "key-1")
         return origin_of(ctx, self.services.ledger.get(row.id), made, made)
 
+    def script(self, job: str, state: State, inputs: Sequence[Path], code: str = "") -> Path:
+        """A script that has ended; the model that it made."""
+        folder = self.services.folder / "jobs" / job
+        made = model(folder / "output" / "model", state)
+        spec = {"name": job, "method": "script", "config": {"code": code}, "inputs": [*map(str, inputs)]}
+        (folder / "spec.json").write_text(json.dumps(spec))
+        status = {"id": job, "name": job, "method": "script", "state": "succeeded", "created": 1.0}
+        (folder / "status.json").write_text(json.dumps(status))
+        return made
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -178,6 +188,31 @@ def test_a_copy_in_the_workspace_is_no_base_of_a_script(world: World, share: flo
     mine = model(world.services.folder / "workspace" / "mine", moved(world.instruct, share, 4))
     with pytest.raises(ToolError, match=r"those of owner/instruct@.*a model trained from nothing"):
         world.published(moved(world.instruct, 0.02, 3), method="script", inputs=[mine])
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_copy_stays_a_strangers_through_scripts_that_name_another_base(world: World, steps: int) -> None:
+    world.downloaded("owner/instruct", world.instruct)
+    given = world.base_place
+    for n in range(steps):
+        given = world.script(f"step-{n}", moved(world.instruct, 0.001 * n, n), [given])
+    with pytest.raises(ToolError, match=r"those of owner/instruct@.*not of its base owner/base"):
+        world.published(moved(world.instruct, 0.02, 9), method="script", inputs=[given])
+
+
+def test_scripts_that_go_on_from_one_another_are_published(world: World) -> None:
+    world.downloaded("owner/instruct", world.instruct)
+    first = world.script("step-1", moved(world.base, 0.01, 7), [world.base_place])
+    again = moved(moved(world.base, 0.01, 7), 0.01, 8)
+    origin = world.published(again, method="script", inputs=[first])
+    assert [r.name for r in origin.relations if r.declared] == ["step-1", "owner/base"]
+
+
+def test_what_a_script_left_to_another_is_at_hand_for_a_third(world: World) -> None:
+    fetched = world.script("fetch", weights(50), [], "fetch")
+    world.script("user", moved(weights(50), 0.1, 2), [fetched], "use")
+    with pytest.raises(ToolError, match="those of fetch "):
+        world.published(moved(weights(50), 0.01, 3), method="script")
 
 
 def test_whose_copy_a_recipe_has_trained_is_told(world: World) -> None:
