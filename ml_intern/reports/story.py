@@ -299,7 +299,16 @@ def _doubtful(
         return {id: numbers for id, numbers in loose.items() if numbers}
 
     notes = found((e.id, e.notes) for e in experiments)
-    return notes, found((e.id, f"{e.change}. {e.hypothesis}") for e in experiments)
+    return notes, found((e.id, _hoped(e)) for e in experiments)
+
+
+def _hoped(e: Experiment) -> str:
+    """What was said of results before there were any; a setting alone, "2 epochs", claims none."""
+    from ml_intern.claims.words import CHANGE, CURVE, SCORE
+
+    change = e.change if SCORE.search(e.change) else ""
+    claims = any(words.search(e.hypothesis) for words in (SCORE, CURVE, CHANGE))
+    return f"{change}. {e.hypothesis}" if claims else change
 
 
 def counted(jobs: Sequence[Job]) -> Counter[str]:
