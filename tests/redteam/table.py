@@ -40,6 +40,8 @@ LIMITS = """## What is not stopped
 - The test split is opened once a session. Who starts a second session on the same evaluation opens it once more,
   and may choose between the two: the scores, the card and the report of the second say so. Other items, be it one
   row fewer, are another evaluation; another state folder, or a file that the person deletes, knows of nothing.
+- A script that was given a downloaded model, and moves its weights by more than rounding does (0.002), counts as a
+  training of it. Whether that was learning or noise nobody sees; the card names the base and tells the distance.
 - A model of one's own that says what it was told to say is no cheat that a scorer can see: read its samples.
 - What a job reads in the workspace (a chat template, a tokenizer, a script's data) is looked at when it starts; a
   cell that goes on running may change it then. Datasets and models that are scored are copies, and cannot change.
