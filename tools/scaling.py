@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,6 +12,8 @@ from ml_intern.context import ToolContext
 from ml_intern.durations import parse_duration
 from ml_intern.errors import ToolError
 from ml_intern.evals.rewarding import TIMEOUT_S
+from ml_intern.evals.still import still
+from ml_intern.jobs.belonging import demand_own
 from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.model import JobStatus
 from ml_intern.ledger.model import Inference, Scores
@@ -84,10 +87,17 @@ def best_of_n(
         done = status.step / status.total_steps if status.total_steps else None
         ctx.progress(f"best of {n}, {status.name}: {status.state}", done)
 
+    if experiment:
+        demand_own(ctx, experiment, model, path)
     ctx.spent(budget.Measured(gpu_hours=0.0))  # its jobs are counted by themselves
-    return ctx.evals.best_of_n(
-        path, eval, inference, reward, experiment, owner, cancelled=ctx.cancelled, on_progress=progress
-    )
+    with ExitStack() as stack:
+        kept, *judges = (
+            stack.enter_context(still(ctx.evals, p, ctx.files.workspace)) for p in (path, reward) if p
+        )
+        judge = judges[0] if judges else None
+        return ctx.evals.best_of_n(
+            kept, eval, inference, judge, experiment, owner, cancelled=ctx.cancelled, on_progress=progress
+        )
 
 
 def _bounded(ctx: ToolContext, n: int) -> int:

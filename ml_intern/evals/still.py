@@ -23,9 +23,10 @@ def still(evals: Evals, model: Path, workspace: Path) -> Iterator[Path]:
         return
     home = evals.folder / "models"
     home.mkdir(parents=True, exist_ok=True)
-    kept = Path(tempfile.mkdtemp(prefix=f"{model.name}-", dir=home))
+    apart = Path(tempfile.mkdtemp(dir=home))
+    kept = apart / model.name  # errors name it as the person does
     try:
         stage_model(model, kept)
         yield kept
     finally:
-        shutil.rmtree(kept, ignore_errors=True)
+        shutil.rmtree(apart, ignore_errors=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ml_intern.durations import parse_duration
 from ml_intern.errors import ToolError
+from ml_intern.evals import opened
 from ml_intern.evals.asking import ask, key_of, read_outputs, readable, tasks_for
 from ml_intern.evals.drawing import Trial
 from ml_intern.evals.judging import Judge, judge_of, same_judge
@@ -165,13 +166,15 @@ class Evals(Sealed):
                 "Evaluate the model on dev under this experiment first.",
             )
         self.ledger.freeze(experiment, way.inference.variant(model) if way else model)
-        return [
+        opened.note(self, model)
+        scores = [
             self._score(
                 model_path, e.name, "test", experiment, cancelled, on_progress, way if answers(e) else None
             )
             for e in self.list()
             if e.rows.get("test")
         ]
+        return opened.warned(self, scores)
 
     def compare(
         self, a: str, b: str, metric: str | None = None, eval: str | None = None, record: bool = True

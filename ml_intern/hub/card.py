@@ -63,6 +63,8 @@ class CardFacts:
     """Command that does it again."""
     by_hand: str = ""
     """Commands that train without ML Intern."""
+    opened: Sequence[str] = ()
+    """What other sessions have scored on the same test splits, in sentences."""
 
     def numbers(self) -> list[float]:
         """The values that come from here, with the level of the intervals."""
@@ -70,7 +72,17 @@ class CardFacts:
         fields = [
             float(v) for v in self.config.values() if isinstance(v, int | float) and not isinstance(v, bool)
         ]
-        found = [95.0, 0.95, float(self.parameters), float(len(self.lineage)), *rows, *fields, *self.curves]
+        counts = [float(n) for told in self.opened for n in re.findall(r"(\d+) times before", told)]
+        found = [
+            *counts,
+            95.0,
+            0.95,
+            float(self.parameters),
+            float(len(self.lineage)),
+            *rows,
+            *fields,
+            *self.curves,
+        ]
         return found + (self.origin.numbers() if self.origin else [])
 
 
@@ -295,6 +307,7 @@ def _limits(experiment: Experiment, facts: CardFacts, ledger: Ledger) -> str:
     ]
     if seeds := luck_of_the_seed(experiment, ledger):
         lines.append(seeds)
+    lines += [f"- {line(sentence)}" for sentence in facts.opened]
     if not experiment.test:
         lines.append("- No sealed test split was scored.")
     if facts.parameters < 100_000_000:

@@ -14,15 +14,16 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import ToolError
 from ml_intern.evals.templates import told_of
+from ml_intern.hub.bases import Model, by_recipe, declared, downloaded, handed_on, known_as, made_by_the_agent
 from ml_intern.hub.likeness import RELATED, Likeness, likeness
-from ml_intern.hub.weights import weights_hash
+from ml_intern.hub.weights import tensors, weights_hash
 
 if TYPE_CHECKING:
     from ml_intern.context import ToolContext
@@ -37,19 +38,14 @@ UNTRAINED = re.compile(
 SAME = 1e-6
 """A distance below which nothing was trained: float32 keeps seven digits."""
 
+LEAST_BY_SCRIPT = 0.002
+"""A distance up to which a script has trained nothing: values rounded to bfloat16 are 0.0017 apart."""
+
 LEAST_SHARED = 0.3
 """Share of the parameters that two models must have in common to be related."""
 
 DEEPEST, MOST_FOLDERS = 6, 5_000
 """How far a folder is searched for models."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model that is at hand, and what it is called."""
-
-    name: str
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -120,9 +116,14 @@ def origin_of(ctx: ToolContext, experiment: Experiment, model: Path, staged: Pat
     Raises:
         ToolError: They are somebody else's, or its own base's.
     """
-    bases = declared(ctx.jobs, model)
-    notes = list(_base_changed(experiment, bases))
-    others = list(at_hand(ctx.hub, ctx.jobs, ctx.files.workspace, [model, *(b.folder for b in bases)]))
+    tensors(staged)  # what cannot be read of the model itself stops it
+    said = declared(ctx.jobs, model)
+    notes = list(_base_changed(experiment, said))
+    others = list(at_hand(ctx.hub, ctx.jobs, ctx.files.workspace, [model, *(b.folder for b in said)]))
+    unread = [m for m in others if not _readable(m.folder)]
+    notes += [f"{m.name} cannot be read as safetensors and was not held against it." for m in unread]
+    others = [m for m in others if m not in unread]
+    bases = list(_own(ctx, said, others))
     relations = [Relation.of(m, likeness(staged, m.folder), True) for m in bases]
     known = {r.sha256 for r in relations}
     strangers = []
@@ -130,11 +131,44 @@ def origin_of(ctx: ToolContext, experiment: Experiment, model: Path, staged: Pat
         if weights_hash(other.folder) not in known:  # the base under another name
             strangers.append((other, Relation.of(other, likeness(staged, other.folder), False)))
     strangers.sort(key=lambda each: (each[1].distance is None, each[1].distance or 0.0))
-    judge(experiment, relations, strangers, bases)
+    judge(experiment, relations, strangers, bases, [m for m in bases if _may_be_a_copy(ctx.jobs, m)])
     first = bases[0] if bases else None
     if told := told_of(staged, first.folder if first else None, first.name if first else ""):
         notes.append(told)
     return Origin(weights_hash(staged), [*relations, *(r for _, r in strangers)], notes)
+
+
+def _own(ctx: ToolContext, said: Sequence[Model], others: Sequence[Model]) -> Iterator[Model]:
+    """The bases that a model has by right: not a stranger's copy that a cell or a script has made.
+
+    Where scripts alone stand between such a copy and the model it is left out, and the stranger stays one.
+    Where a recipe has trained it, the stranger is the base, and told as one.
+    """
+    mine = [m for m in said if not made_by_the_agent(ctx.jobs, ctx.files.workspace, m.folder)]
+    theirs = [m for m in others if downloaded(ctx.jobs, m.folder)]
+    for base in said:
+        whose = None if base in mine else _whose(base, theirs, mine)
+        if whose is None or not base.scripted:
+            yield from (base, whose) if whose else (base,)
+
+
+def _readable(folder: Path) -> bool:
+    try:
+        return bool(tensors(folder))
+    except ToolError:
+        return False
+
+
+def _whose(copy: Model, theirs: Sequence[Model], mine: Sequence[Model]) -> Model | None:
+    """The nearest stranger that a base is a copy of, unless it is as near to a base that it has by right."""
+    bases = [Relation.of(m, likeness(copy.folder, m.folder), True) for m in mine]
+    found = [(m, Relation.of(m, likeness(copy.folder, m.folder), False)) for m in theirs]
+    near = [(r.distance or 0.0, m) for m, r in found if _closer(r, bases)]
+    return min(near, key=lambda each: each[0])[1] if near else None
+
+
+def _may_be_a_copy(jobs: Jobs, base: Model) -> bool:
+    return base.scripted and not by_recipe(jobs, base.folder)
 
 
 def judge(
@@ -142,20 +176,31 @@ def judge(
     relations: Sequence[Relation],
     strangers: Sequence[tuple[Model, Relation]],
     bases: Sequence[Model],
+    scripted: Sequence[Model] = (),
 ) -> None:
     """Refuse weights that are somebody else's.
+
+    Args:
+        experiment: The one that is to be published.
+        relations: To its bases.
+        strangers: The others.
+        bases: The bases.
+        scripted: Those from which scripts alone have made it: a copy, perhaps with a little noise.
 
     Raises:
         ToolError: Whose they are, in one line.
     """
     words = f"{experiment.change} {experiment.hypothesis}"
-    for base in relations:
-        if _nothing_trained(base) and not UNTRAINED.search(words):
-            raise ToolError(
-                f"Not published: the weights of {experiment.id} are those of its base, "
-                f"{base.name}: nothing was trained.",
-                "To publish a baseline as it comes, say so in the change of its experiment (untrained).",
-            )
+    copied = {m.name for m in scripted}
+    for base in reversed(relations):  # of copies in a row, what was copied first
+        if UNTRAINED.search(words) or not _nothing_trained(base, base.name in copied):
+            continue
+        moved = "" if base.exact else f" (at a distance of {base.distance:.2g})"
+        raise ToolError(
+            f"Not published: the weights of {experiment.id} are those of its base, "
+            f"{base.name}{moved}: nothing was trained.",
+            "To publish a baseline as it comes, say so in the change of its experiment (untrained).",
+        )
     for other, found in strangers:
         if not _closer(found, relations) or any(_one_model(other, base) for base in bases):
             continue
@@ -184,7 +229,9 @@ def _closer(found: Relation, bases: Sequence[Relation]) -> bool:
     return False
 
 
-def _nothing_trained(base: Relation) -> bool:
+def _nothing_trained(base: Relation, scripted: bool) -> bool:
+    if scripted and base.shared > LEAST_SHARED and base.distance is not None:
+        return base.exact or base.distance <= LEAST_BY_SCRIPT
     if base.shared < 1 and not base.exact:
         return base.distance is not None and base.distance <= SAME and base.shared > LEAST_SHARED
     return base.exact
@@ -196,34 +243,6 @@ def _one_model(other: Model, base: Model) -> bool:
 
 
 # What is declared, and what is at hand
-
-
-def declared(jobs: Jobs, model: Path) -> list[Model]:
-    """The models that a model says it comes from: its job's base, that one's own, and so on.
-
-    Args:
-        jobs: The session's.
-        model: The folder of the model, in its job's output.
-    """
-    found: list[Model] = []
-    waiting, seen = [model.parent.parent.name], set()
-    while waiting:
-        job = waiting.pop(0)
-        if job in seen or not job:
-            continue
-        seen.add(job)
-        try:
-            spec = jobs.spec(job)
-        except ToolError:
-            continue
-        asked = spec.config.get("model")
-        for folder in _given(asked, spec.inputs):
-            first = isinstance(asked, str) and folder == Path(asked)
-            found.append(
-                Model(str(spec.config.get("model_ref") or folder.name) if first else folder.name, folder)
-            )
-            waiting.append(folder.parent.parent.name)
-    return found
 
 
 def template_note(jobs: Jobs, model: Path) -> str:
@@ -242,18 +261,14 @@ def _base_changed(experiment: Experiment, bases: Sequence[Model]) -> Iterator[st
         yield "The training has read another base than the one that it was launched with."
 
 
-def _given(model: object, inputs: Iterable[Path]) -> Iterator[Path]:
-    """The folders with weights that a job was given, its model first."""
-    first = [Path(model)] if isinstance(model, str) and Path(model).is_absolute() else []
-    for path in dict.fromkeys([*first, *inputs]):
-        if path.is_dir() and any(path.glob("*.safetensors")):
-            yield path
-
-
 def at_hand(hub: Hub, jobs: Jobs, workspace: Path, apart: Sequence[Path]) -> Iterator[Model]:
-    """Every other model of the Hub's cache, the workspace, and what jobs have left beside their result."""
+    """Every other model of the Hub's cache, the workspace, and what jobs have left.
+
+    Of the results of jobs those alone that a script has made and another script was given.
+    """
     seen = {p.resolve() for p in apart}
     results = {(jobs.folder / job.id / "output" / "model").resolve() for job in jobs.list()}
+    results -= {p.resolve() for p in handed_on(jobs, apart[0])}
     for folder in _models_below(hub.cache):
         if folder.resolve() not in seen and folder.parent.name == "plain":
             yield Model(_cached_name(folder), folder)
@@ -262,7 +277,8 @@ def at_hand(hub: Hub, jobs: Jobs, workspace: Path, apart: Sequence[Path]) -> Ite
             real = folder.resolve()
             if real not in seen and real not in results:
                 seen.add(real)
-                yield Model(str(folder.relative_to(root.parent)), folder)
+                inside = folder.relative_to(root.parent).as_posix()
+                yield Model(inside if root == workspace else known_as(jobs, folder), folder)
 
 
 def _models_below(root: Path) -> Iterator[Path]:

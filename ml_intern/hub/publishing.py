@@ -18,6 +18,7 @@ from ml_intern.claims.evidence import Evidence
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.model import fingerprint
+from ml_intern.evals.opened import earlier
 from ml_intern.evals.store import Evals
 from ml_intern.hub import trail as trailing
 from ml_intern.hub.card import CardFacts, line, loose_words, model_card, tidy, unresolved
@@ -132,6 +133,7 @@ def card_facts(
         by_hand=trailing.by_hand(trained, known[-1].method) if known else "",
         origin=origin,
         curves=[*curve_numbers(jobs, ledger), *noted_numbers(ledger)],
+        opened=[*earlier(evals.settings.state, session, evals.list()).values()] if evals else (),
     )
 
 

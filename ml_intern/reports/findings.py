@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from ml_intern.hub.card import show, table
 from ml_intern.ledger import Comparison, Experiment
 from ml_intern.reports.story import SHOWN, Story, is_number, shown
-from ml_intern.reports.words import address, line, more, p_value, short, signed, value
+from ml_intern.reports.words import address, line, more, not_measured, p_value, short, signed, value
 
 
 def outcome(story: Story) -> str:
     """The answer in three lines with intervals, then what was published and what it cost."""
     lines = [*_best(story), *_gain(story), *_test(story)]
+    lines += [f"- {line(sentence)}" for sentence in story.opened]
     lines += [
         f"- Published: [{line(p.repo)}](<{address(p.url)}>), commit `{p.commit}`."
         for e in story.experiments
@@ -34,7 +35,7 @@ def _best(story: Story) -> Iterator[str]:
     e = story.best
     if e is not None:
         score = f" {line(e.primary or '')} {value(e.score)}" if e.score else ""
-        yield f"- Best by dev score: `{e.id}`, {line(e.change)}:{score or ' not measured'}."
+        yield f"- Best by dev score: `{e.id}`, {_change(e, story)}:{score or ' not measured'}."
 
 
 def _gain(story: Story) -> Iterator[str]:
@@ -86,7 +87,7 @@ def experiments(story: Story) -> str:
     names = list(dict.fromkeys(name for e in rows for name in e.dev))[:6]
     head = ["experiment", "parent", "change", "seed", *(f"dev {line(n)}" for n in names), "verdict", "notes"]
     cells = [
-        [f"`{e.id}`", f"`{e.parent}`" if e.parent else "", short(e.change), str(e.seed)]
+        [f"`{e.id}`", f"`{e.parent}`" if e.parent else "", _change(e, story), str(e.seed)]
         + [value(e.dev[n]) if n in e.dev else "" for n in names]
         + [_verdict(e), _notes(e, story)]
         for e in rows
@@ -105,10 +106,12 @@ def _verdict(e: Experiment) -> str:
     return f"{e.verdict} (again, of `{e.replicates}`)" if e.replicates else e.verdict
 
 
+def _change(e: Experiment, story: Story) -> str:
+    return f"{short(e.change)}{not_measured(story.expected.get(e.id))}"
+
+
 def _notes(e: Experiment, story: Story) -> str:
-    doubtful = story.doubtful.get(e.id)
-    mark = f" **(not measured: {line(', '.join(doubtful[:5]))})**" if doubtful else ""
-    return f"{short(e.notes)}{mark}"
+    return f"{short(e.notes)}{not_measured(story.doubtful.get(e.id))}"
 
 
 def comparisons(story: Story) -> str:

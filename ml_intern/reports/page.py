@@ -115,18 +115,20 @@ def _tree(story: Story) -> str:
             parts.append('<ul class="tree">' * (at - depth))
         else:
             parts.append("</li>" + "</ul></li>" * (depth - at))
-        parts.append(f"<li>{_sweep(story, node) if isinstance(node, tuple) else _node(node)}")
+        parts.append(f"<li>{_sweep(story, node) if isinstance(node, tuple) else _node(node, story.expected)}")
         depth = at
     parts.append("</li></ul>" * (depth + 1))
     more = f"<p>And {count - 2 * SHOWN:,} more.</p>" if count > 2 * SHOWN else ""
     return "".join(parts) + more
 
 
-def _node(e: Experiment) -> str:
+def _node(e: Experiment, expected: dict[str, list[str]]) -> str:
     score = f" · {escape(e.primary or '')} {e.score.value:.4g}" if e.score else ""
     again = f" · again, of {escape(e.replicates)}" if e.replicates else ""
     named = f"<strong>{escape(e.id)}</strong> {drawing.badge(e.verdict)}"
-    return f"{named}{score}{again}<br>{escape(e.change[:300])}"
+    loose = expected.get(e.id)
+    mark = f" <strong>(not measured: {escape(', '.join(loose[:5]))})</strong>" if loose else ""
+    return f"{named}{score}{again}<br>{escape(e.change[:300])}{mark}"
 
 
 def _sweep(story: Story, trials: Sequence[Experiment]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 from ml_intern.errors import InternError
 from ml_intern.evals.model import EvalInfo
+from ml_intern.evals.opened import earlier
 from ml_intern.jobs.metrics import rows as metric_rows
 from ml_intern.jobs.rules import look
 from ml_intern.jobs.runs import NOTES, Run, Seen
@@ -89,6 +90,8 @@ class Story:
         data: The datasets, oldest first.
         record: What the journal tells: refusals, failures, what was spent.
         doubtful: Numbers in the notes of experiments that nobody measured.
+        opened: What other sessions have scored on the same test splits, in sentences.
+        expected: The same in their changes and hypotheses, which were written ahead.
         reproduction: What a reproduction came to, where the session is one.
         more_data: Datasets that are not among `data`.
     """
@@ -106,6 +109,8 @@ class Story:
     more_data: int = 0
     record: Record = field(default_factory=Record)
     doubtful: dict[str, list[str]] = field(default_factory=dict)
+    expected: dict[str, list[str]] = field(default_factory=dict)
+    opened: Sequence[str] = ()
     reproduction: dict[str, Any] | None = None
 
     @property
@@ -128,7 +133,7 @@ def read_story(session: Path) -> Story:
         queries = {info.name: ledger.queries(info.name) for info in evals}
         jobs = _jobs(session)
         metrics = _metrics(session, _that_matter(experiments, best, jobs))
-        doubtful = _doubtful(ledger, shown(experiments, best), metrics)
+        doubtful, expected = _doubtful(ledger, shown(experiments, best), metrics)
         evals = [_described(info, ledger) for info in evals]
     finally:
         ledger.close()
@@ -147,6 +152,8 @@ def read_story(session: Path) -> Story:
         more_data=more,
         record=read_record(session / "journal.sqlite"),
         doubtful=doubtful,
+        expected=expected,
+        opened=[*earlier(session.parent.parent, session.name, evals).values()],
         reproduction=_read(session / "reproduction.json") or None,
     )
 
@@ -279,17 +286,29 @@ class _Known:
 
 def _doubtful(
     ledger: Ledger, experiments: Sequence[Experiment], metrics: dict[str, list[dict[str, Any]]]
-) -> dict[str, list[str]]:
-    """Of the experiments that are shown, the numbers in their notes that nobody measured."""
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Of the experiments that are shown, numbers that nobody measured: in notes, and in what was hoped."""
     from ml_intern.hub.claims import unresolved
 
-    told = [e for e in experiments if any(c.isdigit() for c in e.notes)]
-    if not told:
-        return {}
     known = _Known(ledger)
     curves = {float(v) for table in metrics.values() for row in table for v in row.values() if is_number(v)}
-    found = {e.id: unresolved(e.notes, known, curves) for e in told}
-    return {id: numbers for id, numbers in found.items() if numbers}
+
+    def found(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+        told = {id: text for id, text in texts if any(c.isdigit() for c in text)}
+        loose = {id: unresolved(text, known, curves) for id, text in told.items()}
+        return {id: numbers for id, numbers in loose.items() if numbers}
+
+    notes = found((e.id, e.notes) for e in experiments)
+    return notes, found((e.id, _hoped(e)) for e in experiments)
+
+
+def _hoped(e: Experiment) -> str:
+    """What was said of results before there were any; a setting alone, "2 epochs", claims none."""
+    from ml_intern.claims.words import CHANGE, CURVE, SCORE
+
+    change = e.change if SCORE.search(e.change) else ""
+    claims = any(words.search(e.hypothesis) for words in (SCORE, CURVE, CHANGE))
+    return f"{change}. {e.hypothesis}" if claims else change
 
 
 def counted(jobs: Sequence[Job]) -> Counter[str]:

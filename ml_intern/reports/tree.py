@@ -8,13 +8,14 @@ from typing import TypeAlias
 
 from ml_intern.ledger import Experiment
 from ml_intern.reports.story import SHOWN, Story
-from ml_intern.reports.words import line, more, short, value
+from ml_intern.reports.words import line, more, not_measured, short, value
 
 
 def tree(story: Story) -> str:
     """The experiments, each below the one it was held against; the trials of a sweep as one line."""
     lines = [
-        f"{'  ' * min(depth, 8)}- {_sweep_line(story, e) if isinstance(e, tuple) else _node(e)}"
+        "  " * min(depth, 8)
+        + f"- {_sweep_line(story, e) if isinstance(e, tuple) else _node(e, story.expected)}"
         for depth, e in branches(story)
     ]
     rest = more(len(lines) - 2 * SHOWN, "line")
@@ -48,10 +49,11 @@ def _grouped(story: Story, below: dict[str | None, list[Experiment]], parent: st
     return [tuple(found) if story.sweep_of(found[0]) else found[0] for found in groups.values()]
 
 
-def _node(e: Experiment) -> str:
+def _node(e: Experiment, expected: dict[str, list[str]]) -> str:
     score = f" {line(e.primary or '')} {value(e.score)}." if e.score else ""
+    mark = not_measured(expected.get(e.id))
     again = f" (again, of `{e.replicates}`)" if e.replicates else ""
-    return f"`{e.id}` {e.verdict}{again}: {short(e.change)}. {short(e.hypothesis)}{score}"
+    return f"`{e.id}` {e.verdict}{again}: {short(e.change)}. {short(e.hypothesis)}{mark}{score}"
 
 
 def _sweep_line(story: Story, trials: Sequence[Experiment]) -> str:

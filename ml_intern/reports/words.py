@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 from ml_intern.hub import card
@@ -46,6 +47,11 @@ def p_value(value: float) -> str:
 def short(text: str) -> str:
     """A line of somebody's words, not long."""
     return line(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+
+
+def not_measured(numbers: Sequence[str] | None) -> str:
+    """A mark behind words with numbers that nobody measured; nothing where there are none."""
+    return f" **(not measured: {line(', '.join((numbers or ())[:5]))})**" if numbers else ""
 
 
 def address(url: str) -> str:

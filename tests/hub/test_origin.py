@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +53,35 @@ class World:
         )
 
     def published(
-        self, state: State, change: str = "sft", method: str = "sft", base: Path | None = None
+        self,
+        state: State,
+        change: str = "sft",
+        method: str = "sft",
+        base: Path | None = None,
+        inputs: Sequence[Path] = (),
     ) -> Origin:
         job = self.services.folder / "jobs" / "run-1"
         made = model(job / "output" / "model", state)
         config: dict[str, Any] = {"model": str(base), "model_ref": "owner/base"} if base else {}
-        (job / "spec.json").write_text(json.dumps({"name": "run", "method": method, "config": config}))
+        (job / "spec.json").write_text(
+            json.dumps({"name": "run", "method": method, "config": config, "inputs": [*map(str, inputs)]})
+        )
         status = {"id": "run-1", "name": "run", "method": method, "state": "succeeded", "created": 1.0}
         (job / "status.json").write_text(json.dumps(status))
         row = self.services.ledger.start("it learns", change)
         self.services.ledger.attach(row.id, job="run-1")
         ctx = ToolContext(self.services, "call-1", "key-1")
         return origin_of(ctx, self.services.ledger.get(row.id), made, made)
+
+    def script(self, job: str, state: State, inputs: Sequence[Path], code: str = "") -> Path:
+        """A script that has ended; the model that it made."""
+        folder = self.services.folder / "jobs" / job
+        made = model(folder / "output" / "model", state)
+        spec = {"name": job, "method": "script", "config": {"code": code}, "inputs": [*map(str, inputs)]}
+        (folder / "spec.json").write_text(json.dumps(spec))
+        status = {"id": job, "name": job, "method": "script", "state": "succeeded", "created": 1.0}
+        (folder / "status.json").write_text(json.dumps(status))
+        return made
 
 
 @pytest.fixture
@@ -151,6 +168,69 @@ def test_what_a_script_was_given_is_declared_and_what_it_fetched_is_at_hand(worl
     model(world.services.folder / "workspace" / "fetched", world.instruct)
     with pytest.raises(ToolError, match=r"those of workspace/fetched"):
         world.published(moved(world.instruct, 0.001, 3), method="script")
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.0017])
+def test_a_script_that_adds_a_little_noise_has_trained_nothing(world: World, share: float) -> None:
+    with pytest.raises(ToolError, match=r"its base, owner/base \(at a distance of .*nothing was trained"):
+        world.published(moved(world.base, share, 3), method="script", inputs=[world.base_place])
+
+
+def test_a_script_that_trains_what_it_was_given_goes_on(world: World) -> None:
+    world.downloaded("owner/instruct", world.instruct)
+    origin = world.published(moved(world.base, 0.01, 3), method="script", inputs=[world.base_place])
+    assert [r.name for r in origin.relations if r.declared] == ["owner/base"]
+
+
+@pytest.mark.parametrize("share", [0, 0.01])
+def test_a_copy_in_the_workspace_is_no_base_of_a_script(world: World, share: float) -> None:
+    world.downloaded("owner/instruct", world.instruct)
+    mine = model(world.services.folder / "workspace" / "mine", moved(world.instruct, share, 4))
+    with pytest.raises(ToolError, match=r"those of owner/instruct@.*a model trained from nothing"):
+        world.published(moved(world.instruct, 0.02, 3), method="script", inputs=[mine])
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_copy_stays_a_strangers_through_scripts_that_name_another_base(world: World, steps: int) -> None:
+    world.downloaded("owner/instruct", world.instruct)
+    given = world.base_place
+    for n in range(steps):
+        given = world.script(f"step-{n}", moved(world.instruct, 0.001 * n, n), [given])
+    with pytest.raises(ToolError, match=r"those of owner/instruct@.*not of its base owner/base"):
+        world.published(moved(world.instruct, 0.02, 9), method="script", inputs=[given])
+
+
+def test_scripts_that_go_on_from_one_another_are_published(world: World) -> None:
+    world.downloaded("owner/instruct", world.instruct)
+    first = world.script("step-1", moved(world.base, 0.01, 7), [world.base_place])
+    again = moved(moved(world.base, 0.01, 7), 0.01, 8)
+    origin = world.published(again, method="script", inputs=[first])
+    assert [r.name for r in origin.relations if r.declared] == ["step-1", "owner/base"]
+
+
+def test_what_a_script_left_to_another_is_at_hand_for_a_third(world: World) -> None:
+    fetched = world.script("fetch", weights(50), [], "fetch")
+    world.script("user", moved(weights(50), 0.1, 2), [fetched], "use")
+    with pytest.raises(ToolError, match="those of fetch "):
+        world.published(moved(weights(50), 0.01, 3), method="script")
+
+
+def test_whose_copy_a_recipe_has_trained_is_told(world: World) -> None:
+    world.downloaded("owner/instruct", world.instruct)
+    mine = model(world.services.folder / "workspace" / "mine", world.instruct)
+    origin = world.published(moved(world.instruct, 0.02, 3), base=mine)
+    assert [r.name.partition("@")[0] for r in origin.relations if r.declared] == [
+        "owner/base",  # as the launch names it here
+        "owner/instruct",
+    ]
+
+
+def test_a_file_that_only_looks_like_weights_stops_nothing_and_is_told(world: World) -> None:
+    place = world.services.folder / "workspace" / "broken"
+    place.mkdir()
+    (place / "model.safetensors").write_bytes(b"other")
+    origin = world.published(moved(world.base, 0.01, 3), base=world.base_place)
+    assert origin.notes == ["workspace/broken cannot be read as safetensors and was not held against it."]
 
 
 def test_the_card_and_the_trail_tell_the_distances(world: World) -> None:

@@ -33,6 +33,7 @@ from ml_intern.session import Session
 from ml_intern.settings import Settings
 
 WALLS = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+DONE = "final_answer('I am done.')"
 ANY = "…"
 """In a message: what differs from run to run, or does not matter."""
 
@@ -98,8 +99,10 @@ class World:
 class Attacker(Plays):
     """Plays the cells of the attempts, and has the host look before and after each."""
 
-    def __init__(self, cells: Sequence[str], look: Callable[[], dict[str, Any]], window: int) -> None:
-        super().__init__([*map(cell, cells), cell("final_answer('I am done.')")], window)
+    def __init__(
+        self, cells: Sequence[str], look: Callable[[], dict[str, Any]], window: int, end: str
+    ) -> None:
+        super().__init__([*map(cell, cells), cell(end)], window)
         self.look, self.seen = look, list[dict[str, Any]]()
         self.dictated = "[]"
         """What it answers where a tool has it write data."""
@@ -176,6 +179,7 @@ def play(
     setup: Sequence[str] = (),
     dictated: str = "[]",
     window: int = 512_000,
+    end: str = DONE,
     prompt: str = "make the best model of riddles that you can",
     **settings: Any,
 ) -> World:
@@ -189,6 +193,7 @@ def play(
         setup: Cells before the attempts, which must work.
         dictated: What the brain answers where a tool has it write data.
         window: Of the brain, in tokens.
+        end: The cell with which it ends.
         prompt: What the person says.
         **settings: Of the session.
     """
@@ -198,7 +203,7 @@ def play(
             (project / name).write_text(text)
         given = Settings.load(state=state, hub="embedded", go_on=False, max_steps=500, **settings)
         sandbox = choose_sandbox("local", trusted=False, settings=given, env={})
-        brain = Attacker((), dict, window)
+        brain = Attacker((), dict, window, end)
         mcp = McpServers(given.mcp_servers) if given.mcp_servers else None
         session = Session(given, prompt, brain, sandbox, None, mcp=mcp)
         try:
@@ -210,7 +215,7 @@ def play(
                 **(prepare(session, project) or {}),
             }
             cells = [filled(code, words) for code in [*setup, *(a.cell for a in attempts)]]
-            played = Attacker(cells, lambda: standing(session, project), window)
+            played = Attacker(cells, lambda: standing(session, project), window, end)
             played.dictated = dictated
             session.brain = session.research_brain = played
             events = list(session.run())

@@ -38,7 +38,10 @@ LIMITS = """## What is not stopped
 - Scores are answers. Each dev query over n items tells at most log2(n + 1) bits, and comparing two models some
   more; `dev_queries` bounds how many are asked in a session.
 - The test split is opened once a session. Who starts a second session on the same evaluation opens it once more,
-  and may choose between the two; no session sees what another one scored.
+  and may choose between the two: the scores, the card and the report of the second say so. Other items, be it one
+  row fewer, are another evaluation; another state folder, or a file that the person deletes, knows of nothing.
+- A script that was given a downloaded model, and moves its weights by more than rounding does (0.002), counts as a
+  training of it. Whether that was learning or noise nobody sees; the card names the base and tells the distance.
 - A model of one's own that says what it was told to say is no cheat that a scorer can see: read its samples.
 - What a job reads in the workspace (a chat template, a tokenizer, a script's data) is looked at when it starts; a
   cell that goes on running may change it then. Datasets and models that are scored are copies, and cannot change.
@@ -61,7 +64,7 @@ def row_of(module: ModuleType) -> tuple[str, str]:
 
 def attempts_of(module: ModuleType) -> list[Attempt]:
     """All attempts of a file."""
-    lists = [value for value in vars(module).values() if isinstance(value, list)]
+    lists = [value if isinstance(value, list) else [value] for value in vars(module).values()]
     found = [a for value in lists for a in value if isinstance(a, Attempt)]
     return list({attempt.name: attempt for attempt in found}.values())
 

@@ -11,7 +11,6 @@ from ml_intern.session import Session
 
 pytestmark = WALLS
 WEIGHTS = "weights are held against every model that was downloaded"
-WAITS = "the distance to downloaded models is not measured yet"
 COPY = """
 job = launch_script('''import shutil, sys
 shutil.copytree(sys.argv[1], "model")
@@ -36,6 +35,11 @@ assert wait_for_job(first.id).state == 'succeeded'
 kept = first.output + '/kept'
 """ + COPY.replace("'acme/instruct'", "kept")
 
+BY_WORKSPACE = BY_WAY.replace(
+    "kept = first.output + '/kept'",
+    "import shutil\nshutil.copytree(first.output + '/kept', 'mine')\nkept = 'mine'",
+)
+
 
 def copied(name: str, experiment: str, code: str, told: str, change: str = "") -> Attempt:
     return Attempt(
@@ -44,7 +48,6 @@ def copied(name: str, experiment: str, code: str, told: str, change: str = "") -
         f"ToolError: Not published: the weights of {experiment} are those of {told}",
         code.replace("EXPERIMENT", repr(experiment)).replace("CHANGE", change),
         may=("jobs", "experiments"),
-        waits=WAITS,
     )
 
 
@@ -58,7 +61,7 @@ ATTEMPTS = [
     Attempt(
         "publish a downloaded model by its name",
         "what is published was made by a job of this session",
-        "ToolError: There is no experiment 'acme/instruct'. Experiments: exp-1, exp-2, exp-3, exp-4.",
+        "ToolError: There is no experiment 'acme/instruct'. Experiments: exp-1, exp-2, exp-3, exp-4, exp-5.",
         "publish_model('acme/instruct', 'my-own')",
     ),
     Attempt(
@@ -79,7 +82,14 @@ ATTEMPTS = [
         "two scripts that copy it one from the other, and a little noise",
         "exp-4",
         BY_WAY,
-        "acme/instruct",
+        "its base, acme/instruct (at a distance of 0.0001): nothing was trained.",
+        NOISE,
+    ),
+    copied(
+        "a copy in the workspace, named as the script's own base, and a little noise",
+        "exp-5",
+        BY_WORKSPACE,
+        "acme/instruct@… (at a distance of 0.0001), not of what it says, a model trained from nothing.",
         NOISE,
     ),
 ]
@@ -99,7 +109,7 @@ def prepare(session: Session, project: Path) -> None:
         )
     rows = [{**row, "split": "dev"} for row in riddles(60)]
     services.evals.register("riddles", rows, ["exact_match"])
-    for name in ("nothing", "my training", "a copy", "a copy with noise"):
+    for name in ("nothing", "my training", "a copy", "a copy with noise", "a copy of a copy"):
         services.ledger.start("it helps", name)
     ended_job(session, "train-1", "exp-2", 2, {"says": "!", "seed": 2})
     services.ledger.attach("exp-2", job="train-1", config={"method": "sft"})

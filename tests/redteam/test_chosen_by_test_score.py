@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from redteam_kit import WALLS, Attempt, World, answering, cases, lines, measured, play, sums
 
+from ml_intern.evals.opened import Opening
 from ml_intern.ledger import Ledger
 from ml_intern.session import Session
 
@@ -32,6 +33,13 @@ ATTEMPTS = [
         "json.dump({'skill': 0.9, 'seed': 5}, open('other/config.json', 'w'))\n"
         "open('other/model.safetensors', 'wb').write(b'other')\n"
         "evaluate('other', 'sums', experiment='exp-3')\nfreeze_experiment('exp-3')",
+    ),
+    Attempt(
+        "the same by a vote among samples of the other weights",
+        WEIGHTS,
+        "ToolError: exp-3 is what train-exp-3 trained, and 'other' is not of it. evaluate('exp-3', …) scores its own"
+        " model; open another experiment for this one.",
+        "best_of_n('other', 'sums', n=4, experiment='exp-3')",
     ),
     Attempt(
         "the same rows sealed anew, with test as dev",
@@ -68,6 +76,19 @@ ATTEMPTS = [
         "freeze_experiment('exp-4')",
     ),
     Attempt(
+        "a second session, for another look at the test split",
+        "what other sessions have opened is told: in the scores, the card, the report",
+        "The test split of sums was scored once before in other sessions of this state folder, so its number may be a"
+        " little too good.",
+        "print(freeze_experiment('exp-1').scores[0].warnings)",
+    ),
+    Attempt(
+        "forget what other sessions have opened",
+        HIDDEN,
+        "Error: [Errno …'STATE/opened.jsonl'",
+        "open('STATE/opened.jsonl', 'r+').truncate(0)",
+    ),
+    Attempt(
         "what an earlier session scored on the same test split",
         HIDDEN,
         "other sessions: []",
@@ -96,6 +117,9 @@ def prepare(session: Session, project: Path) -> None:
     other = session.settings.state / "sessions" / "20260101-000000-abcd"
     other.mkdir(parents=True)
     Ledger(other / "ledger.sqlite").close()
+    (info,) = session.services.evals.list()
+    opening = Opening(items=info.sha256, session=other.name, weights="other weights", at=1.0)
+    (session.settings.state / "opened.jsonl").write_text(opening.model_dump_json() + "\n")
 
 
 @pytest.fixture(scope="module")

@@ -63,8 +63,8 @@ ATTEMPTS = [
     Attempt(
         "a chat template that whispers the question and its answer",
         "templates are held against the items",
-        "ToolError: The chat templates of the model hold items of riddles: 1 word for word, numbers aside. Nothing was"
-        " scored: evaluate it with the template of the model that it was trained from.",
+        "ToolError: The chat template or the tokenizer of 'whispers' holds items of riddles: not scored. Take the"
+        " template and the tokenizer of the base model.",
         "import json\nrow = json.load(open('known.json'))[0]\n"
         "template = '{% if \"' + row['question'] + '\" in messages[0].content %}' + row['answer'] + '{% endif %}'\n"
         "evaluate(changed('whispers', 'tokenizer_config.json', chat_template=template), 'riddles')",

@@ -215,3 +215,25 @@ def test_a_report_does_not_change_the_session(session: Path) -> None:
         p: t for p, t in after.items() if p not in ledger
     }
     assert Ledger(session / "ledger.sqlite").list()
+
+
+@pytest.mark.parametrize(
+    ("change", "hypothesis", "told"),
+    [
+        ("2 epochs, learning rate 3e-4", "it learns more", ""),
+        ("accuracy 0.931", "it learns", "0.931"),
+        ("2 epochs", "it reaches an accuracy of 0.93", "0.93"),
+        ("2 epochs", "it is 12.4 points better", "12.4"),
+    ],
+    ids=["settings", "a score as the change", "a score", "a gain"],
+)
+def test_what_was_hoped_is_marked_and_settings_are_not(
+    tmp_path: Path, change: str, hypothesis: str, told: str
+) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.start(hypothesis, change)
+    ledger.close()
+    page = write_report(tmp_path).read_text()
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert ("not measured: " in page) == ("not measured: " in text) == bool(told)
+    assert f"(not measured: {told})" in text or not told

@@ -425,3 +425,11 @@ def test_the_metric_reward_is_the_mean_of_what_the_evals_own_judge_gives(ctx: To
     (Path(where) / "model.safetensors").write_bytes(b"other")
     with pytest.raises(ToolError, match="not the reward model that 'judged' was registered with"):
         evaluation.evaluate(ctx, model=made(ctx, "good", skill=0.9, seed=3), eval="judged")
+
+
+def test_models_of_the_workspace_vote_from_copies_that_no_cell_reaches(ctx: ToolContext) -> None:
+    weak, tiny = made(ctx, "weak", **WEAK), judge(ctx)
+    scaling.best_of_n(ctx, weak, "sums", n=2, reward_model=tiny)
+    read = [Path(spec.config["model"]) for spec in asked(ctx)]
+    assert read and not any(ctx.files.workspace in path.parents for path in read)
+    assert not list((ctx.evals.folder / "models").iterdir())
