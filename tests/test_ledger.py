@@ -38,6 +38,17 @@ def record(ledger: Ledger, experiment: Experiment, value: float) -> None:
     ledger.record(experiment.id, "held-out", "dev", scores(value, model=experiment.id))
 
 
+def test_another_stage_takes_the_place_of_the_first_ones_configuration(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    e = ledger.start("two stages", "answers after text")
+    ledger.attach(e.id, job="a", config={"method": "pretrain", "lr_scheduler_type": "constant"})
+    ledger.attach(e.id, job="b", config={"method": "sft", "model": "a", "max_steps": 5})
+    ledger.attach(e.id, job="b", config={"recoveries": 1})
+    row = ledger.get(e.id)
+    assert row.config == {"method": "sft", "model": "a", "max_steps": 5, "recoveries": 1}
+    assert row.jobs == ["a", "b"]
+
+
 def test_an_experiment_from_start_to_finish(ledger: Ledger, told: list[Event]) -> None:
     base = ledger.start("the defaults learn something", "baseline", seed=3)
     child = ledger.start("steps are too small", "learning rate 3e-3", parent=base.id)

@@ -84,7 +84,7 @@ def start_experiment(
 
 def _confirming(ctx: ToolContext, key: str) -> Confirmation | None:
     rows = ctx.ledger.opened_by(key)
-    return Confirmation(runs=_runs(ctx, rows), says=_NEXT) if rows else None
+    return _confirmation(ctx, rows) if rows else None
 
 
 @tool(effect="write", reconcile=_confirming)
@@ -119,7 +119,21 @@ def confirm_experiment(
         raise ToolError(
             f"{experiment} and {other.id} are one configuration on two seeds: there is no gain to confirm."
         )
-    return Confirmation(runs=_runs(ctx, ctx.ledger.confirm(winner.id, other.id, seeds, ctx.key)), says=_NEXT)
+    return _confirmation(ctx, ctx.ledger.confirm(winner.id, other.id, seeds, ctx.key))
+
+
+def _confirmation(ctx: ToolContext, rows: Sequence[Experiment]) -> Confirmation:
+    runs = _runs(ctx, rows)
+    known = {job.id for job in ctx.jobs.list()}
+    begun = dict.fromkeys(
+        ref for run in runs if isinstance(ref := run.launch.get("model"), str) and ref in known
+    )
+    fixed = (
+        f" They all begin from the model of {', '.join(begun)}, whose own seed stays as it is."
+        if begun
+        else ""
+    )
+    return Confirmation(runs=runs, says=_NEXT + fixed)
 
 
 def _runs(ctx: ToolContext, rows: Sequence[Experiment]) -> list[ConfirmationRun]:

@@ -62,7 +62,7 @@ def scored(
     lossy = sum(not r["lossless"] for r in rows.get("likelihood", ()))
     if lossy:
         warnings.append(f"The tokenizer does not give {lossy} texts back; they are charged 8 bits a byte.")
-    warnings += means.notes
+    warnings += [*means.notes, *narrow(rows.get("completions", ()))]
     chosen = positions(rows["options"], items) if "options" in rows else {}
     warnings += one_sided(chosen, items)
     if len(items) < 100:
@@ -152,6 +152,20 @@ def group_codes(groups: Sequence[str | None]) -> Any:
     """Groups as integers; an item without a group is one of its own."""
     names = [f"g{g}" if g is not None else f"i{k}" for k, g in enumerate(groups)]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def narrow(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What a window that is too small for prompts and answers has done to them."""
+    short = [row for row in rows if "window" in row]
+    if not short:
+        return []
+    window, dropped = short[0]["window"], sum(row["dropped"] > 0 for row in short)
+    limit = min(row["limit"] for row in short)
+    lost = f", and {dropped} prompts lost their beginning" if dropped else ""
+    return [
+        f"The model's window has {window} tokens: {len(short)} of {len(rows)} answers could have no more "
+        f"than {limit}{lost}. Give it a larger window (max_position_embeddings), or shorten the prompts."
+    ]
 
 
 def _odd(shape: dict[str, float]) -> list[str]:

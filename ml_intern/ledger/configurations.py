@@ -13,6 +13,8 @@ from ml_intern.ledger.model import Experiment
 _HAPPENED = ("recoveries", "stopped_early")
 """What became of a run is no part of what was asked."""
 _SHORT = 40
+_LARGER = 1.1
+"""A model that is larger by less than that differs by its vocabulary, say; beyond, it is another model."""
 
 
 def configurations(experiments: Sequence[Experiment]) -> dict[str, str]:
@@ -77,6 +79,9 @@ def differences(older: Experiment, newer: Experiment) -> dict[str, str]:
             found[f"{role} data"] = f"{before.get('id')} to {after.get('id')}"
     if older.code_hash != newer.code_hash and was.get("method") == now.get("method"):
         found["code"] = "other code"
+    sizes = [e.facts.get("parameters", 0.0) for e in (older, newer)]
+    if min(sizes) > 0 and max(sizes) > _LARGER * min(sizes):
+        found["parameters"] = f"{sizes[0]:,.0f} to {sizes[1]:,.0f}"
     if older.seed != newer.seed:
         found["seed"] = f"{older.seed} to {newer.seed}"
     return found

@@ -136,7 +136,7 @@ class Ledger(Measurements):
         Args:
             id: The experiment.
             job: A job of it.
-            config: What was run; merged over what is there.
+            config: What was run; merged over what is there, or in its place where the method is another.
             data: Datasets by role, such as ``{"train": {"id": "statements@2", "rows": 8000, "sha256": …}}``.
             code_hash: Hash of the code that trained.
             environment: What differs from the host's own versions and machine.
@@ -152,6 +152,9 @@ class Ledger(Measurements):
             row = self._row(id)
             if job is not None and job not in row["jobs"]:
                 row["jobs"].append(job)
+            now = (config or {}).get("method")
+            if now and row["config"].get("method", now) != now:
+                row["config"] = {}  # Another stage: what it was asked for is no mixture of both.
             for name, given in (
                 ("config", config),
                 ("data", data),

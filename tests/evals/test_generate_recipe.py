@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ml_intern.errors import ToolError
+from ml_intern.evals import results
 from ml_intern.evals.model import Asking
 from ml_intern.evals.store import Evals
 from ml_intern.jobs.local import Jobs
@@ -171,6 +172,29 @@ def test_a_text_longer_than_the_window_counts_every_token_once(jobs: Jobs, tmp_p
     # A model that knows nothing spends about log(vocabulary) a token, wherever the windows end.
     for row in found["nats"]:
         assert row["nats"] / row["tokens"] == pytest.approx(math.log(300), rel=0.1)
+
+
+def test_a_narrow_window_shortens_the_answer_before_the_prompt_and_is_told(
+    jobs: Jobs, tmp_path: Path
+) -> None:
+    narrow = tiny_model(tmp_path / "narrow", positions=64)
+    prompts = [LINES[0], LINES[0] * 2, LINES[0] * 40]
+    rows = [{"prompt": p} for p in prompts]
+    task = {
+        "name": "long",
+        "kind": "generate",
+        "max_new_tokens": 64,
+        "file": write(tmp_path / "p.jsonl", rows),
+    }
+    status, found = ask(jobs, narrow, [task], batch_size=1)
+    assert status.state == "succeeded", jobs.logs(status.id).text
+    short, longer, endless = found["long"]
+    assert short["dropped"] == longer["dropped"] == 0 and 0 < longer["limit"] < short["limit"] < 64
+    assert endless["dropped"] > 0 and endless["limit"] == 16
+    [told] = results.narrow(found["long"])
+    assert told.startswith(
+        "The model's window has 64 tokens: 3 of 3 answers could have no more than 16, and 1 "
+    )
 
 
 def test_a_tokenizer_that_forgets_is_told_apart(jobs: Jobs, tmp_path: Path) -> None:

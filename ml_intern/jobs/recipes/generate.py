@@ -10,6 +10,8 @@ config.json:
       {"kind": "generate", "file": prompts.jsonl, "max_new_tokens": 64, "temperature": 0, "samples": 1,
        "seed": 0, "stop": [], "only_read": false}                     rows {"prompt": …} or {"messages": […]}
           writes {"row", "sample", "text", "tokens", "finished"} a completion; an empty prompt starts at BOS;
+          where the window is too small for prompt and answer also {"window", "limit"}, the tokens that the
+          answer could have, and "dropped", those that the prompt has lost at its beginning;
           what is only read, and not scored, is drawn from a model with broken weights as well
       {"kind": "options", "file": questions.jsonl}    rows {"prompt" or "messages": …, "options": [text, …]}
           writes {"nats": [a number an option]} a row; see _options.py for what a token of an option is
@@ -43,6 +45,8 @@ from _options import encode_options, option_pieces, plainly
 
 UNUSED = ("tensorflow", "jax", "torchvision", "PIL")
 LONGEST_WINDOW = 2048
+LEAST_ANSWER = 16
+"""Tokens that are kept for an answer before a prompt is cut."""
 LOGITS_AT_ONCE = 2**25
 """Elements of one batch of logits: 128 MB in float32."""
 
@@ -239,9 +243,11 @@ def generate(
     import torch
 
     rows = read_rows(Path(task["file"]))
-    # Of a prompt that leaves no room for the answer the beginning is dropped.
-    room = max(1, window_of(model) - task.get("max_new_tokens", 64))
-    prompts = [encode_prompt(tokenizer, start, ends, row, task["model"])[-room:] for row in rows]
+    window, most = window_of(model), task.get("max_new_tokens", 64)
+    # A long prompt shortens the answer; only one that leaves next to no room for it loses its beginning.
+    room = max(1, window - min(most, LEAST_ANSWER))
+    whole = [encode_prompt(tokenizer, start, ends, row, task["model"]) for row in rows]
+    prompts = [ids[-room:] for ids in whole]
     wanted = [(len(ids), i, k) for i, ids in enumerate(prompts) for k in range(task.get("samples", 1))]
     wanted.sort()
     answers: dict[tuple[int, int], dict[str, Any]] = {}
@@ -249,9 +255,14 @@ def generate(
         group = wanted[first : first + batch]
         # A seed a batch: what one batch draws does not hang on how much the ones before it drew.
         torch.manual_seed(task.get("seed", 0) * 1_000_003 + first)
-        new = continue_prompts(model, [prompts[i] for _, i, _ in group], start, ends, task)
+        limit = max(1, min(most, window - group[-1][0]))
+        told = {**task, "max_new_tokens": limit}
+        new = continue_prompts(model, [prompts[i] for _, i, _ in group], start, ends, told)
         for (_, i, k), ids in zip(group, new, strict=True):
             answers[i, k] = {"row": i, "sample": k, **completion(tokenizer, ids, ends, task.get("stop", []))}
+            if limit < most:
+                dropped = len(whole[i]) - len(prompts[i])
+                answers[i, k] |= {"window": window, "dropped": dropped, "limit": limit}
         tell(first + len(group), len(wanted))
     return [answers[key] for key in sorted(answers)]
 
