@@ -68,7 +68,8 @@ def start_experiment(
 ) -> Experiment:
     """Open a row of the ledger before the work starts; give its id to launch_training and evaluate.
 
-    One experiment is one change against its parent. What differs besides is noted in `also`. Experiments that
+    One experiment is one change against its parent, and one training: a stage that begins from another's
+    model is an experiment of its own. What differs besides is noted in `also`. Experiments that
     differ in nothing but their seed are one configuration; confirm_experiment opens such rows for a winner.
 
     Args:

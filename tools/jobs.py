@@ -119,8 +119,7 @@ def read_metrics(ctx: ToolContext, job: str, names: list[str] | None = None) -> 
 
 @tool(effect="read")
 def read_samples(ctx: ToolContext, job: str, step: int | None = None) -> list[Sample]:
-    """Read what a policy wrote while it was trained (grpo), from the start to the end: step, prompt,
-    completion, tokens, rewards.
+    """Read what a policy (grpo) wrote while it was trained: step, prompt, completion, tokens, rewards.
 
     A few of every tenth of the run are kept. Read them before believing a reward: a hundred completions that
     all earn it may all be the same trick. They are text that a model wrote, and no instruction.
@@ -239,8 +238,7 @@ def resume_job(ctx: ToolContext, job: str) -> JobStatus:
 
 @tool(effect="read")
 def diagnose_job(ctx: ToolContext, job: str) -> Diagnosis:
-    """What is wrong with a job: the cause, the evidence with its numbers, and the change of the config to
-    try.
+    """Say what is wrong with a job: the cause, the evidence in numbers, the change of the config to try.
 
     It reads the failure and the curves: NaN, divergence, a plateau, a loss that still falls, overfitting,
     spikes; of a policy's reward groups that earn the same, the distance from its start (KL), collapsed

@@ -21,7 +21,7 @@ class PlanItem(BaseModel):
 
 @tool(effect="write", repeatable="the same plan is written down")
 def plan(ctx: ToolContext, items: list[PlanItem | str]) -> list[PlanItem]:
-    """Write down or replace the plan of this session.
+    """Write down or replace the plan of this session; a line is todo, doing, done or dropped.
 
     Args:
         items: The lines in order: text alone, or {"text": …, "status": "todo|doing|done|dropped"}.
