@@ -280,7 +280,7 @@ def _follows(told: Told, stood: Sequence[Told]) -> bool:
 def _contradicted(told: Told, numbers: Sequence[Told]) -> bool:
     """Whether the two values that a difference stands right behind give another one.
 
-    "34.9 % against 49.5 %, -15.7 points": that another pair of experiments is so far apart vouches for nothing.
+    "34.9 % against 49.5 %, -15.7 points": that another pair is so far apart vouches for nothing.
     """
     i = numbers.index(told)
     if told.unit != "points" or i < 2:

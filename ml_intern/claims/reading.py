@@ -286,10 +286,10 @@ def _with_bounds(sentence: str, found: list[_Match], told_before: str) -> list[_
         low, high = (found[j][2]["plain"] * _sign(found[j]) for j in ends)
         around = low <= told["plain"] <= high or low <= -told["plain"] <= high
         large = max(abs(low), abs(high)) > 1
-        if not told["unit"] and sentence[start] in "+-" and around and large:
-            if _IN_POINTS.search(told_before + sentence[:start]):
-                told = _in_unit(told, "points")
-                found[i] = (start, end, told)
+        goes_on = not told["unit"] and sentence[start] in "+-" and around and large
+        if goes_on and _IN_POINTS.search(told_before + sentence[:start]):
+            told = _in_unit(told, "points")
+            found[i] = (start, end, told)
         if around and (told["unit"] == "points" or (told["unit"] == "%" and large)):
             for j in ends:
                 found[j] = (*found[j][:2], _in_unit(found[j][2], told["unit"]))
