@@ -24,6 +24,7 @@ MOST_TEXT, MOST_NUMBERS = 60_000, 1_000
 
 _PRINTED = "only your own code printed it, no tool measured it"
 _NOTHING = "nothing that was measured gives it"
+_APART = "the two values before it are not so far apart"
 
 _BESIDE = 250
 """Characters between a number and those that it follows from."""
@@ -113,7 +114,7 @@ def review(text: str, evidence: Evidence) -> Review:
         if not _contradicted(each, numbers) and _follows(each, stood):
             found.verify(each)
         else:
-            _object(each, evidence, found)
+            _object(each, numbers, evidence, found)
     found.words = overstated(normal(text[:MOST_TEXT]), evidence)
     return found
 
@@ -191,7 +192,7 @@ def _stands(told: Told, numbers: Sequence[Told], evidence: Evidence, found: Revi
     return False
 
 
-def _object(told: Told, evidence: Evidence, found: Review) -> None:
+def _object(told: Told, numbers: Sequence[Told], evidence: Evidence, found: Review) -> None:
     """Note what is wrong with a number that does not stand, unless it is somebody else's or a side remark."""
     about = _about(told, evidence)
     matched = list(_matching(told, evidence))
@@ -203,6 +204,7 @@ def _object(told: Told, evidence: Evidence, found: Review) -> None:
         found.computed.append(told.shown)
     else:
         why = misplaced(told, fits, evidence) if fits and about.scored else _PRINTED if own else _NOTHING
+        why = _APART if _contradicted(told, numbers) else why
         near = _nearest(told, evidence, about.scored)
         found.unverified.append(Finding(told.shown, told.start, told.end, why, near))
 

@@ -216,7 +216,7 @@ def _of_sentence(
 ) -> Iterator[Told]:
     sentence, words_of = text[first:last], plain[first:last]
     context = plain[max(0, first - 200) : first].rstrip().rpartition("\n")[2] if not heads else ""
-    told_before = plain[plain.rfind("\n", 0, first) + 1 : first]
+    told_before = heads[1] if heads else plain[plain.rfind("\n", 0, first) + 1 : first]
     for start, end, told in _with_bounds(sentence, [*_with_units(sentence, _matches(sentence))], told_before):
         before, after = words_of[max(0, start - BEFORE) : start], words_of[end : end + AFTER]
         ahead = f"{' '.join(heads)} : {before}" if heads else before
@@ -270,7 +270,7 @@ _TO_A_BOUND = re.compile(
     re.I,
 )
 _BETWEEN_BOUNDS = re.compile(r"\s*(?:,|;|to|and|\.\.|–|—|-)\s*")
-_IN_POINTS = re.compile(r"[-+]\d[\d.]*\s*(?:percentage )?(?:points?|pp)\b")
+_IN_POINTS = re.compile(r"[-+]\d[\d.]*\s*(?:percentage )?(?:points?|pp)\b|^[^\d]*\b(?:points|pp)\W*$")
 
 
 def _with_bounds(sentence: str, found: list[_Match], told_before: str) -> list[_Match]:

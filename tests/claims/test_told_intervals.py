@@ -27,6 +27,7 @@ HONEST = [
     "exp-2 is 31.5 points better than exp-1 (0.543 to 0.858).",
     "exp-2 has 85.8 % against 54.3 %, +31.5 points.",
     "The difference is +0.0125 [-0.0125, +0.0375].",
+    "| experiment | difference in points |\n|---|---|\n| exp-3 | +1.25 [-1.25, +3.75] |",
 ]
 INVENTED = [
     ("exp-3 against exp-2: +1.25 points [-8.4, +12.9], which includes zero.", ["-8.4", "+12.9"]),
