@@ -21,8 +21,10 @@ from ml_intern.retry import run_with_retry
 from ml_intern.tooling import tool
 
 if TYPE_CHECKING:
+    from ml_intern.hub.card import CardFacts
     from ml_intern.hub.origin import Origin
     from ml_intern.hub.publishing import Intent
+    from ml_intern.ledger import Experiment, Ledger
 
 Kind = Literal["model", "dataset", "space"]
 PAGE_CHARS = 10_000
@@ -64,6 +66,7 @@ def publish_model(ctx: ToolContext, experiment: str, repo: str, private: bool = 
     staged = _fresh(ctx, experiment)
     try:
         origin = _stage(ctx, experiment, model, staged)
+        publishing.check_card(*_told_by(ctx, experiment, staged, repo, origin))
         ctx.progress(f"scoring {experiment} on the sealed test split", 0.1)
         ctx.evals.score_test(experiment, model, reward, cancelled=ctx.cancelled)
         with _frozen(ctx, experiment, model):
@@ -232,6 +235,18 @@ def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str, orig
     from ml_intern.claims.gathering import evidence_of
     from ml_intern.hub import publishing
 
+    told = _told_by(ctx, experiment, staged, repo, origin)
+    text = publishing.write_card(staged, *told, evidence_of(ctx.services))
+    path = _keep_card(ctx, repo, text)
+    return publishing.Intent(key=ctx.key, kind="model", repo=repo, subject=experiment, card=str(path))
+
+
+def _told_by(
+    ctx: ToolContext, experiment: str, staged: Path, repo: str, origin: Origin
+) -> tuple[Experiment, Ledger, CardFacts]:
+    """What a card is made of."""
+    from ml_intern.hub import publishing
+
     row = ctx.ledger.get(experiment)
     row = publishing.with_training(row, ctx.ledger.get(whose_weights(ctx, experiment)))
     facts = publishing.card_facts(
@@ -246,9 +261,7 @@ def _write_card(ctx: ToolContext, experiment: str, staged: Path, repo: str, orig
         ctx.evals,
         origin,
     )
-    text = publishing.write_card(staged, row, ctx.ledger, facts, evidence_of(ctx.services))
-    path = _keep_card(ctx, repo, text)
-    return publishing.Intent(key=ctx.key, kind="model", repo=repo, subject=experiment, card=str(path))
+    return row, ctx.ledger, facts
 
 
 def _push(ctx: ToolContext, staged: Path, intent: Intent, private: bool, title: str) -> Intent:

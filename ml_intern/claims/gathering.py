@@ -17,7 +17,7 @@ from ml_intern.errors import ToolError
 from ml_intern.hub.staging import parameters
 from ml_intern.jobs import metrics as reading
 from ml_intern.ledger.configurations import configurations
-from ml_intern.ledger.model import Comparison, Experiment, Measured, Scores
+from ml_intern.ledger.model import Comparison, Experiment, Measured, Scores, Voting
 from ml_intern.ledger.numbers import totals
 
 if TYPE_CHECKING:
@@ -212,6 +212,24 @@ def _of_scores(s: Scores) -> Iterator[Known]:
         for slice_, measured in slices.items():
             yield from _of_measured(measured, name, s.split, owner, f"{where} {name} of {slice_}")
     yield from _facts([s.outputs, s.warnings, s.detectable], where, owner)
+    if s.voting:
+        yield from _of_voting(s.voting, s, owner, where)
+
+
+def _of_voting(voting: Voting, s: Scores, owner: str, where: str) -> Iterator[Known]:
+    """What the ways of answering give, and how far they are apart on the same items."""
+    for name, measured in voting.methods.items():
+        yield from _of_measured(measured, s.primary, s.split, owner, f"{where} {s.primary} {name}")
+    for c in voting.comparisons:
+        for name in ("difference", "low", "high", "p", "p_corrected"):
+            part = name if name.startswith("p") else "difference"
+            told = f"{where} {c.method} against {c.against} {name}"
+            yield Known(getattr(c, name), told, "change", s.primary, s.split, owner, part)
+    for point in voting.curve:
+        for name in ("majority", "best", "weighted", "any_right"):
+            if (value := getattr(point, name)) is not None:
+                told = f"{where} {name} of {point.n} samples"
+                yield Known(value, told, "score", s.primary, s.split, owner, "value")
 
 
 def _of_comparison(c: Comparison) -> Iterator[Known]:
@@ -235,7 +253,8 @@ def _of_comparison(c: Comparison) -> Iterator[Known]:
     for name in ("n", "seeds_a", "seeds_b", "new_seeds", "variants"):
         if (value := getattr(c, name)) is not None:
             yield Known(value, f"{where} {name}", "fact", name, owner=c.b)
-    a, b = Known(c.value_a, c.a, "score", owner=c.a), Known(c.value_b, c.b, "score", owner=c.b)
+    a = Known(c.value_a, f"{c.a} {c.metric}", "score", owner=c.a)
+    b = Known(c.value_b, f"{c.b} {c.metric}", "score", owner=c.b)
     yield from _changes(a, b, c.metric, "dev", c.b)
 
 

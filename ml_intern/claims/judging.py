@@ -24,6 +24,7 @@ MOST_TEXT, MOST_NUMBERS = 60_000, 1_000
 
 _PRINTED = "only your own code printed it, no tool measured it"
 _NOTHING = "nothing that was measured gives it"
+_APART = "the two values before it are not so far apart"
 
 _BESIDE = 250
 """Characters between a number and those that it follows from."""
@@ -110,10 +111,10 @@ def review(text: str, evidence: Evidence) -> Review:
     left = [each for each in told if not _stands(each, numbers, evidence, found)]
     stood = [each for each in told if each not in left]
     for each in left:
-        if _follows(each, stood):
+        if not _contradicted(each, numbers) and _follows(each, stood):
             found.verify(each)
         else:
-            _object(each, evidence, found)
+            _object(each, numbers, evidence, found)
     found.words = overstated(normal(text[:MOST_TEXT]), evidence)
     return found
 
@@ -180,6 +181,8 @@ def _about(told: Told, evidence: Evidence) -> About:
 def _stands(told: Told, numbers: Sequence[Told], evidence: Evidence, found: Review) -> bool:
     """Whether what is known gives a number, and it is what the sentence says it is."""
     about = _about(told, evidence)
+    if _contradicted(told, numbers):
+        return False
     fits = [k for k in _matching(told, evidence) if allowed(told, k, about)]
     if fits and about.scored and misplaced(told, fits, evidence):
         return False
@@ -189,7 +192,7 @@ def _stands(told: Told, numbers: Sequence[Told], evidence: Evidence, found: Revi
     return False
 
 
-def _object(told: Told, evidence: Evidence, found: Review) -> None:
+def _object(told: Told, numbers: Sequence[Told], evidence: Evidence, found: Review) -> None:
     """Note what is wrong with a number that does not stand, unless it is somebody else's or a side remark."""
     about = _about(told, evidence)
     matched = list(_matching(told, evidence))
@@ -201,6 +204,7 @@ def _object(told: Told, evidence: Evidence, found: Review) -> None:
         found.computed.append(told.shown)
     else:
         why = misplaced(told, fits, evidence) if fits and about.scored else _PRINTED if own else _NOTHING
+        why = _APART if _contradicted(told, numbers) else why
         near = _nearest(told, evidence, about.scored)
         found.unverified.append(Finding(told.shown, told.start, told.end, why, near))
 
@@ -271,8 +275,38 @@ def _follows(told: Told, stood: Sequence[Told]) -> bool:
     if told.unit not in ("points", "%", "times") and (told.unit or not words.CHANGE.search(told.sentence)):
         return False
     beside = [s for s in stood if s.unit not in ("time", "money") and abs(told.start - s.end) < _BESIDE]
-    pairs = ((a, b) for a in beside for b in beside if a is not b)
+    pairs = ((a, b) for a in beside for b in beside if a is not b and _alike(a, b))
     return any(_equal(told, value) for a, b in pairs for value in _changes(a, b, told.unit))
+
+
+def _contradicted(told: Told, numbers: Sequence[Told]) -> bool:
+    """Whether the two values that a difference stands right behind give another one.
+
+    "34.9 % against 49.5 %, -15.7 points": that another pair is so far apart vouches for nothing.
+    """
+    i = numbers.index(told)
+    if told.unit != "points" or i < 2:
+        return False
+    a, b = numbers[i - 2], numbers[i - 1]
+    if not all(0 <= t.value <= 1 and (t.unit == "%" or (t.fraction and not t.unit)) for t in (a, b)):
+        return False
+    between, behind = a.after[: max(0, b.start - a.end)], b.after[: max(0, told.start - b.end)]
+    held = re.fullmatch(
+        r"[^.;]{0,40}\b(?:against|versus|vs\.?|instead of|compared (?:with|to))[^.;]{0,40}", between
+    )
+    if not held or not re.fullmatch(
+        r"[\w\s`*-]{0,40}[,:(=]\s*(?:difference|which is|that is|i\.e\.|or)?\s*", behind
+    ):
+        return False
+    apart = abs(abs(a.value - b.value) - abs(told.value))
+    return apart > (a.slack + b.slack + told.slack) * (1 + 1e-9)
+
+
+def _alike(a: Told, b: Told) -> bool:
+    """Whether one can be taken from the other: 34.9 % from 49.5 %, but not from 16 samples."""
+    shares = all(abs(t.value) <= 1 and t.unit in ("", "%") for t in (a, b))
+    mixed = a.fraction != b.fraction and (counts(a) or counts(b))
+    return shares or (a.unit == b.unit and not mixed)
 
 
 def _changes(a: Told, b: Told, unit: str) -> Iterator[float]:
@@ -349,12 +383,15 @@ def _nearest(told: Told, evidence: Evidence, scored: bool) -> str:
     splits = {
         name for name, pattern in (("test", words.TEST), ("dev", words.DEV)) if pattern.search(told.sentence)
     }
-    if told.unit in ("points", "times", "pm"):
+    signed = not told.unit and told.shown[:1] in "+-−"
+    if told.unit in ("points", "times", "pm") or signed:
+        part = {"times": "ratio"}.get(told.unit, "difference")
+        ids = set(re.findall(r"\bexp-\d+\b", told.sentence))
         pick = _first(
-            lambda k: (
-                k.kind == "change" and k.part in ("difference", "ratio", "relative") and k.metric in metrics
-            ),
-            lambda k: k.kind == "change" and k.part == {"times": "ratio"}.get(told.unit, "difference"),
+            lambda k: k.kind == "change" and k.part == part and k.metric in metrics and k.owner in ids,
+            lambda k: k.kind == "change" and k.part == part and k.metric in metrics,
+            lambda k: k.kind == "change" and k.part == part and k.owner in ids,
+            lambda k: k.kind == "change" and k.part == part,
         )
     elif scored:
         owners = set(re.findall(r"\bexp-\d+\b", told.sentence))
@@ -375,7 +412,8 @@ def _nearest(told: Told, evidence: Evidence, scored: bool) -> str:
     else:
         pick = _first(lambda k: k.kind in ("fact", "step", "curve", "tool") and named(told, k))
     for wanted in pick:
-        if (known := evidence.nearest(told.value, wanted)) is not None:
+        value = told.value / 100 if signed and told.plain > 1 else told.value
+        if (known := evidence.nearest(value, wanted)) is not None:
             return f"{known.source} is {_shown(known.value)}"
     return ""
 

@@ -64,7 +64,7 @@ _NOTHING = (
     re.compile(r"(?<!\w)(?:~|\.{0,2})?/?(?:[\w.@-]{1,80}/){1,30}[\w.@-]{0,80}[A-Za-z_][\w.@-]{0,80}"),
     re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?Z?)?\b"),
     re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b(?!\s*(?:min|h\b))"),
-    re.compile(r"\b\d{8}-\d{6}\b\S*"),
+    re.compile(r"\b\d{8}-(?:\d{6}\b|\d{0,6}(?:…|\.\.\.))\S*"),
     re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{8,64}\b"),
     re.compile(r"\bv?\d+(?:\.\d+){2,}\S*|\bv\d+(?:\.\d+)*\b"),
     re.compile(r"^[ \t]*(?:>[ \t]*)?\d+[.)]\s", re.M),
@@ -216,7 +216,8 @@ def _of_sentence(
 ) -> Iterator[Told]:
     sentence, words_of = text[first:last], plain[first:last]
     context = plain[max(0, first - 200) : first].rstrip().rpartition("\n")[2] if not heads else ""
-    for start, end, told in _with_units(sentence, _matches(sentence)):
+    told_before = heads[1] if heads else plain[plain.rfind("\n", 0, first) + 1 : first]
+    for start, end, told in _with_bounds(sentence, [*_with_units(sentence, _matches(sentence))], told_before):
         before, after = words_of[max(0, start - BEFORE) : start], words_of[end : end + AFTER]
         ahead = f"{' '.join(heads)} : {before}" if heads else before
         yield Told(
@@ -263,6 +264,58 @@ def _with_units(sentence: str, found: list[_Match]) -> Iterator[_Match]:
         yield start, end, told
 
 
+_TO_A_BOUND = re.compile(
+    r"[^\d.;\[\](]{0,40}[\[(,]?\s*(?:(?:with )?(?:an? |the )?(?:\d\d\s?%\s*)?(?:confidence )?(?:interval|CI)"
+    r"\s*(?:of|from|is|:|,)?\s*)?[\[(]?\s*",
+    re.I,
+)
+_BETWEEN_BOUNDS = re.compile(r"\s*(?:,|;|to|and|\.\.|–|—|-)\s*")
+_IN_POINTS = re.compile(r"[-+]\d[\d.]*\s*(?:percentage )?(?:points?|pp)\b|^[^\d]*\b(?:points|pp)\W*$")
+
+
+def _with_bounds(sentence: str, found: list[_Match], told_before: str) -> list[_Match]:
+    """The ends of an interval have the unit of the number that they stand behind and lie around.
+
+    A signed number with an interval and no unit goes on in points where the text before it tells points.
+    """
+    found = [*found]
+    for i, (start, end, told) in enumerate(found):
+        ends = _ends_behind(sentence, found, i)
+        if not ends:
+            continue
+        low, high = (found[j][2]["plain"] * _sign(found[j]) for j in ends)
+        around = low <= told["plain"] <= high or low <= -told["plain"] <= high
+        large = max(abs(low), abs(high)) > 1
+        goes_on = not told["unit"] and sentence[start] in "+-" and around and large
+        if goes_on and _IN_POINTS.search(told_before + sentence[:start]):
+            told = _in_unit(told, "points")
+            found[i] = (start, end, told)
+        if around and (told["unit"] == "points" or (told["unit"] == "%" and large)):
+            for j in ends:
+                found[j] = (*found[j][:2], _in_unit(found[j][2], told["unit"]))
+    return found
+
+
+def _ends_behind(sentence: str, found: list[_Match], i: int) -> tuple[int, int] | None:
+    """The two numbers without a unit that stand behind one as the ends of its interval."""
+    for j in (i + 1, i + 2):  # the level of the interval may stand between
+        if j + 1 >= len(found) or any(found[k][2]["unit"] for k in (j, j + 1)):
+            continue
+        gap = sentence[found[i][1] : found[j][0]]
+        between = sentence[found[j][1] : found[j + 1][0]]
+        if re.search(r"[\[(]|interval|CI", gap) and _TO_A_BOUND.fullmatch(gap):
+            return (j, j + 1) if _BETWEEN_BOUNDS.fullmatch(between) else None
+    return None
+
+
+def _sign(match: _Match) -> int:
+    return -1 if match[2]["value"] < 0 else 1
+
+
+def _in_unit(told: dict[str, Any], unit: str) -> dict[str, Any]:
+    return {**told, "unit": unit, "value": told["value"] / 100, "slack": told["slack"] / 100}
+
+
 def _matches(sentence: str) -> list[_Match]:
     found: list[_Match] = []
     for match in _NUMBER.finditer(sentence):
@@ -286,7 +339,7 @@ def _digits(sentence: str, match: re.Match[str]) -> _Match | None:
     sign = match["sign"]
     # "3 - 4", "gpt-4" and ranges have no sign; "fell by -0.3" has.
     ahead = sentence[max(0, match.start() - NEAR) : match.start()]
-    negative = sign == "-" and not re.search(r"[\w)]\s*$", ahead)
+    negative = sign == "-" and not re.search(r"[\w)]$|[\d)]\s+$", ahead)
     end, scale, unit = _unit(sentence, start, end)
     if unit is None:
         return None

@@ -13,7 +13,7 @@ import yaml
 from ml_intern.claims.evidence import Evidence
 from ml_intern.claims.notes import loose_numbers
 from ml_intern.hub.claims import unresolved
-from ml_intern.hub.confirming import luck_of_the_seed
+from ml_intern.hub.confirming import OverSeeds, held_against, luck_of_the_seed, over_seeds
 from ml_intern.hub.origin import Origin, lineage_section
 from ml_intern.ledger import Experiment, Ledger, Measured
 from ml_intern.masking import mask
@@ -86,17 +86,25 @@ class CardFacts:
         return found + (self.origin.numbers() if self.origin else [])
 
 
-def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
-    """The card of one experiment, as Markdown with front matter."""
+def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts, words: bool = True) -> str:
+    """The card of one experiment, as Markdown with front matter.
+
+    Args:
+        experiment: Its row.
+        ledger: The session's.
+        facts: What is known beside it.
+        words: With the notes and changes that the brain wrote, which are checked by themselves. Without
+            them it is all that the host says, whose numbers they cannot vouch for.
+    """
     others = ledger.list()
     sections = [
         _what(experiment, facts),
-        _results(experiment, facts),
+        _results(experiment, ledger, facts),
         _samples(facts),
-        _method(experiment, ledger, facts),
+        _method(experiment, ledger, facts, words),
         _data(experiment, facts),
         lineage_section(facts.origin),
-        _tried(experiment, others, ledger),
+        _tried(experiment, others, ledger, words),
         _cost(experiment, others),
         _environment(experiment),
         _reproduce(experiment, facts),
@@ -159,7 +167,7 @@ def _what(experiment: Experiment, facts: CardFacts) -> str:
     return "\n\n".join(words)
 
 
-def _results(experiment: Experiment, facts: CardFacts) -> str:
+def _results(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
     rows = [
         [name, split, show(m.value), f"{show(m.low)} to {show(m.high)}", f"{m.n:,}", _better(m)]
         for split, metrics in (("test", experiment.test), ("dev", experiment.dev))
@@ -177,9 +185,19 @@ def _results(experiment: Experiment, facts: CardFacts) -> str:
     )
     if experiment.inference is not None:
         told = f"Each answer is a choice among several: {line(tidy(str(experiment.inference)))}. {told}"
+    if seeds := over_seeds(experiment, ledger):
+        told = f"{told}\n\n{_of_seeds(seeds)}"
     names = " and ".join(f"`{name}`" for name in dict.fromkeys(facts.evals.values()))
     where = f"Held-out items of {names}, which no cell and no training saw. " if names else ""
     return f"## Results\n\n{measured}\n\n{where}{told}"
+
+
+def _of_seeds(seeds: OverSeeds) -> str:
+    low, high = show(seeds.low), show(seeds.high)
+    return (
+        f"On {seeds.n} seeds the dev mean of {seeds.metric} is {show(seeds.mean)}, from {low} to {high}; "
+        "the table is of the published one."
+    )
 
 
 def _samples(facts: CardFacts) -> str:
@@ -189,19 +207,19 @@ def _samples(facts: CardFacts) -> str:
     return f"## What it writes\n\nThe first samples drawn from nothing, not chosen:\n\n```\n{lines}\n```"
 
 
-def _method(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
+def _method(experiment: Experiment, ledger: Ledger, facts: CardFacts, words: bool) -> str:
     known = facts.numbers()
-    words = [
-        f"- Change: {_told(experiment.change, ledger, known)}",
-        f"- Hypothesis: {_told(experiment.hypothesis, ledger, known)}",
-        f"- Held against: {f'`{experiment.parent}`' if experiment.parent else 'nothing, it is a baseline'}",
+    lines = [
+        f"- Change: {_told(experiment.change, ledger, known) if words else ''}",
+        f"- Hypothesis: {_told(experiment.hypothesis, ledger, known) if words else ''}",
+        f"- Held against: {held_against(experiment, ledger)}",
         f"- Seed: {experiment.seed}",
     ]
     if facts.recipe:
-        words.insert(0, f"- Recipe: `{facts.recipe}`")
+        lines.insert(0, f"- Recipe: `{facts.recipe}`")
     settings = [[f"`{k}`", line(v)] for k, v in _flat(experiment.config)]
     shown = f"\n\n{table(['setting', 'value'], settings)}" if settings else ""
-    return "## Method\n\n" + "\n".join(words) + shown
+    return "## Method\n\n" + "\n".join(lines) + shown
 
 
 def _data(experiment: Experiment, facts: CardFacts) -> str:
@@ -224,7 +242,7 @@ def _data(experiment: Experiment, facts: CardFacts) -> str:
     )
 
 
-def _tried(experiment: Experiment, others: Sequence[Experiment], ledger: Ledger) -> str:
+def _tried(experiment: Experiment, others: Sequence[Experiment], ledger: Ledger, words: bool) -> str:
     metric = experiment.primary or ""
     rows = []
     for e in others:
@@ -235,11 +253,11 @@ def _tried(experiment: Experiment, others: Sequence[Experiment], ledger: Ledger)
             [
                 f"`{e.id}`{mark}",
                 f"`{e.parent}`" if e.parent else "",
-                _told(e.change, ledger, ()),
+                _told(e.change, ledger, ()) if words else "",
                 str(e.seed),
                 value,
                 e.verdict,
-                line(e.notes),
+                line(e.notes) if words else "",
             ]
         )
     head = ["experiment", "parent", "change", "seed", f"dev {metric}".strip(), "verdict", "notes"]

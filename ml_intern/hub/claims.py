@@ -19,14 +19,15 @@ _NUMBER = re.compile(
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
 _ORDINALS = {"st", "nd", "rd", "th"}
 
-# What is written with digits but claims nothing: code, addresses, dates, hours, ids of sessions, hashes,
-# versions, the numbers of a list.
+# What is written with digits but claims nothing: code, addresses, dates, hours, paths, ids of sessions,
+# hashes, versions, the numbers of a list.
 _NO_CLAIM = (
     re.compile(r"^(```|~~~).*?^\1", re.M | re.S),
     re.compile(r"\bhttps?://\S+"),
     re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?Z?)?\b"),
     re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b"),
-    re.compile(r"\b\d{8}-\d{6}\b\S*"),
+    re.compile(r"(?<![\w/.])~?/(?:[A-Za-z_.][\w.@+-]*/)(?:[\w.@+-]+/)*[\w.@+-]*…?"),
+    re.compile(r"\b\d{8}-(?:\d{6}\b|\d{0,6}(?:…|\.\.\.))\S*"),
     re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{10,64}\b"),
     re.compile(r"\b\d+(?:\.\d+){2,}\S*"),
     re.compile(r"^\s*\d+[.)]\s", re.M),

@@ -21,9 +21,9 @@ from ml_intern.evals.model import fingerprint
 from ml_intern.evals.opened import earlier
 from ml_intern.evals.store import Evals
 from ml_intern.hub import trail as trailing
-from ml_intern.hub.card import CardFacts, line, loose_words, model_card, tidy, unresolved
-from ml_intern.hub.claims import claims
+from ml_intern.hub.card import CardFacts, loose_words, model_card, tidy, unresolved
 from ml_intern.hub.client import Hub
+from ml_intern.hub.confirming import over_seeds
 from ml_intern.hub.names import Kind
 from ml_intern.hub.objects import write_atomic
 from ml_intern.hub.origin import Origin
@@ -132,7 +132,7 @@ def card_facts(
         reproduce=reproduce_command(hub, repo),
         by_hand=trailing.by_hand(trained, known[-1].method) if known else "",
         origin=origin,
-        curves=[*curve_numbers(jobs, ledger), *noted_numbers(ledger)],
+        curves=[*curve_numbers(jobs, ledger), *seed_numbers(experiment, ledger)],
         opened=[*earlier(evals.settings.state, session, evals.list()).values()] if evals else (),
     )
 
@@ -147,9 +147,10 @@ def curve_numbers(jobs: Jobs, ledger: Ledger) -> list[float]:
     return sorted(value for value in found if math.isfinite(value))
 
 
-def noted_numbers(ledger: Ledger) -> list[float]:
-    """What the notes of experiments say in numbers, for a card that is written once they were checked."""
-    return [claim.value for e in ledger.list() for claim in claims(line(e.notes))]
+def seed_numbers(experiment: Experiment, ledger: Ledger) -> list[float]:
+    """On how many seeds an experiment was measured, and their mean."""
+    found = over_seeds(experiment, ledger)
+    return [float(found.n), found.mean] if found else []
 
 
 def write_card(
@@ -161,13 +162,8 @@ def write_card(
         ToolError: The card states a number that nobody measured.
     """
     check_words(ledger, facts.numbers(), evidence)
+    check_card(experiment, ledger, facts)
     text = model_card(experiment, ledger, facts)
-    if numbers := unresolved(text, ledger, facts.numbers()):
-        where = next((row for row in text.splitlines() if numbers[0] in row), "").strip(" |-")
-        raise ToolError(
-            f"Not published: the card states {_listed(numbers)}, which is not in the ledger.",
-            f"It stands in {where[:160]!r}.",
-        )
     (folder / "README.md").write_text(text, encoding="utf-8")
     if facts.recipe and facts.job_config:
         _write_training(folder / "training", facts)
@@ -175,6 +171,23 @@ def write_card(
         json.dumps(trail(experiment, ledger, facts), indent=2, ensure_ascii=False)
     )
     return text
+
+
+def check_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> None:
+    """Look at every number that the card states of itself.
+
+    The brain's words have been checked by themselves, and make nothing known to the rest of the card.
+
+    Raises:
+        ToolError: It states a number that nobody measured.
+    """
+    text = model_card(experiment, ledger, facts, words=False)
+    if numbers := unresolved(text, ledger, facts.numbers()):
+        where = next((row for row in text.splitlines() if numbers[0] in row), "").strip(" |-")
+        raise ToolError(
+            f"Not published: the card states {_listed(numbers)}, which is not in the ledger.",
+            f"It stands in {where[:160]!r}.",
+        )
 
 
 def _write_training(folder: Path, facts: CardFacts) -> None:
