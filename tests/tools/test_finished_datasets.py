@@ -22,8 +22,8 @@ from ml_intern.tools import datasets, deduplication, filtering, mixing, reshapin
 TOOLS = {
     spec.name: spec for m in (datasets, deduplication, filtering, mixing, reshaping) for spec in specs_in(m)
 }
-NAMES = "anna ben carla dora emil frida georg hanna ivan julia karl lena".split()
-THINGS = "apples pens coins books cards stamps shells nuts".split()
+NAMES = ["anna", "ben", "carla", "dora", "emil", "frida", "georg", "hanna", "ivan", "julia", "karl", "lena"]
+THINGS = ["apples", "pens", "coins", "books", "cards", "stamps", "shells", "nuts"]
 
 
 def _problem(draw: random.Random) -> tuple[str, str]:
