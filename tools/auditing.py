@@ -34,8 +34,9 @@ def audit_dataset(
 ) -> AuditReport:
     """Measure what is wrong with a dataset, with row numbers: inspect_dataset(source, offset=row) shows them.
 
-    Types and missing values, empty rows, exact and near duplicates, lengths, balance of labels, languages,
-    personal data (e-mail, phone, card, IBAN), signs of a wrong encoding, rows that stand in two splits. Where
+    Types and missing values, empty rows, exact and near duplicates, two answers to one question, outliers
+    among numbers, lengths, balance of labels, languages, personal data (e-mail, phone, card, IBAN) and signs
+    of a wrong encoding in any column of text, rows that stand in two splits. Where
     the text looks like Python, `python_parse_share` is the share of rows that parse alone. Near duplicates
     are those that deduplicate_dataset(near=True) takes out. A large source is read piece by piece, and its
     near duplicates are rows that differ only in case, digits and signs.
@@ -88,7 +89,7 @@ def _pieces(ctx: ToolContext, stream: Stream) -> Iterator[pl.DataFrame]:
         ctx.progress(f"audited {done} rows")
         yield rows
     if held:
-        stream.notes.append(f"{held} held-out rows were left out.")
+        stream.notes.append(f"{held} rows that are held out, or too near to what is, were left out.")
 
 
 def _counter(ctx: ToolContext, ref: str) -> CountTokens:

@@ -27,12 +27,14 @@ def inspect_dataset(
 
     What a sealed evaluation holds out is left out, here and where a dataset is made; notes say how many rows.
 
+    All rows of a made dataset, in a cell: pandas.read_json(made.path, lines=True, dtype=False).
+
     Args:
         source: A dataset of this session ("name@2"), a file (jsonl, json, csv, parquet, text), a folder of
             data or source files, "python-stdlib" (code lines of Python's own library), or a Hub id
             ("owner/name:split").
         split: Which split to show, where the source has several.
-        rows: Rows to show, at most 50 at a time; notes say where it are fewer.
+        rows: Rows to show, at most 50 at a time; notes say where they are fewer.
         offset: First row to show.
         chars: Longest text to show; longer ones are shortened and say so.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml_intern.context import ToolContext
 from ml_intern.data import mixing
-from ml_intern.data.making import AGAIN, described, open_source
+from ml_intern.data.making import AGAIN, described, finished, open_source
 from ml_intern.data.results import Mixture
 from ml_intern.data.store import Lineage
 from ml_intern.data.table import name_of
@@ -41,10 +41,12 @@ def mix_datasets(
     frames = {source: table.rows for source, table in tables.items()}
     wanted = mixing.shares({source: f.height for source, f in frames.items()}, parts, rows, upsample)
     mixed = mixing.mix(frames, wanted, seed)
+    called = name or "-".join(["mix", *map(name_of, parts)])[:60]
+    mixed, more = finished(ctx, called, mixed)
     counted = mixing.counted({source: f.height for source, f in frames.items()}, wanted)
     told = {"parts": parts, "rows": rows, "upsample": upsample, "seed": seed}
     notes = [note for table in tables.values() for note in table.notes]
-    notes += [mixing.told(part) for part in counted]
+    notes += [*(mixing.told(part) for part in counted), *more]
     lineage = Lineage(
         source=" + ".join(t.source for t in tables.values()),
         operation="mix_datasets",
@@ -53,6 +55,6 @@ def mix_datasets(
         parents=[t.parent for t in tables.values() if t.parent],
         sha256=" ".join(t.fingerprint for t in tables.values()),
     )
-    info = ctx.datasets.save(name or "-".join(["mix", *map(name_of, parts)])[:60], mixed, lineage, ctx.key)
+    info = ctx.datasets.save(called, mixed, lineage, ctx.key)
     made = described(info, mixed, notes)
     return Mixture(**made.model_dump(), parts=counted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml_intern.context import ToolContext
-from ml_intern.data import formats, sealing
+from ml_intern.data import formats
 from ml_intern.data.formats import Target
 from ml_intern.data.making import AGAIN, make, open_source
 from ml_intern.data.results import MadeDataset
@@ -44,9 +44,6 @@ def reformat_dataset(
         rows, notes = table.rows, list[str]()
     else:
         rows, notes = formats.reformat(table.rows, target, mapping, size)
-        # Cut into smaller units, a row may turn out to hold an item that was too short to count before.
-        rows, held = sealing.without_held_out(ctx.evals, rows)
-        notes = [*notes, *sealing.left_out(held)]
     told = {"target": target, "mapping": mapping, **({"size": size} if target == "chunks" else {})}
     return make(
         ctx,

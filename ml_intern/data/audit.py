@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml_intern.data import language, personal
-from ml_intern.data.report import SHOWN, AuditReport, Leak, describe, describe_leaks
+from ml_intern.data.answers import Conflicts, Numbers, asked_and_right
+from ml_intern.data.report import (
+    CONFLICTS,
+    PLACEHOLDERS,
+    SHOWN,
+    AuditReport,
+    Leak,
+    describe,
+    describe_leaks,
+)
 from ml_intern.data.splitting import texts_of
-from ml_intern.data.table import content_columns, row_text, text_column
+from ml_intern.data.table import GROUP_COLUMNS, content_columns, row_text, text_column
 from ml_intern.data.tallies import Column, Copies, Folded, Marks, NearDuplicates, Sizes, Spaced
 from ml_intern.data.units import parse_all
 
@@ -82,6 +91,9 @@ class Audit:
         self._asked, self._text, self._content = text, text, list[str]()
         self._count_tokens, self._region = count_tokens, region
         self._columns: dict[str, Column] = {}
+        self._numbers: dict[str, Numbers] = {}
+        self._conflicts = Conflicts()
+        self._roles: tuple[list[str], str] | None = None
         self._exact, self._near = Copies(), near or Folded()
         self._chars, self._bytes, self._tokens = Sizes(), Sizes(), Sizes()
         self._marks, self._sample = Marks(), Spaced(PARSE_ROWS)
@@ -92,6 +104,7 @@ class Audit:
         if not self.pieces:
             self._text = text_column(rows, self._asked)
             self._content = [self._text] if self._text else content_columns(rows)
+            self._roles = asked_and_right(rows)
         texts = _joined(rows, [name for name in self._content if name in rows.columns])
         self._add_columns(rows)
         for tally in (self._exact, self._near):
@@ -100,7 +113,8 @@ class Audit:
         self._bytes.add(texts.str.len_bytes())
         if self._count_tokens:
             self._tokens.add(self._count_tokens(texts.to_list()))
-        self._mark(texts)
+        self._mark(rows, texts)
+        self._add_answers(rows)
         self._sample.add(texts)
         self._python_files = self._python_files and _python_files(rows)
         self.rows, self.pieces = self.rows + rows.height, self.pieces + 1
@@ -109,7 +123,10 @@ class Audit:
         """What was found."""
         exact = self._exact.rows()
         near = np.setdiff1d(self._near.rows(), exact)
-        evidence = {"exact duplicates": exact, "near duplicates": near}
+        conflicts = self._conflicts.rows()
+        evidence = {"exact duplicates": exact, "near duplicates": near, CONFLICTS: conflicts}
+        far = {name: odd for name, tally in self._numbers.items() if (odd := tally.outliers())}
+        evidence |= {f"outliers {name}": rows for name, (rows, _) in far.items()}
         marks = self._marks
         sample = self._sample.texts
         python = bool(self.rows) and (self._python_files or _looks_like_code(sample))
@@ -122,6 +139,7 @@ class Audit:
             text=self._text,
             columns=[column.audit() for column in self._columns.values()],
             empty_rows=marks.counts.get("empty rows", 0),
+            empty={name: n for name in self._columns if (n := marks.counts.get(f"empty {name}", 0))},
             exact_duplicates=len(exact),
             near_duplicates=len(near),
             near_means=self._near.means,
@@ -129,12 +147,16 @@ class Audit:
             bytes=self._bytes.lengths(),
             tokens=self._tokens.lengths() if self._count_tokens else None,
             labels={c.name: found for c in self._columns.values() if (found := c.labels())},
+            conflicts=len(conflicts),
+            conflicting=[*self._roles[0], self._roles[1]] if self._roles and len(conflicts) else [],
+            outliers={name: told for name, (_, told) in far.items()},
             looks_like_python=python,
             python_parse_share=round(sum(parsed) / len(parsed), 4) if parsed else None,
             python_parse_rows=len(parsed),
             languages=languages,
             language_rows=len(spoken) if languages is not None else 0,
             personal={kind: n for kind, n in marks.counts.items() if kind in personal.KINDS},
+            placeholders=marks.counts.get(PLACEHOLDERS, 0),
             encoding={kind: n for kind, n in marks.counts.items() if kind in _ENCODING},
             evidence={
                 **{what: rows[:SHOWN].tolist() for what, rows in evidence.items() if len(rows)},
@@ -158,13 +180,42 @@ class Audit:
             if self.pieces:
                 self._columns[name].forget()
 
-    def _mark(self, texts: pl.Series) -> None:
+    def _add_answers(self, rows: pl.DataFrame) -> None:
+        import polars as pl
+
+        for name in rows.columns:
+            if name not in GROUP_COLUMNS:
+                known = self._numbers.setdefault(name, Numbers(self.rows))
+                known.add(rows[name])
+        for name in self._numbers.keys() - set(rows.columns):
+            self._numbers[name].add(pl.Series(name, [None] * rows.height, pl.Null))
+        asked, right = self._roles or ([], "")
+        if asked:
+            there = [name for name in asked if name in rows.columns]
+            answers = _joined(rows, [right] if right in rows.columns else [])
+            self._conflicts.add(_joined(rows, there), answers)
+
+    def _mark(self, rows: pl.DataFrame, texts: pl.Series) -> None:
         empty = (texts.str.strip_chars() == "").arg_true().to_list()
         self._marks.add("empty rows", empty, self.rows)
+        # What is measured is one column or all together; what must not be there may stand in any.
+        content = [name for name in content_columns(rows) if name not in self._content]
+        texts = _joined(rows, [*(n for n in self._content if n in rows.columns), *content])
+        for name in _text_columns(rows):
+            if self._content != [name]:
+                hollow = (rows[name].str.strip_chars() == "").arg_true().to_list()
+                self._marks.add(f"empty {name}", hollow, self.rows)
+        self._marks.add(PLACEHOLDERS, personal.placeholders(texts), self.rows)
         for kind, sign in _ENCODING.items():
             self._marks.add(kind, texts.str.contains(sign).arg_true().to_list(), self.rows)
         for kind, positions in personal.find(texts, self._region).items():
             self._marks.add(kind, positions, self.rows)
+
+
+def _text_columns(rows: pl.DataFrame) -> list[str]:
+    import polars as pl
+
+    return [name for name in content_columns(rows) if rows.schema[name] == pl.String]
 
 
 def leaks(splits: Mapping[str, pl.DataFrame]) -> list[Leak]:
@@ -189,6 +240,8 @@ def _joined(rows: pl.DataFrame, columns: list[str]) -> pl.Series:
 
     if len(columns) == 1 and rows.schema[columns[0]] == pl.String:
         return rows[columns[0]].fill_null("").rename("text")
+    if not columns:
+        return pl.Series("text", [""] * rows.height, pl.String)
     return pl.Series(
         "text", [row_text(r, columns) for r in rows.select(columns).iter_rows(named=True)], pl.String
     )

@@ -42,7 +42,24 @@ def make(
     notes: list[str],
 ) -> MadeDataset:
     """Save rows that were made of one table, and say what came of it."""
-    return described(save(ctx, name, rows, table, operation, told), rows, [*table.notes, *notes])
+    rows, more = finished(ctx, name, rows)
+    return described(save(ctx, name, rows, table, operation, told), rows, [*table.notes, *notes, *more])
+
+
+def finished(ctx: ToolContext, name: str, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """The rows as a training may read them, and a note where that took some of them.
+
+    Cut, joined or put in another order, rows may hold what the source did not show: an item that was too
+    short to count, a near copy that the guard just missed.
+
+    Raises:
+        ToolError: Nothing is left.
+    """
+    kept, held = sealing.without_held_out(ctx.evals, rows)
+    notes = sealing.left_out(ctx.evals, rows, held)
+    if kept.is_empty() and notes:
+        raise ToolError(f"Nothing is left for the dataset {name!r}: {notes[0]}", "Take another source.")
+    return kept, notes
 
 
 def save(

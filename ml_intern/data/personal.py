@@ -69,9 +69,20 @@ def find(texts: pl.Series, region: str | None = None) -> dict[str, list[int]]:
     return found
 
 
+def placeholders(texts: pl.Series) -> list[int]:
+    """Positions of texts with e-mail addresses that stand where real ones may have been."""
+    texts = texts.fill_null("").str.slice(0, LONGEST)
+    return [at for at in texts.str.contains(_EMAIL).arg_true().to_list() if has_placeholder(texts[at])]
+
+
 def has_email(text: str) -> bool:
     """An address that may be somebody's; ``@example.com`` is nobody's."""
     return any(not _NOBODYS.search(found[0].rpartition("@")[2]) for found in re.finditer(_EMAIL, text))
+
+
+def has_placeholder(text: str) -> bool:
+    """An address that nobody can have: at ``example.org`` and the like."""
+    return any(_NOBODYS.search(found[0].rpartition("@")[2]) for found in re.finditer(_EMAIL, text))
 
 
 def has_card(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,10 @@ from pydantic import BaseModel, Field
 
 SHOWN = 10
 """Row numbers that stand as evidence for each finding."""
+NUMBER_CLASSES = 10
+"""So many numbers may be classes; more of them are quantities, of which some are always rare."""
+PLACEHOLDERS = "made-up e-mail addresses"
+CONFLICTS = "conflicting answers"
 
 
 class Lengths(BaseModel):
@@ -31,6 +36,16 @@ class ColumnAudit(BaseModel):
     distinct: int | None = None
 
 
+class Outliers(BaseModel):
+    """Numbers of a column that lie far from the others; `most_from` to `most_to` holds 99% of those."""
+
+    rows: int
+    lowest: float
+    highest: float
+    most_from: float
+    most_to: float
+
+
 class Leak(BaseModel):
     """Rows of a split whose text stands in another split too; `row_numbers` are the first of them."""
 
@@ -50,6 +65,7 @@ class AuditReport(BaseModel):
         text: The column taken for the text; None where rows have several.
         columns: Types and missing values.
         empty_rows: Rows whose content is empty or white space.
+        empty: Rows with an empty text, by column, where rows have several columns of text.
         exact_duplicates: Rows that repeat an earlier one.
         near_duplicates: Further rows that nearly repeat an earlier one.
         near_means: What that is, in words.
@@ -57,12 +73,17 @@ class AuditReport(BaseModel):
         bytes: Lengths in bytes of UTF-8.
         tokens: Lengths in tokens; None where no tokenizer was named.
         labels: Rows by value, for columns with few values.
+        conflicts: Rows that ask the same as another one and have another answer.
+        conflicting: The columns that ask, then the one that answers.
+        outliers: Numbers far from the rest, by column: a modified z-score above 3.5 (Iglewicz and Hoaglin
+            1993), twice as far off as 99% of the others, and at most one row in a hundred.
         looks_like_python: Whether the text was taken for Python.
         python_parse_share: Share of rows that Python's parser accepts alone; None where it is not Python.
         python_parse_rows: Rows that this share was measured on.
         languages: Rows by language (ISO 639-1), "unsure" and "too short" among them; None: not looked at.
         language_rows: Rows that this was measured on, evenly spaced.
-        personal: Rows with personal data, by kind; their values are shown nowhere.
+        personal: Rows with personal data in any column of text, by kind; their values are shown nowhere.
+        placeholders: Rows with e-mail addresses that nobody can have, as at example.org.
         leaks: Texts that stand in two splits.
         encoding: Rows with signs of a wrong encoding, by kind.
         evidence: The first row numbers of each finding, as inspect_dataset(offset=…) takes them.
@@ -75,6 +96,7 @@ class AuditReport(BaseModel):
     text: str | None
     columns: list[ColumnAudit]
     empty_rows: int
+    empty: dict[str, int] = Field(default_factory=dict)
     exact_duplicates: int
     near_duplicates: int
     near_means: str
@@ -82,12 +104,16 @@ class AuditReport(BaseModel):
     bytes: Lengths
     tokens: Lengths | None = None
     labels: dict[str, dict[str, int]] = Field(default_factory=dict)
+    conflicts: int = 0
+    conflicting: list[str] = Field(default_factory=list)
+    outliers: dict[str, Outliers] = Field(default_factory=dict)
     looks_like_python: bool = False
     python_parse_share: float | None = None
     python_parse_rows: int = 0
     languages: dict[str, int] | None = None
     language_rows: int = 0
     personal: dict[str, int] = Field(default_factory=dict)
+    placeholders: int = 0
     leaks: list[Leak] = Field(default_factory=list)
     encoding: dict[str, int] = Field(default_factory=dict)
     evidence: dict[str, list[int]] = Field(default_factory=dict)
@@ -114,12 +140,26 @@ def describe(report: AuditReport) -> list[str]:
     near = f"{report.near_duplicates} more {report.near_means}."
     say(report.near_duplicates / n, near, "near duplicates")
     say(report.empty_rows / n, f"{report.empty_rows} rows are empty.", "empty rows")
+    for name, count in report.empty.items():
+        say(count / n, f"{count} rows have an empty {name!r}.", f"empty {name}")
     for column in report.columns:
         missing = f"missing {column.name}"
         say(column.missing / n, f"{column.missing} rows have no {column.name!r}.", missing)
     for kind, count in {**report.encoding, **report.personal}.items():
         say(count / n, f"{count} rows hold {kind}.", kind)
+    made_up = f"{report.placeholders} rows hold {PLACEHOLDERS}, which are nobody's."
+    say(report.placeholders / n, made_up, PLACEHOLDERS)
+    say(report.conflicts / n, _conflict(report), CONFLICTS)
+    for name, far in report.outliers.items():
+        told = f"{far.rows} rows have an outlier in {name!r}: {_span(far.lowest, far.highest)}"
+        say(
+            far.rows / n,
+            f"{told}, where 99% of the others are {_span(far.most_from, far.most_to)}.",
+            f"outliers {name}",
+        )
     for name, counts in report.labels.items():
+        if len(counts) > NUMBER_CLASSES and all(map(_is_number, counts)):
+            continue
         top, last = max(counts.values()), min(counts.values())
         if top >= 10 * last:
             say(top / n, f"{name!r} is out of balance: {_pairs(counts)}.")
@@ -134,6 +174,23 @@ def describe_leaks(found: list[Leak]) -> list[str]:
         f"{k.rows} rows of {k.split} ({k.share:.1%}) stand in {k.against} too{_rows(k.row_numbers)}."
         for k in found
     ]
+
+
+def _conflict(report: AuditReport) -> str:
+    asked = " and ".join(map(repr, report.conflicting[:-1]))
+    right = repr(report.conflicting[-1]) if report.conflicting else ""
+    return f"{report.conflicts} rows have the {asked} of another row and a different {right}."
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.12g}" if low == high else f"{low:.12g} to {high:.12g}"
+
+
+def _is_number(label: str) -> bool:
+    try:
+        return math.isfinite(float(label))
+    except ValueError:
+        return False
 
 
 def _rows(rows: list[int]) -> str:
