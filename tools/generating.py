@@ -11,7 +11,7 @@ from ml_intern.context import ToolContext
 from ml_intern.data import generating
 from ml_intern.data.frames import frame
 from ml_intern.data.generating import Drafts, Kind, Writer
-from ml_intern.data.making import described, open_source
+from ml_intern.data.making import described, finished, open_source
 from ml_intern.data.results import GeneratedDataset
 from ml_intern.data.store import Lineage, check_name
 from ml_intern.data.table import Table, digest, slug
@@ -110,7 +110,7 @@ def _reasons(drafts: Drafts) -> str:
 def _saved(
     ctx: ToolContext, name: str, drafts: Drafts, seeds: Table | None, told: dict[str, Any], notes: list[str]
 ) -> GeneratedDataset:
-    rows = frame("rows", drafts.rows, [])
+    rows, more = finished(ctx, name, frame("rows", drafts.rows, []))
     cost = {"model": drafts.model, "requests": drafts.requests, "tokens": drafts.tokens, "usd": drafts.usd}
     lineage = Lineage(
         source=f"written by {drafts.model}" + (f" after {seeds.source}" if seeds else ""),
@@ -121,7 +121,7 @@ def _saved(
         parents=[seeds.parent] if seeds and seeds.parent else [],
         sha256=seeds.fingerprint if seeds else "",
     )
-    made = described(ctx.datasets.save(name, rows, lineage, ctx.key), rows, notes)
+    made = described(ctx.datasets.save(name, rows, lineage, ctx.key), rows, [*notes, *more])
     return GeneratedDataset(
         **made.model_dump(),
         rejected=dict(drafts.rejected),
