@@ -22,6 +22,7 @@ from ml_intern.notes import Notes
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.secrets import Secrets
 from ml_intern.settings import FILE, Settings
+from ml_intern.web.client import Web
 
 
 def assemble(
@@ -60,6 +61,7 @@ def assemble(
         emit=emit,
         secrets=secrets,
         notes=Notes(folder / "notes.json"),
+        web=Web.of(settings, secrets.env if secrets else os.environ),
     )
 
 

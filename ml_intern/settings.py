@@ -208,6 +208,23 @@ class Settings(BaseSettings):
     )
     hub_port: int = Field(0, ge=0, le=65535, description="port of the embedded Hub; 0: any that is free")
 
+    # Web
+    offline: bool = Field(False, description="pages come from the cache alone; HF_HUB_OFFLINE does it, too")
+    web_cache: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_path("ml-intern")) / "web",
+        description="folder of fetched pages; sessions that share it share rate limits",
+    )
+    web_cache_mb: int = Field(1024, ge=8, description="what fetched pages may take")
+    web_contact: str = Field("", description="mail address or URL in the User-Agent of requests")
+    web_private: Words = Field(
+        default_factory=list,
+        description="hosts, HOST:PORT or networks inside your own network that tools may fetch from",
+    )
+    web_mirrors: dict[str, str] = Field(
+        default_factory=dict,
+        description='other addresses of arxiv, arxiv-site, semantic-scholar, openalex, huggingface: {arxiv = "http://…"}',
+    )
+
     # Router
     tool_retries: int = Field(4, ge=0, description="tries after a transient error of a tool")
     policy: list[dict[str, Any]] = Field(default_factory=list, description="gate rules, first match wins")
