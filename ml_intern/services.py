@@ -38,7 +38,7 @@ def assemble(
 
     Evaluation jobs live below the hidden ``evals`` folder, so that no cell can read the items they are given.
     """
-    own = [folder / "datasets", folder / "jobs"]
+    own = [folder / "datasets", folder / "jobs", folder / "papers"]
     closed = [settings.state, Path.cwd() / FILE, Path.cwd() / ENV_FILE]
     files = Files(workspace, Path.cwd(), settings.data_dirs, closed, own)
     hub = Hub(settings, settings.state, secrets.env if secrets else os.environ)

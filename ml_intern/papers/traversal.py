@@ -1,0 +1,214 @@
+"""Follows citations to any depth within a budget of papers, and keeps what it found.
+
+It goes in waves: the papers whose neighbours are wanted next are asked for together, the neighbours are
+ranked, the best are taken in. After each wave the graph is saved, so a run that was stopped goes on where it
+was, and one with a larger budget or depth begins with what is there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ml_intern.papers.graph import Edge, Graph, Node, shortened
+from ml_intern.papers.neighbours import Neighbourhood, Source
+from ml_intern.papers.ranking import Ranking
+from ml_intern.papers.semantic_scholar import Link
+
+Order = Literal["best", "breadth"]
+WAVE = 500
+"""Papers whose neighbours are asked for at one time."""
+BEST_WAVE = 50
+"""The same where the best are to come first: later ones are chosen by what the earlier brought."""
+MOST_FAILURES = 3
+"""Waves in which nothing came, after which it ends with what it has."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a traversal is to bring.
+
+    Attributes:
+        depth: Steps from the root.
+        budget: Papers in the graph, the root counted.
+        order: ``breadth``: level by level; ``best``: those with the highest score first, room kept for depth.
+    """
+
+    depth: int
+    budget: int
+    order: Order = "best"
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    link: Link
+    at: str
+    cites: bool
+    score: float
+
+
+class Traversal:
+    """One traversal.
+
+    Args:
+        graph: Where it begins; grows.
+        source: Who is asked.
+        ranking: What matters.
+        plan: How far.
+        path: Where the graph is saved.
+        tell: Hears how far it is, with a fraction.
+        stop: True ends it after the wave at hand.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        source: Source,
+        ranking: Ranking,
+        plan: Plan,
+        path: Path | None = None,
+        tell: Callable[[str, float], None] = lambda text, fraction: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.graph = graph
+        self._source, self._ranking, self._plan, self._path = source, ranking, plan, path
+        self._tell, self._stop = tell, stop
+        self._failed: set[str] = set()
+
+    def run(self) -> Graph:
+        """Go on until the budget is spent, the depth is reached, or nothing is left."""
+        self._reopen()
+        failures = 0
+        while self._room() and failures < MOST_FAILURES and not self._stop():
+            wave = self._next()
+            if not wave:
+                break
+            failures = 0 if self._expand(wave) else failures + 1
+            self._ranking.apply(self.graph)
+            self._save()
+            self._report()
+        self._ranking.apply(self.graph)
+        self._save()
+        return self.graph
+
+    def _reopen(self) -> None:
+        """A larger budget has room for what was left out: it is asked for again, mostly from the cache."""
+        if self._room() and self.graph.left_out:
+            for node in self.graph.nodes.values():
+                node.expanded = False
+            self.graph.left_out = self.graph.unknown = 0
+
+    def _room(self) -> int:
+        return max(0, self._plan.budget - len(self.graph.nodes))
+
+    def _next(self) -> list[str]:
+        """The papers to ask next: of the nearest level, or the best anywhere."""
+        open_ = [
+            (key, node)
+            for key, node in self.graph.nodes.items()
+            if not node.expanded and node.depth < self._plan.depth and key not in self._failed
+        ]
+        if self._plan.order == "best":
+            open_.sort(key=lambda found: -found[1].score)
+            return [key for key, _ in open_[:BEST_WAVE]]
+        nearest = min((node.depth for _, node in open_), default=0)
+        level = [(key, node) for key, node in open_ if node.depth == nearest]
+        level.sort(key=lambda found: -found[1].score)
+        return [key for key, _ in level[:WAVE]]
+
+    def _expand(self, keys: list[str]) -> bool:
+        """Fetch the neighbours of some papers and take the best in; whether anything came."""
+        candidates: list[_Candidate] = []
+        came = False
+        for key, found in zip(keys, self._fetch(keys), strict=False):
+            node = self.graph.nodes[key]
+            whole = not found.failed
+            came |= whole or bool(found.references or found.citations)
+            node.expanded = whole
+            self.graph.unknown += found.unknown if whole else 0
+            self._note(key, found)
+            candidates += self._candidates(key, found)
+        self._take(candidates, keys)
+        return came
+
+    def _fetch(self, keys: list[str]) -> list[Neighbourhood]:
+        """Neighbourhoods in the order of the keys; the root alone is asked closely, for the contexts."""
+        papers = [self.graph.nodes[key].paper for key in keys]
+        if len(papers) == 1:
+            return [self._source.closely(papers[0], self.graph.direction)]
+        by_id = {found.id: found for found in self._source.widely(papers, self.graph.direction)}
+        nothing = f"{self._source.name} knows none of its ids"
+        asked = [self._source.id_of(paper) for paper in papers]
+        return [by_id.get(id) or Neighbourhood(id, failed=nothing) for id in asked]
+
+    def _note(self, key: str, found: Neighbourhood) -> None:
+        if found.failed:
+            self._failed.add(key)
+            told = f"The neighbours of {key} are missing: {found.failed}"
+        else:
+            told = found.note
+        if told and told not in self.graph.notes:
+            self.graph.notes.append(told)
+
+    def _candidates(self, key: str, found: Neighbourhood) -> list[_Candidate]:
+        """Neighbours that are not here yet; the citations between papers that are here are noted at once."""
+        fresh: list[_Candidate] = []
+        for links, cites in ((found.references, True), (found.citations, False)):
+            for link in links:
+                known = self.graph.find(link.paper)
+                if known is not None:
+                    self.graph.add(link.paper, self.graph.nodes[key].depth + 1)
+                    self._link(key, known, link, cites)
+                else:
+                    fresh.append(_Candidate(link, key, cites, self._score(link)))
+        return fresh
+
+    def _score(self, link: Link) -> float:
+        node = Node(paper=link.paper, depth=0, intents=list(link.intents), influential=link.influential)
+        return self._ranking.score(link.paper, node)
+
+    def _take(self, candidates: list[_Candidate], keys: list[str]) -> None:
+        """The best candidates, as many as there is room for at this wave; each paper once."""
+        room = self._quota(min((self.graph.nodes[key].depth for key in keys), default=0))
+        candidates.sort(key=lambda found: (-found.score, found.link.paper.id))
+        left: set[str] = set()
+        for found in candidates:
+            known = self.graph.find(found.link.paper)
+            if known is None and room <= 0:
+                left.add(found.link.paper.id)
+                continue
+            room -= known is None
+            key = self.graph.add(found.link.paper, self.graph.nodes[found.at].depth + 1)
+            self._link(found.at, key, found.link, found.cites)
+        self.graph.left_out += len(left)
+
+    def _quota(self, depth: int) -> int:
+        """Papers to take in now: all that fit, or a share that leaves room for the levels below."""
+        room, levels = self._room(), max(1, self._plan.depth - depth)
+        return room if self._plan.order == "breadth" else math.ceil(room / levels)
+
+    def _link(self, here: str, there: str, link: Link, cites: bool) -> None:
+        citing, cited = (here, there) if cites else (there, here)
+        self.graph.link(
+            Edge(
+                citing=citing,
+                cited=cited,
+                contexts=shortened(link.contexts),
+                intents=list(link.intents),
+                influential=link.influential,
+            )
+        )
+
+    def _save(self) -> None:
+        if self._path is not None:
+            self.graph.save(self._path)
+
+    def _report(self) -> None:
+        count = len(self.graph.nodes)
+        deepest = max(node.depth for node in self.graph.nodes.values())
+        self._tell(
+            f"{count} papers, {len(self.graph.edges)} citations, depth {deepest}", count / self._plan.budget
+        )
