@@ -15,7 +15,7 @@ from ml_intern.retry import LONGEST_WAIT_S, retry_after, run_with_retry
 from ml_intern.web.addresses import Doors
 from ml_intern.web.bodies import ACCEPTED, Truncated, read_bounded
 from ml_intern.web.cache import Cache, fetched_at, raw_body
-from ml_intern.web.errors import BadAnswer, Missing, NotCached, Throttled, Unreachable, WebError
+from ml_intern.web.errors import BadAnswer, Missing, NotCached, Throttled, TooLarge, Unreachable, WebError
 from ml_intern.web.flights import Flight
 from ml_intern.web.orders import Order, url_of
 from ml_intern.web.page import Page, age_in_words
@@ -76,7 +76,7 @@ class Fetcher:
             failure = _explained(error, order)
             try:
                 return self._remembered(order, failure.message.rstrip("."))
-            except NotCached:
+            except (NotCached, BadAnswer, TooLarge):
                 raise failure from None
 
     def _follow(self, order: Order, flight: Flight, damaged: list[str]) -> Page:
@@ -114,6 +114,7 @@ class Fetcher:
         try:
             content = _body(response, order, _host(url), look)
         except Truncated as error:
+            self.cache.drop(order.key(url))
             raise Damaged(f"{_host(url)}: {error}") from None
         finally:
             response.close()
@@ -125,8 +126,8 @@ class Fetcher:
 
     def _request(self, order: Order, url: str, flight: Flight) -> httpx.Request:
         own = order.credential.headers_for(url) if order.credential else {}
-        headers = {"User-Agent": self._agent, "Accept": order.accept, "Accept-Encoding": ACCEPTED, **own}
-        sending = Sending(order.body, bool(own), flight.abandoned, flight.tell)
+        headers = {"User-Agent": self._agent, "Accept": order.accept, "Accept-Encoding": ACCEPTED}
+        sending = Sending(order.body, own, flight.abandoned, flight.tell)
         extensions = {
             "caching": {"key": order.key(url)},
             "timeout": httpx.Timeout(SILENCE_S, connect=CONNECT_S).as_dict(),
@@ -181,7 +182,10 @@ class Fetcher:
             )
         headers = httpx.Headers(list(entry.response.headers.items()))
         encoding = headers.get("content-encoding", "")
-        content = read_bounded(raw_body(entry), encoding, order.limit, _host(url), lambda: None)
+        try:
+            content = read_bounded(raw_body(entry), encoding, order.limit, _host(url), lambda: None)
+        except Truncated as error:
+            raise NotCached(f"What the cache holds of {_host(url)} cannot be read: {error}.") from None
         age = max(0.0, time.time() - fetched_at(entry))
         return Page(url, entry.response.status_code, dict(headers), content, True, age)
 

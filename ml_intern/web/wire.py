@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from urllib.parse import urlsplit
 
 import httpcore
@@ -49,13 +51,13 @@ class Sending:
 
     Attributes:
         body: JSON of a question that is asked by POST; to the cache it is a GET under a key of its own.
-        keyed: A credential goes with it.
+        key: The header of a credential. It is put on here, since the cache writes down what it sees.
         stop: True ends the waiting.
         tell: Hears of long waits.
     """
 
     body: bytes | None = None
-    keyed: bool = False
+    key: Mapping[str, str] = field(default_factory=dict, repr=False)
     stop: Callable[[], bool] = lambda: False
     tell: Callable[[str], None] = lambda text: None
 
@@ -81,7 +83,7 @@ class Wire(httpx.BaseTransport):
         manners = manners_of(request.url.host, self._manners)
         transport = self._transport(request.url)
         with ExitStack() as turn:
-            turn.enter_context(self._pacer.turn(manners, sending.keyed, sending.stop, sending.tell))
+            turn.enter_context(self._pacer.turn(manners, bool(sending.key), sending.stop, sending.tell))
             with self._lock:
                 self.sent += 1
             response = transport.handle_request(_on_the_wire(request, sending))
@@ -145,7 +147,7 @@ class _Direct(httpx.HTTPTransport):
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         super().__init__(limits=_LIMITS)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=_tls(),
             max_connections=_LIMITS.max_connections,
             max_keepalive_connections=_LIMITS.max_keepalive_connections,
             keepalive_expiry=_LIMITS.keepalive_expiry,
@@ -169,6 +171,12 @@ class _WithTurn(httpx.SyncByteStream):
             self._turn.close()
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """Certificates are read once a process: that takes a tenth of a second."""
+    return httpx.create_ssl_context()
+
+
 def _beginning(response: httpx.Response) -> bytes:
     try:
         return next(response.iter_raw(BEGINNING), b"")
@@ -178,9 +186,9 @@ def _beginning(response: httpx.Response) -> bytes:
 
 def _on_the_wire(request: httpx.Request, sending: Sending) -> httpx.Request:
     extensions = {"timeout": request.extensions["timeout"]} if "timeout" in request.extensions else {}
+    headers = httpx.Headers({**request.headers, **sending.key})
     if sending.body is None:
-        return httpx.Request("GET", request.url, headers=request.headers, extensions=extensions)
-    headers = httpx.Headers(request.headers)
+        return httpx.Request("GET", request.url, headers=headers, extensions=extensions)
     headers["content-type"] = "application/json"
     return httpx.Request("POST", request.url, headers=headers, content=sending.body, extensions=extensions)
 
