@@ -78,7 +78,7 @@ def search_papers(
     since: str | None = None,
     until: str | None = None,
     categories: list[str] | None = None,
-    min_citations: int | None = Field(None, ge=0),
+    min_citations: Annotated[int | None, Field(ge=0)] = None,
 ) -> Papers:
     """Find papers by words (or one by its id): Semantic Scholar, Hugging Face, arXiv; OpenAlex as a stand-in.
 

@@ -77,6 +77,7 @@ class Traversal:
         self._source, self._ranking, self._plan, self._path = source, ranking, plan, path
         self._tell, self._stop = tell, stop
         self._failed: set[str] = set()
+        self._waiting: list[_Candidate] = []
 
     def run(self) -> Graph:
         """Go on until the budget is spent, the depth is reached, or nothing is left."""
@@ -84,9 +85,12 @@ class Traversal:
         failures = 0
         while self._room() and failures < MOST_FAILURES and not self._stop():
             wave = self._next()
-            if not wave:
+            if wave:
+                failures = 0 if self._expand(wave) else failures + 1
+            elif self._waiting:
+                self._take(self._room())
+            else:
                 break
-            failures = 0 if self._expand(wave) else failures + 1
             self._ranking.apply(self.graph)
             self._save()
             self._report()
@@ -131,7 +135,8 @@ class Traversal:
             self.graph.unknown += found.unknown if whole else 0
             self._note(key, found)
             candidates += self._candidates(key, found)
-        self._take(candidates, keys)
+        self._waiting += candidates
+        self._take(self._quota(min((self.graph.nodes[key].depth for key in keys), default=0)))
         return came
 
     def _fetch(self, keys: list[str]) -> list[Neighbourhood]:
@@ -170,20 +175,20 @@ class Traversal:
         node = Node(paper=link.paper, depth=0, intents=list(link.intents), influential=link.influential)
         return self._ranking.score(link.paper, node)
 
-    def _take(self, candidates: list[_Candidate], keys: list[str]) -> None:
-        """The best candidates, as many as there is room for at this wave; each paper once."""
-        room = self._quota(min((self.graph.nodes[key].depth for key in keys), default=0))
-        candidates.sort(key=lambda found: (-found.score, found.link.paper.id))
-        left: set[str] = set()
-        for found in candidates:
+    def _take(self, room: int) -> None:
+        """Take the best in, each paper once; the others wait, and go on competing."""
+        self._waiting.sort(key=lambda found: (-found.score, found.link.paper.id))
+        waiting: list[_Candidate] = []
+        for found in self._waiting:
             known = self.graph.find(found.link.paper)
             if known is None and room <= 0:
-                left.add(found.link.paper.id)
+                waiting.append(found)
                 continue
             room -= known is None
             key = self.graph.add(found.link.paper, self.graph.nodes[found.at].depth + 1)
             self._link(found.at, key, found.link, found.cites)
-        self.graph.left_out += len(left)
+        self._waiting = waiting
+        self.graph.left_out = len({found.link.paper.id for found in waiting})
 
     def _quota(self, depth: int) -> int:
         """Papers to take in now: all that fit, or a share that leaves room for the levels below."""

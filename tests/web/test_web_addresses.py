@@ -81,9 +81,12 @@ class _Names:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
         self.answers, self.asked = list(answers), 0
+        self._real = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self._look_up)
 
     def _look_up(self, host: str, port: int, *rest: Any, **options: Any) -> list[Any]:
+        if host[0].isdigit():
+            return self._real(host, port, *rest, **options)
         found = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
