@@ -18,16 +18,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.loopback import Loopback  # noqa: E402
-from support.paper_answers import Literature  # noqa: E402
+from support.loopback import Loopback
+from support.paper_answers import Literature
 
-from ml_intern.papers.graph import Graph  # noqa: E402
-from ml_intern.papers.ids import parse_id  # noqa: E402
-from ml_intern.papers.neighbours import SemanticScholarSource  # noqa: E402
-from ml_intern.papers.ranking import Ranking  # noqa: E402
-from ml_intern.papers.semantic_scholar import SemanticScholar  # noqa: E402
-from ml_intern.papers.traversal import Plan, Traversal  # noqa: E402
-from ml_intern.web.client import Engine, Web  # noqa: E402
+from ml_intern.papers.graph import Graph
+from ml_intern.papers.ids import parse_id
+from ml_intern.papers.neighbours import SemanticScholarSource
+from ml_intern.papers.ranking import Ranking
+from ml_intern.papers.semantic_scholar import SemanticScholar
+from ml_intern.papers.traversal import Plan, Traversal
+from ml_intern.web.client import Engine, Web
 
 
 def ours(web: Web, papers: int) -> int:

@@ -44,7 +44,7 @@ def _services(**changed: Any) -> Answer:
 def test_services_are_searched_together_and_a_paper_comes_once(serve: Serve, make_context: Context) -> None:
     server = serve(_services())
     found = tools.search_papers(make_context(server.url), "words")
-    assert [paper.title for paper in found.papers][0] == "First"
+    assert found.papers[0].title == "First"
     assert sorted(paper.title for paper in found.papers) == ["First", "Fourth", "Second", "Third"]
     first = found.papers[0]
     assert (first.citations, first.upvotes, first.ids["s2"]) == (9, 4, "a")
@@ -85,7 +85,7 @@ def test_a_service_that_fails_is_noted_and_another_stands_in(serve: Serve, make_
 
 def test_where_all_fail_it_is_told(serve: Serve, make_context: Context) -> None:
     server = serve(lambda asked: Reply(status=500))
-    with pytest.raises(ToolError, match="Semantic Scholar gave no answer: .*arXiv gave no answer"):
+    with pytest.raises(ToolError, match=r"Semantic Scholar gave no answer: .*arXiv gave no answer"):
         tools.search_papers(make_context(server.url, tries=0), "words")
 
 

@@ -10,7 +10,18 @@ from xml.sax.saxutils import escape
 
 from support.loopback import Asked, Reply
 
-WORDS = "attention sparse graph reward policy language vision retrieval pruning quantization alignment data".split()
+WORDS = [
+    "attention",
+    "sparse",
+    "graph",
+    "reward",
+    "policy",
+    "language",
+    "vision",
+    "retrieval",
+    "pruning",
+    "data",
+]
 
 
 def atom(entries: Iterable[dict[str, str]], total: int | None = None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -33,13 +32,18 @@ def _together(*work: Callable[[], object]) -> None:
         thread.join()
 
 
+def _not_before(times: list[float], begun: float, pause: float) -> None:
+    """The n-th may come late on a slow machine, but never before n pauses have passed."""
+    for number, moment in enumerate(sorted(times)):
+        assert moment >= begun + number * pause - NEVER_EARLY
+
+
 def test_pauses_lie_between_requests_of_all_threads(serve: Serve, make_web: Make) -> None:
     server = serve(lambda asked: Reply(headers=FRESH))
     web = make_web(manners=(Manners("127.0.0.1", every_s=0.3),))
+    begun = time.monotonic()
     _together(*[lambda path=path: web.get(f"{server.url}/{path}") for path in range(4)])  # type: ignore[misc]
-    times = sorted(asked.at for asked in server.asked)
-    assert all(later - earlier > 0.3 - 0.15 for earlier, later in zip(times, times[1:], strict=False))
-    assert times[-1] - times[0] > 0.9 - 0.15  # from the first byte sent to the first byte read
+    _not_before([asked.at for asked in server.asked], begun, 0.3)
 
 
 def test_one_connection_means_one_at_a_time(serve: Serve, make_web: Make) -> None:
@@ -47,10 +51,11 @@ def test_one_connection_means_one_at_a_time(serve: Serve, make_web: Make) -> Non
     web = make_web(manners=(Manners("127.0.0.1", single=True),))
     _together(*[lambda path=path: web.get(f"{server.url}/{path}") for path in range(5)])  # type: ignore[misc]
     assert (len(server.asked), server.most_at_once) == (5, 1)
-    free = serve(lambda asked: Reply(headers=FRESH, delay_s=0.4))
+    two = threading.Barrier(2, timeout=60)
+    free = serve(lambda asked: Reply(str(two.wait()), headers=FRESH))
     other = make_web(manners=())
-    _together(*[lambda path=path: other.get(f"{free.url}/{path}") for path in range(5)])  # type: ignore[misc]
-    assert free.most_at_once > 1
+    _together(*[lambda path=path: other.get(f"{free.url}/{path}") for path in range(2)])  # type: ignore[misc]
+    assert free.most_at_once == 2
 
 
 def test_a_key_shortens_the_pause(tmp_path: Path) -> None:
@@ -71,13 +76,14 @@ for _ in range(3):
 
 
 def test_processes_share_the_turns(tmp_path: Path) -> None:
+    begun = time.time()
     children = [
         subprocess.Popen([sys.executable, "-c", _CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    times = sorted(float(line) for child in children for line in child.communicate(timeout=60)[0].split())
+    times = [float(line) for child in children for line in child.communicate(timeout=60)[0].split()]
     assert len(times) == 6
-    assert all(later - earlier > 0.2 - NEVER_EARLY for earlier, later in zip(times, times[1:], strict=False))
+    _not_before(times, begun, 0.2)
 
 
 def test_the_turn_of_a_killed_process_is_free(tmp_path: Path) -> None:
@@ -119,7 +125,7 @@ def test_strange_hosts_make_no_strange_files(tmp_path: Path) -> None:
         with Pacer(tmp_path / "turns").turn(Manners(host)):
             pass
     assert {path.parent for path in tmp_path.rglob("*.next")} == {tmp_path / "turns"}
-    assert os.listdir(tmp_path) == ["turns"]
+    assert [path.name for path in tmp_path.iterdir()] == ["turns"]
 
 
 def test_arxiv_is_asked_once_in_three_seconds_wherever_it_is() -> None:
