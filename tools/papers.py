@@ -82,6 +82,8 @@ def search_papers(
 ) -> Papers:
     """Find papers by words (or one by its id): Semantic Scholar, Hugging Face, arXiv; OpenAlex as a stand-in.
 
+    Each of `papers` has id, title, authors, year, abstract, tldr, citations, url, code, and more.
+
     Args:
         query: Words, or an id.
         limit: How many.
@@ -111,7 +113,8 @@ def citation_graph(
 ) -> CitationGraph:
     """Follow a paper's citations: what it cites, who cites it, and theirs; ranked, in few requests.
 
-    Asked again, it goes on from the saved graph, also with more depth or papers.
+    Each of `papers` has id, title, year, citations, depth, score, intents, context. Asked again, it goes on
+    from the saved graph, also with more depth or papers.
 
     Args:
         id: arXiv id, DOI or URL.
@@ -124,7 +127,8 @@ def citation_graph(
     """
     root = parse_id(id).bare
     path = _graph_path(ctx, root, direction)
-    graph, source = _begun(ctx, root, direction, path)
+    waits: list[str] = []
+    graph, source = _begun(_services(ctx, waits), root, direction, path)
     graph.notes.clear()
     traversal = Traversal(
         graph,
@@ -135,7 +139,7 @@ def citation_graph(
         ctx.progress,
         ctx.cancelled,
     )
-    return _shown(ctx, traversal.run(), source.name, path)
+    return _shown(traversal.run(), source.name, path, waits)
 
 
 @tool(effect="read", needs=KEYS)
@@ -156,7 +160,7 @@ def recommend_papers(ctx: ToolContext, liked: Ids, disliked: Ids = "", limit: Li
 
 @tool(effect="read", needs=KEYS)
 def search_snippets(ctx: ToolContext, query: str, limit: Limit = 10, papers: Ids = "") -> Snippets:
-    """Find passages in the full texts of papers: a value, a trick, a claim.
+    """Find passages in the full texts of papers. Each has text, section, title, paper.
 
     Args:
         query: What the passage says, in words.
@@ -183,7 +187,7 @@ def trending_papers(ctx: ToolContext, day: str | None = None, limit: Limit = 20)
 
 @tool(effect="read", needs=KEYS)
 def find_paper_resources(ctx: ToolContext, id: str) -> Resources:
-    """Models, datasets, Spaces and code that belong to a paper.
+    """Models, datasets, Spaces and code that belong to a paper, each with kind, id, url, likes.
 
     Args:
         id: arXiv id, DOI or URL.
@@ -202,8 +206,15 @@ def find_paper_resources(ctx: ToolContext, id: str) -> Resources:
         return _in_abstract(services.arxiv.paper(paper), paper)
 
 
-def _services(ctx: ToolContext) -> Services:
-    web = ctx.web
+def _services(ctx: ToolContext, waits: list[str] | None = None) -> Services:
+    """Who is asked; `waits` takes what is said of waits and retries."""
+
+    def tell(text: str) -> None:
+        ctx.progress(text)
+        if waits is not None:
+            waits.append(text)
+
+    web = ctx.web.for_call(ctx.cancelled, tell)
     return Services(
         SemanticScholar(web, ctx.credential("semantic-scholar")),
         OpenAlex(web, ctx.credential("OPENALEX_API_KEY")),
@@ -212,13 +223,12 @@ def _services(ctx: ToolContext) -> Services:
     )
 
 
-def _begun(ctx: ToolContext, root: PaperId, direction: Direction, path: Path) -> tuple[Graph, Source]:
+def _begun(services: Services, root: PaperId, direction: Direction, path: Path) -> tuple[Graph, Source]:
     """The saved graph, or a new one from the first service that knows the paper.
 
     Raises:
         WebError: Neither knows it, or none answers.
     """
-    services = _services(ctx)
     sources: list[Source] = [
         SemanticScholarSource(services.semantic_scholar),
         OpenAlexSource(services.openalex),
@@ -244,7 +254,7 @@ def _graph_path(ctx: ToolContext, root: PaperId, direction: Direction) -> Path:
     return ctx.services.folder / "papers" / f"{name}-{direction}.json"
 
 
-def _shown(ctx: ToolContext, graph: Graph, source: str, path: Path) -> CitationGraph:
+def _shown(graph: Graph, source: str, path: Path, waits: list[str]) -> CitationGraph:
     ranked = graph.ranked()[:SHOWN]
     names = {key: node.paper.id for key, node in ranked}
     names[graph.root] = graph.nodes[graph.root].paper.id
@@ -257,6 +267,8 @@ def _shown(ctx: ToolContext, graph: Graph, source: str, path: Path) -> CitationG
     notes = list(graph.notes)
     if graph.unknown:
         notes.append(f"{graph.unknown} neighbours have no id that anybody could follow.")
+    if waits:
+        notes.append(f"It was slowed {len(waits)} times, at last: {waits[-1]}.")
     papers = [
         CitedPaper(
             id=names[key],

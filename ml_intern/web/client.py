@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -57,16 +59,39 @@ class Engine:
         tries: int = TRIES,
         backoff_s: float = 1.0,
     ) -> None:
+        self.offline = offline
         self.mirrors = {name: url.rstrip("/") for name, url in (mirrors or {}).items()}
-        self.cache = Cache(folder, size)
-        self.wire = Wire(doors := Doors((*private, *self.mirrors.values())), Pacer(folder / "turns"), manners)
-        self.fetcher = Fetcher(self.wire, self.cache, doors, user_agent(contact), offline, tries, backoff_s)
         self.flights = Flights()
+        self._folder, self._size = folder, size
+        self._doors = Doors((*private, *self.mirrors.values()))
+        self._agent, self._manners = user_agent(contact), manners
+        self._tries, self._backoff_s = tries, backoff_s
+        self._lock = threading.Lock()
+        self._fetcher: Fetcher | None = None
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """Made at the first page: a session that reads none leaves no trace."""
+        with self._lock:
+            if self._fetcher is None:
+                folder = _writable(self._folder)
+                wire = Wire(self._doors, Pacer(folder / "turns"), self._manners)
+                cache = Cache(folder, self._size)
+                self._fetcher = Fetcher(
+                    wire, cache, self._doors, self._agent, self.offline, self._tries, self._backoff_s
+                )
+            return self._fetcher
+
+    @property
+    def cache(self) -> Cache:
+        """Where pages are kept."""
+        return self.fetcher.cache
 
     def close(self) -> None:
-        """Close connections and the cache's file."""
-        self.wire.close()
-        self.cache.close()
+        """Close connections and the cache's file; the next page opens them again."""
+        with self._lock:
+            if self._fetcher is not None:
+                self._fetcher.close()
 
 
 @dataclass(frozen=True)
@@ -104,7 +129,7 @@ class Web:
     @property
     def offline(self) -> bool:
         """Whether only the cache answers."""
-        return self.engine.fetcher.offline
+        return self.engine.offline
 
     def base(self, service: str, official: str) -> str:
         """Where a service is: a mirror that the settings name, else its own address."""
@@ -161,6 +186,16 @@ def user_agent(contact: str = "") -> str:
     # What is no printable ASCII could end the header.
     shown = "".join(c for c in contact if " " <= c <= "~" and c not in "()")[:200]
     return f"ml-intern/{number} (research assistant{f'; {shown}' if shown else ''})"
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, or one of this process alone where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="ml-intern-web-"))
 
 
 def _is_on(value: str) -> bool:

@@ -53,7 +53,13 @@ class Fetcher:
         self.offline = offline
         self.cache = cache
         self._doors, self._agent, self._tries, self._backoff_s = doors, agent, tries, backoff_s
+        self._wire = wire
         self._transport = cache.over(wire)
+
+    def close(self) -> None:
+        """Close connections and the cache's file."""
+        self._wire.close()
+        self.cache.close()
 
     def fetch(self, order: Order, flight: Flight) -> Page:
         """The page.

@@ -51,8 +51,10 @@ class Pacer:
         Raises:
             Interrupted: `stop` said so while waiting.
         """
-        line = self._lock(manners, "line", stop) if manners.single else -1
+        line = -1
         try:
+            if manners.single:
+                line = self._lock(manners, "line", stop)
             _wait(self._reserve(manners, keyed), manners.host.lstrip("."), stop, tell)
             yield
         finally:
@@ -70,6 +72,9 @@ class Pacer:
         Raises:
             Throttled: The host has asked for more patience than a call has.
         """
+        pause = manners.pause(keyed)
+        if not pause and not self._path(manners, "next").exists():
+            return 0.0  # nothing is known of this host
         with self._times(manners) as times:
             left = times.held - times.now
             if left > LONGEST_WAIT_S:
@@ -78,7 +83,7 @@ class Pacer:
                     "Do something else meanwhile, or use what the cache holds.",
                 )
             begin = max(times.now, times.free, times.held)
-            times.free = begin + manners.pause(keyed)
+            times.free = begin + pause
             return begin - times.now
 
     @contextmanager
@@ -93,10 +98,13 @@ class Pacer:
         finally:
             os.close(handle)
 
+    def _path(self, manners: Manners, kind: str) -> Path:
+        name = re.sub(r"[^A-Za-z0-9.-]", "_", manners.host.lstrip("."))[:100]
+        return self._folder / f"{name}.{kind}"
+
     def _lock(self, manners: Manners, kind: str, stop: Callable[[], bool]) -> int:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        name = re.sub(r"[^A-Za-z0-9.-]", "_", manners.host.lstrip("."))[:100]
-        handle = os.open(self._folder / f"{name}.{kind}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self._path(manners, kind), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -163,6 +163,19 @@ def test_a_damaged_cache_is_set_aside(serve: Serve, make_web: Make, tmp_path: Pa
     assert web.get(server.url).cached
 
 
+def test_a_cache_that_cannot_be_written_is_done_without(serve: Serve, make_web: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    server = serve(lambda asked: Reply(b"hello"))
+    web = make_web(folder=tmp_path / "file" / "cache")
+    assert web.get(server.url).content == web.get(server.url).content == b"hello"
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_session_that_reads_no_page_leaves_no_trace(make_web: Make, tmp_path: Path) -> None:
+    make_web().engine.close()
+    assert not (tmp_path / "cache").exists()
+
+
 _CHILD = """
 import sys
 from pathlib import Path

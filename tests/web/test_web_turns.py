@@ -122,7 +122,7 @@ def test_a_file_of_turns_that_makes_no_sense_holds_nobody(written: bytes, tmp_pa
 
 def test_strange_hosts_make_no_strange_files(tmp_path: Path) -> None:
     for host in ("../../evil", "a" * 300, "ü.example", "[::1]", ""):
-        with Pacer(tmp_path / "turns").turn(Manners(host)):
+        with Pacer(tmp_path / "turns").turn(Manners(host, every_s=0.01)):
             pass
     assert {path.parent for path in tmp_path.rglob("*.next")} == {tmp_path / "turns"}
     assert [path.name for path in tmp_path.iterdir()] == ["turns"]
