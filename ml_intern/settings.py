@@ -189,6 +189,27 @@ class Settings(BaseSettings):
         Nearness.of(given)
         return given
 
+    @field_validator("web_mirrors")
+    @classmethod
+    def _known_services(cls, given: dict[str, str]) -> dict[str, str]:
+        from ml_intern.web.manners import MIRRORED
+
+        for name, url in given.items():
+            if name not in MIRRORED:
+                raise ValueError(f"there is no service {name!r}{did_you_mean(name, MIRRORED)}")
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url!r} is no http address")
+        return given
+
+    @field_validator("web_private")
+    @classmethod
+    def _known_places(cls, given: list[str]) -> list[str]:
+        if given:
+            from ml_intern.web.addresses import Doors
+
+            Doors(given)
+        return given
+
     @field_validator("alerts")
     @classmethod
     def _known_thresholds(cls, given: dict[str, float]) -> dict[str, float]:
@@ -222,7 +243,7 @@ class Settings(BaseSettings):
     )
     web_mirrors: dict[str, str] = Field(
         default_factory=dict,
-        description='other addresses of arxiv, arxiv-site, semantic-scholar, openalex, huggingface: {arxiv = "http://…"}',
+        description="other addresses of arxiv, arxiv-site, semantic-scholar, openalex, huggingface, by name",
     )
 
     # Router

@@ -69,6 +69,7 @@ class Graph(BaseModel):
     left_out: int = 0
     notes: list[str] = Field(default_factory=list)
     _known: dict[str, str] = PrivateAttr(default_factory=dict)
+    _merged: dict[str, str] = PrivateAttr(default_factory=dict)
     _linked: dict[tuple[str, str], Edge] = PrivateAttr(default_factory=dict)
 
     @classmethod
@@ -99,14 +100,20 @@ class Graph(BaseModel):
         fresh.write_text(self.model_dump_json(exclude_defaults=True), encoding="utf-8")
         fresh.replace(path)
 
+    def key_of(self, key: str) -> str:
+        """A key as it is now, after papers were found to be one."""
+        return self._merged.get(key, key)
+
     def find(self, paper: Paper) -> str | None:
         """The key under which a paper is here, by whatever id or title."""
-        return next((self._known[name] for name in _names(paper) if name in self._known), None)
+        return next(iter(self._found(paper)), None)
 
     def add(self, paper: Paper, depth: int) -> str:
         """Take a paper in, or learn more of one that is here; its key."""
-        key = self.find(paper)
-        if key is None:
+        key, *doubles = self._found(paper) or [""]
+        for double in doubles:
+            self._merge(key, double)
+        if not key:
             key = paper.id
             self.nodes[key] = Node(paper=paper, depth=depth)
         else:
@@ -115,8 +122,28 @@ class Graph(BaseModel):
         self._know(key, self.nodes[key].paper)
         return key
 
+    def _found(self, paper: Paper) -> list[str]:
+        """The keys under which a paper is here: two, where it was met by ids that nobody had connected."""
+        keys = dict.fromkeys(self._known[name] for name in _names(paper) if name in self._known)
+        return sorted(keys, key=lambda key: key != self.root)
+
+    def _merge(self, key: str, double: str) -> None:
+        """Two papers turn out to be one."""
+        node, other = self.nodes[key], self.nodes.pop(double)
+        self._merged = {old: key if new == double else new for old, new in self._merged.items()} | {
+            double: key
+        }
+        node.paper, node.depth = node.paper.filled(other.paper), min(node.depth, other.depth)
+        self._known = {name: key if known == double else known for name, known in self._known.items()}
+        edges, self.edges, self._linked = self.edges, [], {}
+        for kept in self.nodes.values():
+            kept.links = 0
+        for edge in edges:
+            self.link(edge)
+
     def link(self, edge: Edge) -> None:
         """Note a citation; a second time adds what was not known of it."""
+        edge.citing, edge.cited = self.key_of(edge.citing), self.key_of(edge.cited)
         if edge.citing == edge.cited:
             return
         known = self._linked.get((edge.citing, edge.cited))

@@ -16,7 +16,7 @@ from ml_intern.papers.ids import try_id
 from ml_intern.papers.model import Paper, Papers
 from ml_intern.papers.openalex import OpenAlex
 from ml_intern.papers.semantic_scholar import MOST_IDS, SemanticScholar, paper_of
-from ml_intern.web.errors import WebError
+from ml_intern.web.errors import Throttled, Unreachable, WebError
 
 FUSION = 60
 """Constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
@@ -62,7 +62,7 @@ class Search:
     services: Services
     notes: list[str] = field(default_factory=list)
     total: int | None = None
-    failed: int = 0
+    failed: set[str] = field(default_factory=set)
 
     def run(self) -> Papers:
         """The papers, best first.
@@ -71,8 +71,9 @@ class Search:
             WebError: No service answered.
         """
         lists = self._lists()
-        papers = [paper for paper in fused(lists) if paper is not None]
-        papers = [paper for paper in self._counted(papers) if self.wanted.fits(paper)]
+        if not lists:
+            raise WebError(" ".join(self.notes), "Try again later.")
+        papers = [paper for paper in self._counted(fused(lists)) if self.wanted.fits(paper)]
         return Papers(papers=papers[: self.wanted.limit], total=self.total, notes=self.notes)
 
     def _lists(self) -> list[list[Paper]]:
@@ -89,11 +90,7 @@ class Search:
         return found
 
     def _asked(self, services: Sequence[tuple[str, Callable[[], Found]]]) -> list[list[Paper]]:
-        """The lists that came; one that did not is noted, the last of all failing is told.
-
-        Raises:
-            WebError: None came, from these nor before.
-        """
+        """The lists that came; one that did not is noted."""
         with ThreadPoolExecutor(len(services), thread_name_prefix="ml-intern-search") as pool:
             runs = [(name, pool.submit(ask)) for name, ask in services]
         found: list[list[Paper]] = []
@@ -101,13 +98,11 @@ class Search:
             try:
                 papers, note = run.result()
             except WebError as error:
-                self.failed += 1
+                self.failed.add(name)
                 self.notes.append(f"{name} gave no answer: {error.message}")
                 continue
             found.append(papers)
             self.notes += [note] if note else []
-        if not found and services[0][0] == "arXiv" and self.failed == len(self.notes) > 0:
-            raise WebError(" ".join(self.notes), "Try again later.")
         return found
 
     def _semantic_scholar(self) -> Found:
@@ -142,7 +137,7 @@ class Search:
     def _counted(self, papers: list[Paper]) -> list[Paper]:
         """With citations from one batch, for those that came from elsewhere, where they are needed."""
         lacking = [p for p in papers if p.citations is None and p.ids.get("arxiv")][:MOST_IDS]
-        if not lacking or self.failed:
+        if not lacking or "Semantic Scholar" in self.failed:
             return papers
         try:
             ids = [f"ARXIV:{paper.ids['arxiv']}" for paper in lacking]
@@ -194,7 +189,14 @@ def named(query: str, services: Services) -> Paper | None:
     id = try_id(query)
     if id is None:
         return None
-    return services.arxiv.paper(id) if id.scheme == "arxiv" else services.semantic_scholar.paper(id)
+    if id.scheme == "openalex":
+        return services.openalex.paper(id)
+    if id.scheme != "arxiv":
+        return services.semantic_scholar.paper(id)
+    try:
+        return services.arxiv.paper(id)
+    except (Throttled, Unreachable):
+        return services.semantic_scholar.paper(id)
 
 
 def _span(paper: Paper) -> tuple[date | None, date | None]:

@@ -90,6 +90,8 @@ class SemanticScholar:
         Raises:
             Missing: It is not known here.
         """
+        if not id.semantic_scholar:
+            raise BadAnswer(f"Semantic Scholar knows no ids like {id}.", "Give an arXiv id or a DOI.")
         page = self._get(f"/graph/v1/paper/{_path(id)}", {"fields": fields})
         found = paper_of(page.data)
         if found is None:

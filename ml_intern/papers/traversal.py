@@ -25,6 +25,8 @@ BEST_WAVE = 50
 """The same where the best are to come first: later ones are chosen by what the earlier brought."""
 MOST_FAILURES = 3
 """Waves in which nothing came, after which it ends with what it has."""
+NAMED = 3
+"""Papers that a note on failures names."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Traversal:
         self.graph = graph
         self._source, self._ranking, self._plan, self._path = source, ranking, plan, path
         self._tell, self._stop = tell, stop
-        self._failed: set[str] = set()
+        self._failed: dict[str, list[str]] = {}
         self._waiting: list[_Candidate] = []
 
     def run(self) -> Graph:
@@ -88,13 +90,16 @@ class Traversal:
             if wave:
                 failures = 0 if self._expand(wave) else failures + 1
             elif self._waiting:
-                self._take(self._room())
+                self._wait(self._take(self._waiting, self._room()))
             else:
                 break
             self._ranking.apply(self.graph)
             self._save()
             self._report()
+        # Of those that were left out some have come in by another way: their citations count.
+        self._wait(self._take(self._waiting, 0))
         self._ranking.apply(self.graph)
+        self._tell_failures()
         self._save()
         return self.graph
 
@@ -110,10 +115,11 @@ class Traversal:
 
     def _next(self) -> list[str]:
         """The papers to ask next: of the nearest level, or the best anywhere."""
+        failed = {key for keys in self._failed.values() for key in keys}
         open_ = [
             (key, node)
             for key, node in self.graph.nodes.items()
-            if not node.expanded and node.depth < self._plan.depth and key not in self._failed
+            if not node.expanded and node.depth < self._plan.depth and key not in failed
         ]
         if self._plan.order == "best":
             open_.sort(key=lambda found: -found[1].score)
@@ -128,6 +134,8 @@ class Traversal:
         candidates: list[_Candidate] = []
         came = False
         for key, found in zip(keys, self._fetch(keys), strict=False):
+            if key not in self.graph.nodes:
+                continue  # it turned out to be another one
             node = self.graph.nodes[key]
             whole = not found.failed
             came |= whole or bool(found.references or found.citations)
@@ -135,8 +143,8 @@ class Traversal:
             self.graph.unknown += found.unknown if whole else 0
             self._note(key, found)
             candidates += self._candidates(key, found)
-        self._waiting += candidates
-        self._take(self._quota(min((self.graph.nodes[key].depth for key in keys), default=0)))
+        depths = [self.graph.nodes[key].depth for key in keys if key in self.graph.nodes]
+        self._wait([*self._waiting, *self._take(candidates, self._quota(min(depths, default=0)))])
         return came
 
     def _fetch(self, keys: list[str]) -> list[Neighbourhood]:
@@ -151,11 +159,15 @@ class Traversal:
 
     def _note(self, key: str, found: Neighbourhood) -> None:
         if found.failed:
-            self._failed.add(key)
-            told = f"The neighbours of {key} are missing: {found.failed}"
-        else:
-            told = found.note
-        if told and told not in self.graph.notes:
+            self._failed.setdefault(found.failed, []).append(key)
+        elif found.note and found.note not in self.graph.notes:
+            self.graph.notes.append(found.note)
+
+    def _tell_failures(self) -> None:
+        """One line for each reason, however many papers it met."""
+        for reason, keys in self._failed.items():
+            more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+            told = f"The neighbours of {', '.join(keys[:NAMED])}{more} are missing: {reason}"
             self.graph.notes.append(told)
 
     def _candidates(self, key: str, found: Neighbourhood) -> list[_Candidate]:
@@ -165,7 +177,7 @@ class Traversal:
             for link in links:
                 known = self.graph.find(link.paper)
                 if known is not None:
-                    self.graph.add(link.paper, self.graph.nodes[key].depth + 1)
+                    known = self.graph.add(link.paper, self.graph.nodes[key].depth + 1)
                     self._link(key, known, link, cites)
                 else:
                     fresh.append(_Candidate(link, key, cites, self._score(link)))
@@ -175,20 +187,24 @@ class Traversal:
         node = Node(paper=link.paper, depth=0, intents=list(link.intents), influential=link.influential)
         return self._ranking.score(link.paper, node)
 
-    def _take(self, room: int) -> None:
-        """Take the best in, each paper once; the others wait, and go on competing."""
-        self._waiting.sort(key=lambda found: (-found.score, found.link.paper.id))
-        waiting: list[_Candidate] = []
-        for found in self._waiting:
+    def _take(self, candidates: list[_Candidate], room: int) -> list[_Candidate]:
+        """Take the best in, each paper once; those that are left."""
+        left: list[_Candidate] = []
+        for found in sorted(candidates, key=lambda found: (-found.score, found.link.paper.id)):
             known = self.graph.find(found.link.paper)
             if known is None and room <= 0:
-                waiting.append(found)
+                left.append(found)
                 continue
             room -= known is None
-            key = self.graph.add(found.link.paper, self.graph.nodes[found.at].depth + 1)
-            self._link(found.at, key, found.link, found.cites)
-        self._waiting = waiting
-        self.graph.left_out = len({found.link.paper.id for found in waiting})
+            at = self.graph.key_of(found.at)
+            key = self.graph.add(found.link.paper, self.graph.nodes[at].depth + 1)
+            self._link(self.graph.key_of(at), key, found.link, found.cites)
+        return left
+
+    def _wait(self, candidates: list[_Candidate]) -> None:
+        """They come in if room is left once all levels were seen."""
+        self._waiting = candidates
+        self.graph.left_out = len({found.link.paper.id for found in candidates})
 
     def _quota(self, depth: int) -> int:
         """Papers to take in now: all that fit, or a share that leaves room for the levels below."""

@@ -68,6 +68,9 @@ class Doors:
     Args:
         opened: What the person has opened besides: ``host``, ``host:port``, an address or a network
             (``10.0.0.0/8``), each also as a URL. Without a port it is open at all of them.
+
+    Raises:
+        ValueError: An entry is none of these.
     """
 
     def __init__(self, opened: Iterable[str] = ()) -> None:
@@ -83,6 +86,8 @@ class Doors:
         except ValueError:
             pass
         parts = urlsplit(entry if "://" in entry else f"//{entry}")
+        if not parts.hostname:
+            raise ValueError(f"{entry!r} is no host")
         port = parts.port or (PORTS.get(parts.scheme) if parts.scheme else None)
         self._hosts.add(((parts.hostname or "").lower(), port))
 

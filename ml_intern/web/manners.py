@@ -74,6 +74,10 @@ MANNERS = (
 """Hosts that are known; any other is asked as it comes, and slows us by 429 and Retry-After."""
 
 
+MIRRORED = ("arxiv", "arxiv-site", "semantic-scholar", "openalex", "huggingface")
+"""Services whose address a person may change: arXiv's API, its texts, and the others."""
+
+
 def manners_of(host: str, known: Iterable[Manners] = MANNERS) -> Manners:
     """What is known of a host."""
     return next((m for m in known if m.fits(host)), Manners(host))

@@ -83,6 +83,13 @@ def test_a_service_that_fails_is_noted_and_another_stands_in(serve: Serve, make_
     assert [note.partition(" gave")[0] for note in found.notes] == ["Semantic Scholar", "Hugging Face"]
 
 
+def test_what_some_services_found_stays_where_the_last_one_fails(serve: Serve, make_context: Context) -> None:
+    server = serve(_services(arxiv=Reply(status=500)))
+    found = tools.search_papers(make_context(server.url, tries=0), "words")
+    assert {paper.title for paper in found.papers} == {"First", "Second", "Third"}
+    assert [note.partition(" gave")[0] for note in found.notes] == ["arXiv"]
+
+
 def test_where_all_fail_it_is_told(serve: Serve, make_context: Context) -> None:
     server = serve(lambda asked: Reply(status=500))
     with pytest.raises(ToolError, match=r"Semantic Scholar gave no answer: .*arXiv gave no answer"):
