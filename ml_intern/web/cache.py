@@ -61,8 +61,8 @@ class Cache:
         return max(self.storage.get_entries(key), key=fetched_at, default=None)
 
     def drop(self, key: str) -> None:
-        """Forget what is under a key: it turned out to be unreadable."""
-        for entry in self.storage.get_entries(key):
+        """Forget the youngest entry under a key: it turned out to be unreadable. An older one stays."""
+        if entry := self.newest(key):
             self.storage.remove_entry(entry.id)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -122,6 +123,8 @@ class Fetcher:
         except Truncated as error:
             self.cache.drop(order.key(url))
             raise Damaged(f"{_host(url)}: {error}") from None
+        except (RuntimeError, sqlite3.Error) as error:  # hishel's: another process cleaned up meanwhile
+            raise Damaged(f"the cache lost a page of {_host(url)} ({error})") from None
         finally:
             response.close()
         age = _age(response.headers.get("x-ml-intern-fetched"))

@@ -96,6 +96,16 @@ def test_an_older_copy_stands_in_for_a_server_that_fails(status: int, serve: Ser
     assert f"status {status}" in page.note and "a copy from the cache" in page.note
 
 
+def test_an_older_copy_stands_in_for_an_answer_that_cannot_be_read(serve: Serve, make_web: Make) -> None:
+    headers = {"Cache-Control": "max-age=0"}
+    server = serve(lambda asked: Reply(b'{"a": 1}' if len(server.asked) == 1 else b'{"a": ', headers=headers))
+    web = make_web()
+    web.get_json(server.url)
+    page = web.get_json(server.url)
+    assert page.data == {"a": 1} and "cannot be read" in page.note
+    assert len(server.asked) == 4
+
+
 def test_an_older_copy_stands_in_where_nobody_answers(make_web: Make) -> None:
     web = make_web(tries=0)
     with Loopback(
