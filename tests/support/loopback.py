@@ -48,6 +48,14 @@ class Reply:
 Answer = Callable[[Asked], Reply | Any]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *request: object) -> None:
+        """A client that goes away is what some tests are about."""
+
+
 class Loopback:
     """The server; ``asked`` holds what came, in order.
 
@@ -61,8 +69,7 @@ class Loopback:
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
         self.closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
