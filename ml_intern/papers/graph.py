@@ -124,7 +124,8 @@ class Graph(BaseModel):
 
     def _found(self, paper: Paper) -> list[str]:
         """The keys under which a paper is here: two, where it was met by ids that nobody had connected."""
-        keys = dict.fromkeys(self._known[name] for name in _names(paper) if name in self._known)
+        known = self._known  # asking pydantic for a private attribute takes long, and this is done often
+        keys = dict.fromkeys(known[name] for name in _names(paper) if name in known)
         return sorted(keys, key=lambda key: key != self.root)
 
     def _merge(self, key: str, double: str) -> None:
@@ -166,8 +167,9 @@ class Graph(BaseModel):
         return sorted(others, key=lambda found: (-found[1].score, found[1].depth, found[0]))
 
     def _know(self, key: str, paper: Paper) -> None:
+        known = self._known
         for name in _names(paper):
-            self._known.setdefault(name, key)
+            known.setdefault(name, key)
 
 
 def shortened(contexts: tuple[str, ...]) -> list[str]:

@@ -79,10 +79,15 @@ class SemanticScholarSource:
     def closely(self, paper: Paper, direction: Direction) -> Neighbourhood:
         """Pages of references and citations; one that fails leaves the others."""
         found = Neighbourhood(_s2_id(paper))
-        if direction != "citations":
-            self._pages(found, found.references, self._service.references)
-        if direction != "references":
-            self._pages(found, found.citations, self._service.citations)
+        ways = [
+            *([(found.references, self._service.references)] if direction != "citations" else []),
+            *([(found.citations, self._service.citations)] if direction != "references" else []),
+        ]
+        with ThreadPoolExecutor(len(ways), thread_name_prefix="ml-intern-links") as pool:
+            for run in [pool.submit(self._pages, found.id, *way) for way in ways]:
+                part = run.result()
+                found.unknown += part.unknown
+                found.failed, found.note = part.failed or found.failed, part.note or found.note
         return found
 
     def widely(self, papers: Sequence[Paper], direction: Direction) -> Iterator[Neighbourhood]:
@@ -94,20 +99,23 @@ class SemanticScholarSource:
             ):
                 yield from found
 
-    def _pages(self, found: Neighbourhood, into: list[Link], ask: Callable[[str, int], Links]) -> None:
+    def _pages(self, id: str, into: list[Link], ask: Callable[[str, int], Links]) -> Neighbourhood:
+        """Pages of one way into a list; what else is to be said of them."""
+        found = Neighbourhood(id)
         offset: int | None = 0
         for _ in range(MOST_PAGES):
             if offset is None:
-                return
+                break
             try:
-                page = ask(found.id, offset)
+                page = ask(id, offset)
             except WebError as error:
                 found.failed = error.message
-                return
+                break
             into += page.links
             found.unknown += page.unknown
             found.note = page.note or found.note
             offset = page.next if page.next is None or page.next > offset else None
+        return found
 
     def _batch(self, papers: Sequence[Paper], direction: Direction) -> Iterator[Neighbourhood]:
         """One request; a batch whose answer is too long is asked in halves."""

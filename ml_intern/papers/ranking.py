@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 from typing import Literal
 
 from ml_intern.papers.graph import Graph, Node
@@ -46,6 +47,7 @@ class Ranking:
     def __init__(self, rank: Rank, root: Paper, words: str = "", today: date | None = None) -> None:
         self._weights = WEIGHTS[rank]
         self._wanted = _tokens(" ".join((words, words, root.title, root.abstract, root.tldr)))
+        self._length = _length(self._wanted.values())
         self._year = (today or date.today()).year
 
     def score(self, paper: Paper, node: Node | None = None, links: int = 0) -> float:
@@ -67,8 +69,8 @@ class Ranking:
     def _similarity(self, paper: Paper) -> float:
         """Cosine of the words of its title and abstract with what is wanted."""
         found = _tokens(f"{paper.title} {paper.abstract or paper.tldr}")
-        shared = sum(count * self._wanted[word] for word, count in found.items())
-        size = _length(found.values()) * _length(self._wanted.values())
+        shared = sum(found[word] * self._wanted[word] for word in found.keys() & self._wanted.keys())
+        size = _length(found.values()) * self._length
         return min(1.0, shared / size) if size else 0.0
 
 
@@ -83,6 +85,7 @@ def _intent(node: Node) -> float:
     return min(1.0, 0.6 * best + 0.4 * node.influential)
 
 
+@lru_cache(maxsize=20_000)  # papers are scored again after each wave
 def _tokens(text: str) -> Counter[str]:
     words = re.findall(r"[a-z0-9][a-z0-9-]+", text.lower())
     return Counter(word for word in words if word not in _STOP)

@@ -21,7 +21,7 @@ from ml_intern.papers.semantic_scholar import Link
 Order = Literal["best", "breadth"]
 WAVE = 500
 """Papers whose neighbours are asked for at one time."""
-BEST_WAVE = 50
+BEST_WAVE = 100
 """The same where the best are to come first: later ones are chosen by what the earlier brought."""
 MOST_FAILURES = 3
 """Waves in which nothing came, after which it ends with what it has."""
