@@ -1,8 +1,8 @@
 """A citation graph of 500 papers: requests and seconds, against one request a paper in sequence.
 
-A server on loopback answers as Semantic Scholar does, each answer 100 ms late. Both sides go level by level and
-fetch through the same layer with an empty cache, and pauses between requests are off on both: what is compared
-is how many requests are made, and whether they wait for each other.
+A server on loopback answers as Semantic Scholar does, each answer 100 ms late. Both sides go level by level
+and fetch through the same layer with an empty cache, and pauses between requests are off on both: what is
+compared is how many requests are made, and whether they wait for each other.
 
     python benchmarks/citation_graph.py [--papers 500] [--delay-ms 100]
 """
