@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ml_intern.research.model import Ask
     from ml_intern.secrets import Secrets
     from ml_intern.settings import Settings
+    from ml_intern.web.client import Web
 
 
 class Undeclared(InternError):
@@ -64,6 +65,8 @@ class Services:
     """What tools gave back, what the person said and what cells have shown, as evidence for claims."""
     consult: AskBrain | None = None
     """Asks the session's brain for one text. None where there is none."""
+    web: Web | None = None
+    """Pages of the internet; tools ask their context. None: made from the settings at the first use."""
 
 
 @dataclass
@@ -118,6 +121,15 @@ class ToolContext:
     def evals(self) -> Evals:
         """Sealed evaluations."""
         return self.services.evals
+
+    @property
+    def web(self) -> Web:
+        """Pages of the internet, fetched politely; a wait ends when the person interrupts."""
+        if self.services.web is None:
+            from ml_intern.web.client import Web
+
+            self.services.web = Web.of(self.settings)
+        return self.services.web.for_call(self.cancelled, self.progress)
 
     @property
     def hub(self) -> Hub:

@@ -75,6 +75,7 @@ def run_with_retry(
     tries: int,
     report: Callable[[str], None],
     stop: Callable[[], bool] = lambda: False,
+    base_s: float = 1.0,
 ) -> T:
     """Run `work`, again after transient errors, with full jitter and the server's own wait honoured.
 
@@ -83,6 +84,7 @@ def run_with_retry(
         tries: Further tries after the first.
         report: Told of each wait.
         stop: True ends the waiting.
+        base_s: Scale of the waits where the server names none.
 
     Raises:
         Interrupted: `stop` said so during a wait.
@@ -91,7 +93,7 @@ def run_with_retry(
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = retry_after(error) if error else None
-        jittered = random.uniform(0, min(LONGEST_WAIT_S, 2.0**state.attempt_number))
+        jittered = random.uniform(0, min(LONGEST_WAIT_S, base_s * 2.0**state.attempt_number))
         return min(asked, LONGEST_WAIT_S) if asked is not None else jittered
 
     def before_sleep(state: RetryCallState) -> None:

@@ -22,6 +22,7 @@ from ml_intern.notes import Notes
 from ml_intern.sandbox.base import Sandbox
 from ml_intern.secrets import Secrets
 from ml_intern.settings import FILE, Settings
+from ml_intern.web.client import Web
 
 
 def assemble(
@@ -37,7 +38,7 @@ def assemble(
 
     Evaluation jobs live below the hidden ``evals`` folder, so that no cell can read the items they are given.
     """
-    own = [folder / "datasets", folder / "jobs"]
+    own = [folder / "datasets", folder / "jobs", folder / "papers"]
     closed = [settings.state, Path.cwd() / FILE, Path.cwd() / ENV_FILE]
     files = Files(workspace, Path.cwd(), settings.data_dirs, closed, own)
     hub = Hub(settings, settings.state, secrets.env if secrets else os.environ)
@@ -65,6 +66,7 @@ def assemble(
         emit=emit,
         secrets=secrets,
         notes=Notes(folder / "notes.json"),
+        web=Web.of(settings, secrets.env if secrets else os.environ),
     )
 
 

@@ -205,6 +205,27 @@ class Settings(BaseSettings):
         Nearness.of(given)
         return given
 
+    @field_validator("web_mirrors")
+    @classmethod
+    def _known_services(cls, given: dict[str, str]) -> dict[str, str]:
+        from ml_intern.web.manners import MIRRORED
+
+        for name, url in given.items():
+            if name not in MIRRORED:
+                raise ValueError(f"there is no service {name!r}{did_you_mean(name, MIRRORED)}")
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url!r} is no http address")
+        return given
+
+    @field_validator("web_private")
+    @classmethod
+    def _known_places(cls, given: list[str]) -> list[str]:
+        if given:
+            from ml_intern.web.addresses import Doors
+
+            Doors(given)
+        return given
+
     @field_validator("alerts")
     @classmethod
     def _known_thresholds(cls, given: dict[str, float]) -> dict[str, float]:
@@ -223,6 +244,23 @@ class Settings(BaseSettings):
         "auto", description="auto: remote with HF_ENDPOINT or a token"
     )
     hub_port: int = Field(0, ge=0, le=65535, description="port of the embedded Hub; 0: any that is free")
+
+    # Web
+    offline: bool = Field(False, description="pages come from the cache alone; HF_HUB_OFFLINE does it, too")
+    web_cache: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_path("ml-intern")) / "web",
+        description="folder of fetched pages; sessions that share it share rate limits",
+    )
+    web_cache_mb: int = Field(1024, ge=8, description="what fetched pages may take")
+    web_contact: str = Field("", description="mail address or URL in the User-Agent of requests")
+    web_private: Words = Field(
+        default_factory=list,
+        description="hosts, HOST:PORT or networks inside your own network that tools may fetch from",
+    )
+    web_mirrors: dict[str, str] = Field(
+        default_factory=dict,
+        description="other addresses of arxiv, arxiv-site, semantic-scholar, openalex, huggingface, by name",
+    )
 
     # Router
     tool_retries: int = Field(4, ge=0, description="tries after a transient error of a tool")

@@ -1,0 +1,1 @@
+"""The one way to pages of the internet: polite, cached, bounded, and closed towards private addresses."""
