@@ -50,7 +50,10 @@ class Documentation:
                 live = ask(run, python, {"ask": "reference", "name": name, "imported": True}, IMPORT_S)
             except ToolError:
                 live = told
-            told = told if live.get("missing") else _merged(told, live)
+            if told.get("missing"):
+                told = live
+            elif not live.get("missing"):
+                told = _merged(told, live)
         if told.get("missing"):
             near = ", ".join(str(n) for n in told.get("near", [])[:8])
             hint = f"Nearest: {near}." if near else "search_docs finds names by what they do."
@@ -116,8 +119,6 @@ def _rows(run: Run, python: str, library: str) -> Iterator[tuple[Any, ...]]:
 
 def _merged(source: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
     """What importing tells, with the place in the source and the texts that only the source has."""
-    if source.get("missing"):
-        return live
     told = {**source, **{key: live[key] for key in ("doc", "how") if live.get(key)}}
     helped = {row["name"]: row.get("help", "") for row in live.get("parameters", [])}
     told["parameters"] = [

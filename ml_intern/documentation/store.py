@@ -35,17 +35,20 @@ _COLUMNS = (
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS parts (
-    id INTEGER PRIMARY KEY, place TEXT, library TEXT, version TEXT, state TEXT, used REAL, first INTEGER, last INTEGER,
-    UNIQUE (place, library));
+    id INTEGER PRIMARY KEY, place TEXT, library TEXT, version TEXT, state TEXT, used REAL,
+       UNIQUE (place, library));
 CREATE TABLE IF NOT EXISTS entries (
     id INTEGER PRIMARY KEY, part INTEGER, name TEXT, kind TEXT, public INTEGER, signature TEXT, summary TEXT,
     file TEXT, line INTEGER, fame INTEGER);
 CREATE INDEX IF NOT EXISTS entries_part ON entries (part);
 CREATE INDEX IF NOT EXISTS entries_name ON entries (name);
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
-    own, above, summary, body, tokenize='porter unicode61');
 PRAGMA user_version = 1;
 """
+
+
+_WORDS = """CREATE VIRTUAL TABLE words_{} USING fts5 (
+    own, above, summary, body, tokenize='porter unicode61')"""
+# A table for each library: how rare a word is does not depend on what else was ever searched.
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,9 @@ class Store:
             ).lastrowid
             taken = list(itertools.islice(rows, MOST_ROWS))
             known = fame(taken)
-            added = [self._add(connection, part, row, known) for row in taken]
-            ends = (min(added, default=0), max(added, default=0))
-            connection.execute("UPDATE parts SET first = ?, last = ? WHERE id = ?", (*ends, part))
+            connection.execute(_WORDS.format(part))
+            for row in taken:
+                self._add(connection, part, row, known)
             old = connection.execute(
                 "SELECT id FROM parts ORDER BY used DESC LIMIT -1 OFFSET ?", (MOST_PARTS,)
             ).fetchall()
@@ -145,18 +148,15 @@ class Store:
         above, _, own = name.rpartition("#" if kind == "page" else ".")
         near = above.split("/")[-1] if kind == "page" else ".".join(above.split(".")[-2:])
         connection.execute(
-            "INSERT INTO words (rowid, own, above, summary, body) VALUES (?,?,?,?,?)",
+            f"INSERT INTO words_{part} (rowid, own, above, summary, body) VALUES (?,?,?,?,?)",
             (added, split_name(own), split_name(near) if near else "", f"{signature} {summary}", body),
         )
-        return int(added)
 
     @staticmethod
     def _drop(connection: sqlite3.Connection, which: str, values: tuple[Any, ...]) -> None:
         ids = [row[0] for row in connection.execute(f"SELECT id FROM parts WHERE {which}", values)]
         for part in ids:
-            connection.execute(
-                "DELETE FROM words WHERE rowid IN (SELECT id FROM entries WHERE part = ?)", (part,)
-            )
+            connection.execute(f"DROP TABLE IF EXISTS words_{part}")
             connection.execute("DELETE FROM entries WHERE part = ?", (part,))
             connection.execute("DELETE FROM parts WHERE id = ?", (part,))
 
@@ -166,28 +166,25 @@ class Store:
         if not matched:
             return []
         weights = ",".join(map(str, WEIGHTS))
+        found: list[Entry] = []
         with closing(self.open()) as connection:
-            ends = self._ends(connection, place, libraries)
-            within = " OR ".join(["rowid BETWEEN ? AND ?"] * (len(ends) // 2)) or "0"
-            hits = (
-                f"SELECT rowid, bm25(words, {weights}) AS score FROM words WHERE words MATCH ? AND ({within})"  # noqa: S608
-            )
-            rows = connection.execute(
-                f"SELECT {_COLUMNS}, -w.score FROM ({hits} ORDER BY score LIMIT ?) w"  # noqa: S608
-                " JOIN entries e ON e.id = w.rowid JOIN parts p ON p.id = e.part ORDER BY w.score",
-                (matched, *ends, CANDIDATES),
-            ).fetchall()
-        return [Entry(*row) for row in rows]
+            for part in self._parts(connection, place, libraries):
+                rows = connection.execute(
+                    f"SELECT {_COLUMNS}, -w.score FROM (SELECT rowid, bm25(words_{part}, {weights}) AS score"
+                    f" FROM words_{part} WHERE words_{part} MATCH ? ORDER BY score LIMIT ?) w"
+                    " JOIN entries e ON e.id = w.rowid JOIN parts p ON p.id = e.part",
+                    (matched, CANDIDATES),
+                )
+                found += [Entry(*row) for row in rows]
+        return found
 
     @staticmethod
-    def _ends(connection: sqlite3.Connection, place: str, libraries: Sequence[str]) -> list[int]:
-        """The first and the last row of each library: each was written in one go, so that they lie together."""
+    def _parts(connection: sqlite3.Connection, place: str, libraries: Sequence[str]) -> list[int]:
         marks = ",".join("?" * len(libraries))
         found = connection.execute(
-            f"SELECT first, last FROM parts WHERE place = ? AND library IN ({marks})",  # noqa: S608
-            (place, *libraries),
+            f"SELECT id FROM parts WHERE place = ? AND library IN ({marks})", (place, *libraries)
         )
-        return [end for ends in found for end in ends]
+        return [int(row[0]) for row in found]
 
     def named(self, place: str, names: Sequence[str]) -> list[Entry]:
         """The entries of these names."""
@@ -203,8 +200,11 @@ class Store:
     def body(self, entry: Entry) -> str:
         """All the text of an entry."""
         with closing(self.open()) as connection:
-            found = connection.execute("SELECT body FROM words WHERE rowid = ?", (entry.row,)).fetchone()
-        return str(found[0]) if found else ""
+            part = connection.execute("SELECT part FROM entries WHERE id = ?", (entry.row,)).fetchone()
+            if not part:
+                return ""
+            found = connection.execute(f"SELECT body FROM words_{part[0]} WHERE rowid = ?", (entry.row,))
+            return "".join(str(row[0]) for row in found)
 
 
 _NAMES = re.compile(r"\b(?:[A-Z][a-z0-9]*[A-Z]?\w+|[a-z]\w*_\w+)\b")

@@ -17,11 +17,14 @@ from ml_intern.documentation.inside.sources import files_below, package_path
 
 NEAREST = 8
 
+USUAL = 5
+"""So many of the favoured packages are searched for names like a wrong one."""
+
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Answer one question of the host."""
     if question["ask"] == "reference":
-        return reference(question["name"], question.get("live", False))
+        return reference(question["name"], question.get("imported", False))
     if question["ask"] == "versions":
         return {name: stamp(name) for name in question["names"]}
     return extracting.extract(question["library"], question["start"], question["most_bytes"])
@@ -45,17 +48,25 @@ def reference(name: str, imported: bool) -> dict[str, Any]:
     """
     found = resolve(name)
     hits: list[Found] = []
-    if found is None and not package_path(name.partition(".")[0]):
+    if found is None and not _importable(name):
         hits = anywhere(name)
         found = hits[0] if hits else None
     if imported:
         told = live.describe(hits[0].name if hits else name)
     else:
         told = describing.describe(found) if found else None
+    if told is None and not imported and _may_hide(name):
+        return {"missing": name, "importable": True}
     if told is None:
-        return {"missing": name, "near": nearest(name), "importable": _importable(name)}
+        return {"missing": name, "near": nearest(name)}
     version = describing.version_of(told["package"])
     return {**told, "asked": name, "others": [hit.name for hit in hits[1:]], "version": version}
+
+
+def _may_hide(name: str) -> bool:
+    """Whether importing may show what the source does not: the package is compiled, in part at the least."""
+    place = package_path(name.partition(".")[0])
+    return _importable(name) and (place is None or next(place.rglob("*.so"), None) is not None)
 
 
 def _importable(name: str) -> bool:
@@ -78,8 +89,8 @@ def nearest(name: str) -> list[str]:
             known += sorted(known_names(parts[0]))
         close = _close(parts[count], known)
         return [".".join([*parts[:count], near]) for near in close]
-    known_everywhere = {n for package in FAVOURED if package != "torch" for n in known_names(package)}
-    return _close(parts[0], sorted({*known_everywhere, *FAVOURED}))
+    everywhere = {name for package in FAVOURED[:USUAL] for name in known_names(package)}
+    return _close(parts[0], sorted({*everywhere, *FAVOURED}))
 
 
 def _close(word: str, known: list[str]) -> list[str]:

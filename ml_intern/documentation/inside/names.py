@@ -123,7 +123,7 @@ def lineage(of: Found, depth: int = 0) -> list[Found]:
     for base in of.node.bases:
         parts = _dotted(base).split(".")
         above = walk(of.module, parts) if parts[0] else None
-        if above and above.name != of.name:
+        if above and above.name != of.name and above.module.name != "enum":
             found += lineage(above, depth + 1)
     last = {item.name: place for place, item in enumerate(found)}
     return [item for place, item in enumerate(found) if last[item.name] == place]

@@ -23,23 +23,23 @@ def parameters(doc: str) -> dict[str, str]:
     """What a docstring says of each parameter, in Google's, Hugging Face's or NumPy's manner."""
     found: dict[str, str] = {}
     for head in _HEAD.finditer(doc):
-        lines = _below(doc[head.end() :], doc[: head.start()].rpartition("\n")[2])
         underlined = "---" in head[0]
+        lines = _below(doc[head.end() :], doc[: head.start()].rpartition("\n")[2], underlined)
         found |= _entries(lines, _NUMPY if underlined else _GOOGLE)
     return found
 
 
-def _below(rest: str, indent: str) -> list[str]:
-    """The lines of a section: up to one that stands as far left as its heading."""
-    taken: list[str] = []
-    for line in rest.splitlines():
-        deep = len(line) - len(line.lstrip())
-        if line.strip() and deep <= len(indent) and (taken and not _NUMPY.match(line.strip())):
+def _below(rest: str, indent: str, underlined: bool) -> list[str]:
+    """The lines of a section: up to the next heading, which stands as far left as its own."""
+    lines = rest.splitlines()
+    end = len(lines)
+    for place, line in enumerate(lines):
+        left = len(line) - len(line.lstrip()) <= len(indent)
+        below = lines[place + 1].strip() if place + 1 < len(lines) else ""
+        if line.strip() and left and (not underlined or (below and set(below) <= {"-"})):
+            end = place
             break
-        if line.strip() and deep <= len(indent) and _HEAD.match(line + "\n"):
-            break
-        taken.append(line)
-    return textwrap.dedent("\n".join(taken)).splitlines()
+    return textwrap.dedent("\n".join(lines[:end])).splitlines()
 
 
 def _entries(lines: list[str], shape: re.Pattern[str]) -> dict[str, str]:
