@@ -64,7 +64,7 @@ def read(data: bytes | str) -> Document:
     Raises:
         ToolError: It is no page that can be read.
     """
-    from lxml import etree, html
+    from lxml import etree, html  # type: ignore[import-untyped]
 
     if len(data) > MOST_BYTES:
         raise ToolError(f"The page is larger than {MOST_BYTES >> 20} MB.")
@@ -176,11 +176,7 @@ class _Reader:
         """Blocks below, and text that stands between them."""
         run = [node.text or ""]
         for child in node:
-            block = isinstance(child.tag, str) and (
-                child.tag in _BLOCKS or child.tag in ("table", "figure", "li") or re.fullmatch(r"h[1-6]", child.tag)
-                or child.tag in _SKIP or child.xpath("boolean(.//p|.//div|.//table|.//figure|.//h2|.//h3)")
-            )  # fmt: skip
-            if block:
+            if _is_block(child):
                 self._add(_line("".join(run)))
                 run = []
                 self._walk(child, depth + 1)
@@ -258,6 +254,15 @@ class _Reader:
             known = [r.text for r in self.document.references[-1:]]
             if text and text not in known:
                 self.document.references.append(Reference(key.strip("[]()"), text))
+
+
+def _is_block(node: Any) -> bool:
+    """Whether an element stands on lines of its own, itself or by what is in it."""
+    if not isinstance(node.tag, str):
+        return False
+    if node.tag in _BLOCKS | _SKIP | {"table", "figure", "li"} or re.fullmatch(r"h[1-6]", node.tag):
+        return True
+    return bool(node.xpath("boolean(.//p|.//div|.//table|.//figure|.//h2|.//h3)"))
 
 
 def inline(node: Any, depth: int = 0) -> str:

@@ -65,7 +65,7 @@ class _Reader:
         head, _, body = text.partition("\\begin{document}")
         body = (body or head).partition("\\end{document}")[0]
         self._raw: list[str] = [""]
-        self._pending: list[tuple[str, Section]] = []
+        self._held: list[str] = []
         self._walk(body)
         self._head(head if "\\begin{document}" in text else "", body)
         self._write()
@@ -125,7 +125,7 @@ class _Reader:
 
     def _number(self, level: int | None = None) -> str:
         """The number of the section that is open, as LaTeX counts."""
-        used = [c for c in self._counts[: None if level is None else level + 1]]
+        used = self._counts[: None if level is None else level + 1]
         while used and used[-1] == 0:
             used.pop()
         first = next((place for place, count in enumerate(used) if count), 0)
@@ -154,7 +154,7 @@ class _Reader:
 
     def _hold(self, text: str) -> str:
         """A place in the raw text for what is finished already."""
-        self._held = [*getattr(self, "_held", []), text]
+        self._held.append(text)
         return f"\n\n\x00{len(self._held) - 1}\x00\n\n"
 
     @property
@@ -215,18 +215,17 @@ class _Reader:
             section.text = text
         front = re.sub(r"\s+", " ", texts[0]) if not document.sections else ""
         document.abstract = self._finished(document.abstract) or front
-        for shown in (*document.tables, *document.figures):
-            shown.caption = " ".join(self._finished(shown.caption).split())
-        document.tables = [
-            Table(t.number, t.caption, t.rows, t.section) for t in document.tables if t.rows or t.caption
-        ]
+        for table in document.tables:
+            table.caption = " ".join(self._finished(table.caption).split())
+        for figure in document.figures:
+            figure.caption = " ".join(self._finished(figure.caption).split())
+        document.tables = [table for table in document.tables if table.rows or table.caption]
         if not document.sections and texts[0]:
             document.sections.append(Section("", document.title or "Text", 1, texts[0]))
 
     def _finished(self, raw: str) -> str:
         text = plain(raw, lambda label: self.labels.get(label) or label)
-        held = getattr(self, "_held", [])
-        return re.sub(r"\x00(\d+)\x00", lambda hit: held[int(hit[1])], text).strip()
+        return re.sub(r"\x00(\d+)\x00", lambda hit: self._held[int(hit[1])], text).strip()
 
 
 def _inside(body: str, name: str, at: int) -> tuple[str, int]:

@@ -74,7 +74,7 @@ class Reference:
 
 @dataclass
 class Document:
-    """A paper. `sections` are in the order of reading; a section's subsections follow it with a higher level."""
+    """A paper. `sections` are in the order of reading; subsections follow theirs, with a higher level."""
 
     kind: Kind
     title: str = ""

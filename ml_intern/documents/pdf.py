@@ -22,10 +22,10 @@ _NUMBERED = re.compile(
     r"^(?:Appendix\s+)?((?:\d{1,2}|[A-Z])(?:\.\d{1,2})*|[IVX]{1,5})[.:]?\s+(?=[A-Z0-9“(])(.{2,})$"
 )
 _KNOWN = {
-    "abstract", "introduction", "related work", "background", "method", "methods", "methodology", "experiments",
-    "results", "discussion", "conclusion", "conclusions", "limitations", "references", "bibliography", "appendix",
-    "acknowledgments", "acknowledgements", "acknowledgment", "ethics statement", "reproducibility statement",
-    "broader impact", "impact statement", "conclusion and future work",
+    "abstract", "introduction", "related work", "background", "method", "methods", "methodology",
+    "experiments", "results", "discussion", "conclusion", "conclusions", "limitations", "references",
+    "bibliography", "appendix", "acknowledgments", "acknowledgements", "acknowledgment", "ethics statement",
+    "reproducibility statement", "broader impact", "impact statement", "conclusion and future work",
 }  # fmt: skip
 _CAPTION = re.compile(r"^(Table|Figure|Fig\.)\s*([A-Z]?\.?\d+(?:\.\d+)*)\s*[:.|]\s*(.*)$")
 _ENTRY = re.compile(r"^\[(\w{1,12})\]\s+(.*)$")
@@ -149,9 +149,9 @@ def _follows(number: str, document: Document) -> bool:
     seen = [s.number for s in document.sections if s.number]
     parent, _, last = number.rpartition(".")
     if parent:
-        return any(n == parent or n.startswith(f"{parent}.") or n == number for n in seen)
-    if not number.isdigit():
-        return True
+        return any(n in (parent, number) or n.startswith(f"{parent}.") for n in seen)
+    if not number.isdigit():  # an appendix, or Roman numbers; not the initials of an author
+        return bool(seen) or number == "I"
     tops = [int(n) for n in (s.partition(".")[0] for s in seen) if n.isdigit()]
     return int(last) <= max(tops, default=0) + 2
 

@@ -2,8 +2,8 @@
 
     python -I pdf_lines.py < paper.pdf
 
-Writes JSON: the title that the file names, and for each line its text, size in points, whether it is bold, its
-page, and where it begins. Needs pypdf and nothing of ML Intern.
+Writes JSON: the title that the file names, and for each line its text, its size in points, whether it is
+bold, its page, and where it begins. Needs pypdf and nothing of ML Intern.
 """
 
 from __future__ import annotations

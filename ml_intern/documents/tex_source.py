@@ -1,4 +1,4 @@
-"""One text out of a paper's files: the main file with what it includes, without comments and dead branches."""
+"""One text out of a paper's files: the main one with what it includes, without comments and dead branches."""
 
 from __future__ import annotations
 
@@ -86,15 +86,11 @@ def _bibliography(files: Mapping[str, str], top: str) -> str:
 def without_comments(text: str) -> str:
     """Comments out, with the end of their line, as TeX has it."""
     text = _VERBATIM.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return _COMMENT.sub(lambda hit: hit[1] + ("" if not _whole_line(hit) else ""), text)
-
-
-def _whole_line(hit: re.Match[str]) -> bool:
-    return hit.string[hit.string.rfind("\n", 0, hit.start()) + 1 : hit.start()].strip() == ""
+    return _COMMENT.sub(lambda hit: hit[1], text)
 
 
 def alive(text: str) -> str:
-    """Without the branches of conditions that are known to be false; others count as false, as `newif` has it."""
+    """Without the branches of conditions that do not hold; what nobody sets is false, as `newif` has it."""
     parts: list[str] = []
     flags: dict[str, bool] = {"true": True}
     stack: list[bool] = []

@@ -15,29 +15,44 @@ _DEFINITION = re.compile(
     r"(?:\{\s*\\([a-zA-Z]+)\s*\}|\\([a-zA-Z]+))\s*(?:\[(\d)\])?\s*(\[[^\]]*\])?\s*(?=\{)"
     r"|\\(?:g|x|e)?def\s*\\([a-zA-Z]+)\s*((?:#\d)*)\s*(?=\{)"
 )
-_KEEP = {"emph", "textbf", "textit", "texttt", "textsc", "textsf", "textrm", "text", "mbox", "underline", "uline",
-         "textnormal", "textsuperscript", "textsubscript", "hbox", "fbox", "centering", "textmd", "textsl", "url",
-         "nolinkurl", "mathrm", "ensuremath", "enquote", "sout", "hl", "so", "protect", "MakeUppercase", "item"}  # fmt: skip
-_DROP = {"vspace": 1, "hspace": 1, "label": 1, "index": 1, "thispagestyle": 1, "pagestyle": 1, "setlength": 2,
-         "addtolength": 2, "setcounter": 2, "addtocounter": 2, "includegraphics": 1, "bibliographystyle": 1,
-         "usepackage": 1, "documentclass": 1, "color": 1, "fontsize": 2, "hypersetup": 1, "graphicspath": 1,
-         "newtheorem": 2, "tikzset": 1, "input": 1, "vskip": 0, "addcontentsline": 3, "phantomsection": 0,
-         "captionsetup": 1, "rowcolor": 1, "cellcolor": 1, "rule": 2, "definecolor": 3, "tikzsetnextfilename": 1,
-         "pgfplotsset": 1, "newcolumntype": 2, "renewcommand": 2, "newcommand": 2, "thanks": 1, "todo": 1,
-         "bibdata": 1, "arraystretch": 0, "tabcolsep": 0, "noindent": 0, "newlength": 1, "usetikzlibrary": 1}  # fmt: skip
-_SECOND = {"textcolor", "href", "colorbox", "raisebox", "scalebox", "resizebox", "parbox", "multirow", "multicolumn",
-           "fcolorbox", "adjustbox", "makebox", "framebox", "foreignlanguage", "hyperref", "texorpdfstring"}  # fmt: skip
-_CHARS = {"%": "%", "&": "&", "_": "_", "#": "#", "$": "$", "{": "{", "}": "}", " ": " ", ",": " ", ";": " ", ":": " ",
-          "!": "", "-": "", "/": "", "@": "", "\\": "\n", "\n": " ", "(": "$", ")": "$"}  # fmt: skip
-_WORDS = {"LaTeX": "LaTeX", "TeX": "TeX", "ldots": "…", "dots": "…", "textbackslash": "\\", "textasciitilde": "~",
-          "S": "§", "P": "¶", "ss": "ß", "ae": "æ", "AE": "Æ", "oe": "œ", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł",
-          "aa": "å", "AA": "Å", "i": "i", "j": "j", "par": "\n\n", "newline": "\n", "linebreak": "\n", "quad": " ",
-          "qquad": " ", "textgreater": ">", "textless": "<", "copyright": "©", "textregistered": "®", "xspace": "",
-          "textendash": "–", "textemdash": "—", "textbar": "|", "slash": "/", "eg": "e.g.", "ie": "i.e.",
-          "textquotesingle": "'", "degree": "°", "pounds": "£", "euro": "€", "checkmark": "✓", "cmark": "✓",
-          "xmark": "✗", "textunderscore": "_", "newblock": " ", "bullet": "•", "pm": "±", "times": "×"}  # fmt: skip
-_ACCENTS = {"`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306", ".": "\u0307",
-            '"': "\u0308", "r": "\u030a", "H": "\u030b", "v": "\u030c", "c": "\u0327", "k": "\u0328", "d": "\u0323"}  # fmt: skip
+_KEEP = {
+    "emph", "textbf", "textit", "texttt", "textsc", "textsf", "textrm", "text", "mbox", "underline",
+    "uline", "textnormal", "textsuperscript", "textsubscript", "hbox", "fbox", "centering", "textmd",
+    "textsl", "url", "nolinkurl", "mathrm", "ensuremath", "enquote", "sout", "hl", "so", "protect",
+    "MakeUppercase", "item",
+}  # fmt: skip
+_DROP = {
+    "vspace": 1, "hspace": 1, "label": 1, "index": 1, "thispagestyle": 1, "pagestyle": 1, "setlength": 2,
+    "addtolength": 2, "setcounter": 2, "addtocounter": 2, "includegraphics": 1, "bibliographystyle": 1,
+    "usepackage": 1, "documentclass": 1, "color": 1, "fontsize": 2, "hypersetup": 1, "graphicspath": 1,
+    "newtheorem": 2, "tikzset": 1, "input": 1, "vskip": 0, "addcontentsline": 3, "phantomsection": 0,
+    "captionsetup": 1, "rowcolor": 1, "cellcolor": 1, "rule": 2, "definecolor": 3, "tikzsetnextfilename": 1,
+    "pgfplotsset": 1, "newcolumntype": 2, "renewcommand": 2, "newcommand": 2, "thanks": 1, "todo": 1,
+    "bibdata": 1, "arraystretch": 0, "tabcolsep": 0, "noindent": 0, "newlength": 1, "usetikzlibrary": 1,
+}  # fmt: skip
+_SECOND = {
+    "textcolor", "href", "colorbox", "raisebox", "scalebox", "resizebox", "parbox", "multirow",
+    "multicolumn", "fcolorbox", "adjustbox", "makebox", "framebox", "foreignlanguage", "hyperref",
+    "texorpdfstring",
+}  # fmt: skip
+_CHARS = {
+    "%": "%", "&": "&", "_": "_", "#": "#", "$": "$", "{": "{", "}": "}", " ": " ", ",": " ", ";": " ",
+    ":": " ", "!": "", "-": "", "/": "", "@": "", "\\": "\n", "\n": " ", "(": "$", ")": "$",
+}  # fmt: skip
+_WORDS = {
+    "LaTeX": "LaTeX", "TeX": "TeX", "ldots": "…", "dots": "…", "textbackslash": "\\", "textasciitilde": "~",
+    "S": "§", "P": "¶", "ss": "ß", "ae": "æ", "AE": "Æ", "oe": "œ", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł",
+    "aa": "å", "AA": "Å", "i": "i", "j": "j", "par": "\n\n", "newline": "\n", "linebreak": "\n",
+    "quad": " ", "qquad": " ", "textgreater": ">", "textless": "<", "copyright": "©", "textregistered": "®",
+    "xspace": "", "textendash": "–", "textemdash": "—", "textbar": "|", "slash": "/", "eg": "e.g.",
+    "ie": "i.e.", "textquotesingle": "'", "degree": "°", "pounds": "£", "euro": "€", "checkmark": "✓",
+    "cmark": "✓", "xmark": "✗", "textunderscore": "_", "newblock": " ", "bullet": "•", "pm": "±",
+    "times": "×",
+}  # fmt: skip
+_ACCENTS = {
+    "`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306", ".": "\u0307",
+    '"': "\u0308", "r": "\u030a", "H": "\u030b", "v": "\u030c", "c": "\u0327", "k": "\u0328", "d": "\u0323",
+}  # fmt: skip
 _MATH = re.compile(r"(?<!\\)\$(?:\\.|[^$\\])*\$|\\\((?:.|\n)*?\\\)", re.S)
 _COMMAND = re.compile(r"\\([a-zA-Z]+)\*?[ \t]*(?:\n(?!\s*\n))?|\\(.)", re.S)
 _CITE = re.compile(r"(?:no)?(?:[Cc]ite|parencite|textcite|footcite|autocite)[a-zA-Z]*")
@@ -126,13 +141,15 @@ def _once(text: str, call: re.Pattern[str], known: Mapping[str, Macro], most: in
             continue
         macro = known[hit[1]]
         given, end = _arguments(text, hit.end(), macro)
-        body = re.sub(
-            r"#(\d)", lambda m, g=given: g[int(m[1]) - 1] if 0 < int(m[1]) <= len(g) else "", macro.body
-        )  # type: ignore[misc]
+        body = _filled(macro.body, given)
         parts += [text[last : hit.start()], body]
         size += hit.start() - last + len(body)
         last, count = end, count + 1
     return "".join([*parts, text[last:]]), count
+
+
+def _filled(body: str, given: list[str]) -> str:
+    return re.sub(r"#([1-9])", lambda hit: given[int(hit[1]) - 1] if int(hit[1]) <= len(given) else "", body)
 
 
 def _arguments(text: str, at: int, macro: Macro) -> tuple[list[str], int]:
