@@ -9,8 +9,9 @@ from pydantic import Field
 from ml_intern.context import ToolContext
 from ml_intern.documentation.asking import Run
 from ml_intern.documentation.library import Documentation
+from ml_intern.documentation.online import Web, guides
 from ml_intern.documentation.pages import read_page
-from ml_intern.documentation.results import DocHits, DocPage, Reference, hit_of, reference_of
+from ml_intern.documentation.results import NOTE, DocHits, DocPage, Reference, hit_of, reference_of
 from ml_intern.errors import ToolError
 from ml_intern.tooling import tool
 
@@ -37,6 +38,7 @@ def search_docs(
     query: Annotated[str, Field(min_length=1, max_length=500)],
     library: str | list[str] | None = None,
     limit: Annotated[int, Field(ge=1, le=50)] = 5,
+    online: bool = False,
 ) -> DocHits:
     """Find classes, functions, fields and pages of the installed libraries by what they do.
 
@@ -44,15 +46,21 @@ def search_docs(
         query: In words: "loss only on the assistant's messages".
         library: Any installed package, or several; nothing: trl, transformers, datasets, peft, accelerate.
         limit: How many.
+        online: Look for guides on huggingface.co as well; they describe the newest version.
     """
     run, docs = _inside(ctx)
     named = [library] if isinstance(library, str) else list(library or [])
     found = docs.search(run, ctx.services.python, query, named, limit, ctx.progress)
     searched = docs.versions()
-    return DocHits(
-        [hit_of(entry, docs.body(entry)) for entry in found],
-        {name: version for name, version in searched.items() if not named or name in named},
-    )
+    hits = [hit_of(entry, docs.body(entry)) for entry in found]
+    versions = {name: version for name, version in searched.items() if not named or name in named}
+    web = _web(ctx) if online else None
+    if online and web is None:
+        raise ToolError("This session does not reach the network.", "Leave out `online`.")
+    if web is None:
+        return DocHits(hits, versions)
+    pages, notes = guides(web, query, list(versions), limit)
+    return DocHits(hits, versions, pages, " ".join([*notes, NOTE]))
 
 
 @tool(effect="read")
@@ -65,7 +73,12 @@ def read_docs(
         source: A file, a page that search_docs found, or a URL.
         offset: Where to read on.
     """
-    return read_page(ctx, source, offset)
+    return read_page(ctx.files, ctx.services.docs, _web(ctx), source.strip(), offset)
+
+
+def _web(ctx: ToolContext) -> Web | None:
+    """What fetches pages for this session; None where nothing does."""
+    return None
 
 
 def _inside(ctx: ToolContext) -> tuple[Run, Documentation]:

@@ -72,6 +72,11 @@ class Documentation:
             known = self._prepared(run, python, list(libraries or USUAL), bool(libraries), progress)
         return search(self._store, self._place, known, question, limit)
 
+    def page(self, name: str) -> str | None:
+        """The text of a page or symbol of the index; None where there is none of that name."""
+        found = self._store.named(self._place, [name])
+        return self._store.body(found[0]) if found else None
+
     def body(self, entry: Entry) -> str:
         """All the text of an entry."""
         return self._store.body(entry)

@@ -66,10 +66,11 @@ class DocHit:
 
 @dataclass(frozen=True)
 class DocHits:
-    """The best hits, and what was searched: the libraries with their installed versions."""
+    """The best hits, what was searched (libraries with their versions), and guides of the network."""
 
     hits: list[DocHit]
     searched: dict[str, str]
+    guides: list[DocHit] = field(default_factory=list)
     note: str = NOTE
 
 
