@@ -42,6 +42,8 @@ def search_docs(
 ) -> DocHits:
     """Find classes, functions, fields and pages of the installed libraries by what they do.
 
+    A hit has name, kind, library, version, signature, summary and where it stands.
+
     Args:
         query: In words: "loss only on the assistant's messages".
         library: Any installed package, or several; nothing: trl, transformers, datasets, peft, accelerate.

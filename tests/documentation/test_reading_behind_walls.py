@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from support.docker_engine import ensure_engine, sandbox_image
+from support.e2b_server import E2BServer
 
 from ml_intern.context import ToolContext
 from ml_intern.documentation import asking
 from ml_intern.documentation.library import Documentation
 from ml_intern.errors import ToolError
-from ml_intern.sandbox.base import Limits, Mounts
+from ml_intern.sandbox.base import Limits, Mounts, Sandbox
+from ml_intern.sandbox.docker import DockerSandbox
+from ml_intern.sandbox.e2b import E2BSandbox
 from ml_intern.sandbox.local import LocalSandbox
 from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.tools.docs import api_reference, search_docs
 
 
-@pytest.fixture
-def walled(desk: ToolContext) -> ToolContext:
+def _local() -> Iterator[Sandbox]:
     if problem := LocalSandbox.problem():
         pytest.skip(problem)
-    sandbox = LocalSandbox()
+    yield LocalSandbox()
+
+
+def _docker() -> Iterator[Sandbox]:
+    ensure_engine()
+    yield DockerSandbox(sandbox_image())
+
+
+def _e2b() -> Iterator[Sandbox]:
+    if problem := E2BServer.problem():
+        pytest.skip(problem)
+    with E2BServer() as server:
+        yield E2BSandbox(server.env)
+
+
+@pytest.fixture(params=[_local, _docker, _e2b], ids=["local", "docker", "e2b"])
+def walled(
+    request: pytest.FixtureRequest, desk: ToolContext, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ToolContext]:
+    with contextmanager(request.param)() as sandbox:
+        for name, value in sandbox.launcher_env().items():
+            monkeypatch.setenv(name, value)
+        sandbox.own(desk.services.folder, desk.files.workspace)
+        yield _in(sandbox, desk)
+        sandbox.stop()
+
+
+def _in(sandbox: Sandbox, desk: ToolContext) -> ToolContext:
     mounts = Mounts(desk.files.workspace)
 
     def run(argv: list[str], seconds: float) -> object:

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 from ml_intern.documentation.inside import describing, extracting, live
@@ -103,6 +104,9 @@ def main() -> None:
     """Read the question from the command line, write the answer."""
     question = json.loads(sys.argv[1])
     sys.setrecursionlimit(4000)
+    sys.path.append(
+        str(Path.cwd())
+    )  # as a cell has it, but last: nothing there stands in for what is installed
     out = os.dup(1)
     os.dup2(2, 1)  # what an imported package prints is not part of the answer
     text = json.dumps(answer(question)).encode("utf-8", "replace")
