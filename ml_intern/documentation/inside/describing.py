@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import Any
 
 from ml_intern.documentation.inside import texts
 from ml_intern.documentation.inside.names import Found, lineage, names_of
-from ml_intern.documentation.inside.sources import Module, module
+from ml_intern.documentation.inside.sources import Module, module, package_path
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Row = dict[str, str]
@@ -276,13 +277,22 @@ def version_of(package: str) -> str:
     """The installed version of what a package belongs to; "" where nobody says."""
     from importlib import metadata
 
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        pass
-    names = metadata.packages_distributions().get(package, [])
-    if names:
-        return metadata.version(names[0])
+    if name := distribution_of(package):
+        return metadata.version(name)
     top = module(package)
     node = top.defined.get("__version__") if top else None
     return texts.constant(getattr(node, "value", None))
+
+
+@lru_cache(maxsize=256)
+def distribution_of(package: str) -> str:
+    """The distribution that an installed package came in; "" for one that merely lies there."""
+    from importlib import metadata
+
+    try:
+        return str(metadata.distribution(package).metadata["Name"])
+    except metadata.PackageNotFoundError:
+        place = package_path(package)
+    if place is not None and place.parent.name in ("site-packages", "dist-packages"):
+        return next(iter(metadata.packages_distributions().get(package, [])), "")  # it reads all of them
+    return ""

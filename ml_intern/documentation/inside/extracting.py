@@ -180,12 +180,9 @@ def _documents(library: str) -> list[Row]:
         for file in sorted(f for f in place.rglob("*") if f.suffix in DOCUMENTS and f.is_file())[:500]:
             text = file.read_text(encoding="utf-8", errors="replace")[:MOST_DOCUMENT]
             rows += _pages(f"{library}/{file.relative_to(place)}", text, file)
-    for name in metadata.packages_distributions().get(library, [library])[:1]:
-        try:
-            text = metadata.metadata(name).get_payload()  # type: ignore[attr-defined]
-        except metadata.PackageNotFoundError:
-            continue
-        rows += _pages(f"{library}/README", str(text)[:MOST_DOCUMENT], Path("README"))
+    if name := describing.distribution_of(library):
+        text = str(metadata.metadata(name).get_payload())  # type: ignore[attr-defined]
+        rows += _pages(f"{library}/README", text[:MOST_DOCUMENT], Path("README"))
     return rows
 
 
