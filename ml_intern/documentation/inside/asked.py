@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import difflib
 import importlib.util
+import itertools
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_intern.documentation.inside import describing, extracting, live
-from ml_intern.documentation.inside.names import FAVOURED, Found, anywhere, known_names, resolve
+from ml_intern.documentation.inside.names import FAVOURED, Found, anywhere, defining, known_names, resolve
 from ml_intern.documentation.inside.sources import files_below, package_path
 
 NEAREST = 8
@@ -86,10 +87,11 @@ def nearest(name: str) -> list[str]:
             continue
         told = describing.describe(found)
         known = [row["name"] for row in [*told["parameters"], *told["members"]]]
-        if found.node is None and count == 1:
-            known += sorted(known_names(parts[0]))
-        close = _close(parts[count], known)
-        return [".".join([*parts[:count], near]) for near in close]
+        close = [".".join([*parts[:count], near]) for near in _close(parts[count], known)]
+        if close or found.node is not None or count > 1:
+            return close
+        deeper = _close(parts[1], sorted(known_names(parts[0])))
+        return [hit.name for near in deeper for hit in itertools.islice(defining(parts[0], near), 1)]
     everywhere = {name for package in FAVOURED[:USUAL] for name in known_names(package)}
     return _close(parts[0], sorted({*everywhere, *FAVOURED}))
 

@@ -88,7 +88,9 @@ def constant(node: ast.expr | None) -> str:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return constant(node.left) + constant(node.right)
     if isinstance(node, ast.JoinedStr):
-        return "".join(constant(v) if isinstance(v, ast.Constant) else "{…}" for v in node.values)
+        return "".join(map(constant, node.values))
+    if isinstance(node, ast.FormattedValue):
+        return f"{{{ast.unparse(node.value)}}}"
     return ""
 
 
