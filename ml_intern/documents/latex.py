@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from ml_intern.documents import archive
 from ml_intern.documents.model import (
@@ -230,13 +231,17 @@ class _Reader:
 
 def _inside(body: str, name: str, at: int) -> tuple[str, int]:
     """What an environment holds, others of its name inside of it counted; and where it ends."""
-    deep, place = 1, at
-    for hit in re.finditer(rf"\\(begin|end)\{{{re.escape(name)}\}}", body[at:]):
+    deep = 1
+    for hit in _ends_of(name).finditer(body, at):
         deep += 1 if hit[1] == "begin" else -1
         if deep == 0:
-            return body[at : at + hit.start()], at + hit.end()
-        place = at + hit.end()
-    return body[at:], max(place, len(body))
+            return body[at : hit.start()], hit.end()
+    return body[at:], len(body)
+
+
+@lru_cache(maxsize=64)
+def _ends_of(name: str) -> re.Pattern[str]:
+    return re.compile(rf"\\(begin|end)\{{{re.escape(name)}\}}")
 
 
 _TABULAR = re.compile(r"\\begin\{(tabular\*?|tabularx|tabulary|longtable|array)\}")

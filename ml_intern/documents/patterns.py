@@ -41,6 +41,9 @@ SETTINGS = {
     "parameters": r"(?:number of )?parameters",
     "hardware": r"gpus?|tpus?|hardware|accelerators?",
 }  # fmt: skip
+MOST_SENTENCE = 1_500
+"""Characters: what is longer is no sentence, and the forms here would take long over it."""
+
 WORDED = ("optimizer", "schedule", "hardware")
 """Of sentences these are taken by the words that they may be, and not by a number."""
 
@@ -118,7 +121,7 @@ def sentences(text: str) -> list[str]:
         line for line in text.splitlines() if not line.startswith(("|", "Table ", "[Figure", "$$"))
     )
     parts = re.split(r"(?<=[.!?])\s+(?=[A-Z(“])|\n{2,}|\n- ", plain)
-    return [" ".join(part.split()) for part in parts if len(part.strip()) > 15]
+    return [" ".join(part.split())[:MOST_SENTENCE] for part in parts if len(part.strip()) > 15]
 
 
 def telling(heading: str, text: str) -> bool:

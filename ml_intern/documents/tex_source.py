@@ -16,7 +16,7 @@ _INCLUDE = re.compile(
 )
 _BIBLIOGRAPHY = re.compile(r"\\(?:bibliography\s*\{[^{}]*\}|printbibliography\b(?:\[[^\]]*\])?)")
 _CONDITION = re.compile(r"\\(else|fi|newif\s*\\if[a-zA-Z]+|if[a-zA-Z]*|[a-zA-Z]+(?:true|false))(?![a-zA-Z])")
-_VERBATIM = re.compile(r"\\begin\{(comment)\}.*?\\end\{comment\}", re.S)
+_COMMENTED = ("\\begin{comment}", "\\end{comment}")
 
 
 def main_file(files: Mapping[str, str]) -> str:
@@ -85,8 +85,9 @@ def _bibliography(files: Mapping[str, str], top: str) -> str:
 
 def without_comments(text: str) -> str:
     """Comments out, with the end of their line, as TeX has it."""
-    text = _VERBATIM.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return _COMMENT.sub(lambda hit: hit[1], text)
+    parts = text.replace("\r\n", "\n").replace("\r", "\n").split(_COMMENTED[0])
+    kept = [parts[0], *(part.partition(_COMMENTED[1])[2] for part in parts[1:])]
+    return _COMMENT.sub(lambda hit: hit[1], "".join(kept))
 
 
 def alive(text: str) -> str:
@@ -94,31 +95,35 @@ def alive(text: str) -> str:
     parts: list[str] = []
     flags: dict[str, bool] = {"true": True}
     stack: list[bool] = []
-    last = 0
+    dead = last = 0  # how many of the stack do not hold
     for hit in _conditions(text):
-        if all(stack):
+        if not dead:
             parts.append(text[last : hit.start()])
         last = hit.end()
         word = hit[1]
-        if word == "else":
-            if stack:
-                stack[-1] = not stack[-1]
-        elif word == "fi":
-            if stack:
-                stack.pop()
+        if word == "else" and stack:
+            stack[-1] = not stack[-1]
+            dead += -1 if stack[-1] else 1
+        elif word == "fi" and stack:
+            dead -= not stack.pop()
         elif word.startswith("newif"):
             flags.setdefault(word.rpartition("\\if")[2], False)
         elif word.startswith("if"):
-            stack.append(_holds(word[2:], flags))
-        else:
-            name, value = re.fullmatch(r"(.+?)(true|false)", word).groups()  # type: ignore[union-attr]
-            if name in flags and all(stack):
-                flags[name] = value == "true"
-            elif all(stack):
-                parts.append(hit[0])
-    if all(stack):
-        parts.append(text[last:])
-    return "".join(parts)
+            stack.append(flags.get(word[2:], False))
+            dead += not stack[-1]
+        elif word not in ("else", "fi") and not dead:
+            parts += _switched(hit, flags)
+    return "".join(parts if dead else [*parts, text[last:]])
+
+
+def _switched(hit: re.Match[str], flags: dict[str, bool]) -> list[str]:
+    """`\\shorttrue` sets a flag; what sets none is text."""
+    value = hit[1].endswith("true")
+    name = hit[1][: -4 if value else -5]
+    if name not in flags:
+        return [hit[0]]
+    flags[name] = value
+    return []
 
 
 def _conditions(text: str) -> Iterable[re.Match[str]]:
@@ -142,7 +147,3 @@ def _conditions(text: str) -> Iterable[re.Match[str]]:
     for hit in _CONDITION.finditer(text):
         if not (hit[1].startswith("if") and hit[1][2:] not in known):
             yield hit
-
-
-def _holds(name: str, flags: Mapping[str, bool]) -> bool:
-    return flags.get(name, False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
+LONGEST_OPTION = 600
 MOST_EXPANSIONS = 20_000
 MOST_GROWTH = 4_000_000
 """Characters that macros may add: one that doubles itself is cut there."""
@@ -53,7 +55,8 @@ _ACCENTS = {
     "`": "\u0300", "'": "\u0301", "^": "\u0302", "~": "\u0303", "=": "\u0304", "u": "\u0306", ".": "\u0307",
     '"': "\u0308", "r": "\u030a", "H": "\u030b", "v": "\u030c", "c": "\u0327", "k": "\u0328", "d": "\u0323",
 }  # fmt: skip
-_MATH = re.compile(r"(?<!\\)\$(?:\\.|[^$\\])*\$|\\\((?:.|\n)*?\\\)", re.S)
+_MATH = re.compile(r"(?<!\\)\$(?:\\.|[^$\\])*\$|\\\((?:.|\n){0,1000}?\\\)", re.S)
+_BRACE = re.compile(r"\\.|[{}]", re.S)
 _COMMAND = re.compile(r"\\([a-zA-Z]+)\*?[ \t]*(?:\n(?!\s*\n))?|\\(.)", re.S)
 _CITE = re.compile(r"(?:no)?(?:[Cc]ite|parencite|textcite|footcite|autocite)[a-zA-Z]*")
 _REF = re.compile(r"(?:eq|auto|[cC]|page|name|v|sub|full)?ref|Cref|autoref")
@@ -74,17 +77,21 @@ def braced(text: str, at: int) -> tuple[str, int] | None:
         at += 1
     if at >= len(text) or text[at] != "{":
         return None
-    deep, place = 0, at
-    while place < len(text):
-        char = text[place]
-        if char == "\\":
-            place += 2
-            continue
-        deep += (char == "{") - (char == "}")
-        if deep == 0:
-            return text[at + 1 : place], place + 1
-        place += 1
-    return None
+    close = _pairs(text).get(at)
+    return None if close is None else (text[at + 1 : close], close + 1)
+
+
+@lru_cache(maxsize=8)
+def _pairs(text: str) -> dict[int, int]:
+    """Each opening brace with its closing one: looked for once, so that braces never closed cost nothing."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for hit in _BRACE.finditer(text):
+        if hit[0] == "{":
+            opened.append(hit.start())
+        elif hit[0] == "}" and opened:
+            found[opened.pop()] = hit.start()
+    return found
 
 
 def optional(text: str, at: int) -> tuple[str, int] | None:
@@ -94,7 +101,7 @@ def optional(text: str, at: int) -> tuple[str, int] | None:
     if at >= len(text) or text[at] != "[":
         return None
     deep = 0
-    for place in range(at, min(len(text), at + 4000)):
+    for place in range(at, min(len(text), at + LONGEST_OPTION)):
         char = text[place]
         deep += (char == "{") - (char == "}")
         if char == "]" and deep == 0:

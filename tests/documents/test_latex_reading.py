@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ml_intern.documents import archive, latex
+from ml_intern.documents.recipe import extract
 from ml_intern.documents.tex_text import plain
 from ml_intern.errors import ToolError
 
@@ -68,6 +69,21 @@ def test_a_macro_that_calls_itself_ends() -> None:
     bomb = "".join("\\newcommand{\\m" + c + "}{" + f"\\m{n} " * 10 + "}" for c, n in pairs)
     _text("\\ma " * 2000, bomb)
     assert time.process_time() - began < 60
+
+
+HOSTILE = (
+    "\\footnote{", "\\iftrue ", "\\iffalse ", "\\begin{table}", "\\begin{equation}\\end{equation}", "\\(", "$", "$$", "\\[",
+    "\\begin{comment}", "\\section{", "\\cite[", "{", "}", "\\textcolor{", "\\multicolumn{2}{c}{", "&", "\\\\", "\\input{x}",
+    "\\newcommand{\\a}{", "\\caption{", "\\label{x}", "%", "\\'", "\\item[", "\\bibitem{",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_what_is_repeated_without_end_is_read_in_bounded_time(piece: str) -> None:
+    began = time.process_time()
+    text = "\\documentclass{article}\\begin{document}\\section{S}" + piece * 20_000 + " end"
+    extract(latex.read({"a.tex": text, "a.bbl": piece * 2_000}))
+    assert time.process_time() - began < 20
 
 
 def test_labels_show_the_numbers_that_latex_gives() -> None:
