@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ml_intern.consulting import Ask as AskBrain
     from ml_intern.credentials import Credential
     from ml_intern.data.store import DatasetStore
+    from ml_intern.documentation.library import Documentation
     from ml_intern.evals.store import Evals
     from ml_intern.files import Files
     from ml_intern.hub.client import Hub
@@ -53,6 +54,10 @@ class Services:
     """What is left of the budget, by unit; None where there is no ceiling."""
     run_in_sandbox: Callable[[list[str], float], CompletedProcess[str]] | None = None
     """Runs a command in the session's sandbox: argv, seconds. None where there is no sandbox."""
+    python: str = "python3"
+    """The interpreter in the sandbox."""
+    docs: Documentation | None = None
+    """What is installed in the sandbox, to look up and to search."""
     anew: Callable[[], bool] = bool
     """Whether a cell that was cut off runs again from its start, in the workspace as it was before it."""
     spent: Callable[[str, Measured], None] | None = None

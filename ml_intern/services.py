@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ml_intern.context import Services
 from ml_intern.data.store import DatasetStore
+from ml_intern.documentation.library import Documentation
 from ml_intern.env_file import FILE as ENV_FILE
 from ml_intern.evals.store import Evals
 from ml_intern.events import Event
@@ -67,7 +68,15 @@ def assemble(
         secrets=secrets,
         notes=Notes(folder / "notes.json"),
         web=Web.of(settings, secrets.env if secrets else os.environ),
+        python=sandbox.python,
+        docs=Documentation(settings.state / "cache", _place(session, settings, sandbox)),
     )
+
+
+def _place(session: str, settings: Settings, sandbox: Sandbox) -> str:
+    """Where the indexed packages are installed; a remote machine is one session's: cells can change it."""
+    more = {"docker": settings.docker_image, "e2b": session}.get(sandbox.name, "")
+    return f"{sandbox.name}:{more}:{sandbox.python}"
 
 
 def facts(services: Services) -> str:

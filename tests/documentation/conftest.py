@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml_intern.context import Services, ToolContext
+from ml_intern.documentation.library import Documentation
+from ml_intern.files import Files
+from ml_intern.sandbox.bare import BareSandbox
+from ml_intern.sandbox.base import Limits, Mounts
+from ml_intern.sandbox.run import run_in_sandbox
+from ml_intern.settings import Settings
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> ToolContext:
+    """A tool's context with a sandbox that contains nothing; packages may lie in its workspace."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    (tmp_path / "project").mkdir()
+    nothing: Any = None
+    services = Services(
+        session="s",
+        folder=tmp_path,
+        settings=Settings(),
+        files=Files(workspace, tmp_path / "project"),
+        datasets=nothing,
+        jobs=nothing,
+        ledger=nothing,
+        evals=nothing,
+        hub=nothing,
+        emit=lambda event: None,
+        python=sys.executable,
+        docs=Documentation(tmp_path / "cache", "tests"),
+    )
+    sandbox = BareSandbox()
+    services.run_in_sandbox = lambda argv, timeout: run_in_sandbox(
+        sandbox, Mounts(workspace), Limits(), argv, timeout
+    )
+    return ToolContext(services, "call-1", "key-1")
