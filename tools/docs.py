@@ -80,7 +80,7 @@ def read_docs(
 
 def _web(ctx: ToolContext) -> Web | None:
     """What fetches pages for this session; None where nothing does."""
-    return None
+    return ctx.web
 
 
 def _inside(ctx: ToolContext) -> tuple[Run, Documentation]:
