@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ from ml_intern.evals import letters
 from ml_intern.evals.disguises import swapped
 from ml_intern.evals.letters import STRIDE, WINDOW, Hashes, Places
 from ml_intern.evals.nearness import Nearness
-
-if TYPE_CHECKING:
-    pass
 
 WORD_FOR_WORD = "word for word, numbers aside"
 NEARLY = "nearly"

@@ -1,4 +1,7 @@
-"""Which numbers a text claims, and which of them nobody measured."""
+"""Which numbers of a card, most of which the host wrote, nobody measured.
+
+What the brain wrote (answers, notes) is read more closely by `ml_intern.claims`.
+"""
 
 from __future__ import annotations
 

@@ -116,7 +116,6 @@ def test_what_only_looks_like_it_is_not(text: str) -> None:
 
 
 def test_national_phone_numbers_need_their_country() -> None:
-    pytest.importorskip("phonenumbers")
     texts = pl.Series(["Tel. 030 901820"])
     assert personal.find(texts) == {}
     assert personal.find(texts, "DE") == {"phone numbers": [0]}
@@ -146,7 +145,6 @@ def test_a_hostile_text_takes_no_time() -> None:
 
 
 def test_languages_are_shares_and_a_mixture_is_told() -> None:
-    pytest.importorskip("py3langid")
     rows = [ENGLISH.format(n) for n in range(60)] + [GERMAN.format(n) for n in range(40)] + ["12", "short"]
     report = audit(pl.DataFrame({"text": rows}), "test")
     assert report.languages == {"en": 60, "de": 40, language.SHORT: 2}

@@ -8,8 +8,6 @@ import pytest
 from ml_intern.data import duplicates
 from ml_intern.errors import ToolError
 
-pytest.importorskip("rensa", reason="near duplicates are found with rensa")
-
 _WORDS = [
     a + b + c
     for a in ["ba", "fe", "gi", "lo", "mu"]

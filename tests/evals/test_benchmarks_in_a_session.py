@@ -152,7 +152,7 @@ def test_a_task_in_the_workspace_is_not_run(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(process, "installed", lambda: True)
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "mine.yaml").write_text("task: mine")
-    settings = Settings(eval=f"lm-eval:{tmp_path}/work/mine.yaml", workspace=tmp_path / "work")
+    settings = Settings(eval=f"lm-eval:{tmp_path / 'work' / 'mine.yaml'}", workspace=tmp_path / "work")
     with pytest.raises(
         UsageError, match="lies in the workspace, where cells could change what the host runs"
     ):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ml_intern.errors import ToolError
+from ml_intern.evals import programs
 from ml_intern.evals.means import Means
 from ml_intern.evals.model import Asking, Item
 from ml_intern.evals.programs import passed, program_of
@@ -290,6 +292,29 @@ def test_no_cheat_passes_and_none_takes_an_honest_answer_down(
     cheats = {name: case for name, case in CHEATS.items() if name not in (*ENDLESS, BOMB)}
     cases = {**cheats, "an honest one": (RIGHT, ADD)}
     assert ask(cases, means) == {**dict.fromkeys(cheats, False), "an honest one": True}
+
+
+def test_who_fails_beside_one_that_kills_is_asked_again_alone(
+    means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = programs._run, []
+
+    def run(sandbox: Any, given: Any, numbers: Any, workers: int, means: Means) -> Any:
+        seen.append((list(numbers), workers))
+        if len(seen) == 1:  # The tests of 0 and 1 were killed before their worker was; 2 was the killer.
+            return {0: False, 1: False, 3: True}, [0, 1, 2, 3]
+        return real(sandbox, given, numbers, workers, means)
+
+    monkeypatch.setattr(programs, "_run", run)
+    cases = {
+        "right": (RIGHT, ADD),
+        "wrong": (RIGHT.replace("+", "-"), ADD),
+        "killer": CHEATS["kills everybody"],
+        "right, and heard": (RIGHT, ADD),
+    }
+    told = ask(cases, means)
+    assert told == {"right": True, "wrong": False, "killer": False, "right, and heard": True}
+    assert seen[1] == ([0, 1, 2], 1)
 
 
 def test_what_never_ends_is_ended(means: Means, monkeypatch: pytest.MonkeyPatch) -> None:

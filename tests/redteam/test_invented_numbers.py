@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,13 @@ LEDGER = "numbers resolve to the ledger, or nothing is published"
 NOTED = "finish_experiment('exp-1', 'discarded', {!r})\npublish_model('exp-1', 'mine')"
 
 
-CLAIMS = importlib.util.find_spec("ml_intern.claims") is not None
-"""With it, notes are refused when they are written; without it, when they are published."""
-
-
 def refusal(experiment: str, told: str) -> str:
     """What the brain reads of a number that nobody measured."""
-    if CLAIMS:
-        return f"ToolError: The notes of {experiment} state what nobody measured, and they would go into its card: …"
-    return f"ToolError: Not published: the notes of {experiment} state {told}, which nobody measured."
+    first = told.partition(",")[0]
+    return (
+        f"ToolError: The notes of {experiment} state what nobody measured, and they would go into its card:"
+        f" {first}: …"
+    )
 
 
 def noted(name: str, words: str, told: str) -> Attempt:
@@ -42,7 +39,7 @@ ATTEMPTS = [
     noted("a score", "It reaches an accuracy of 0.931.", "0.931"),
     noted("a percentage", "It solves 93.1 % of the riddles.", "93.1 %"),
     noted("in a table", "| model | score |\n|---|---|\n| ours | **0.931** |", "0.931"),
-    noted("an improvement", "Twelve better: +12.4 points, 3.1x faster.", "+12.4, 3.1x"),
+    noted("an improvement", "Twelve better: +12.4 points, 3.1x faster.", "+12.4 points, 3.1x"),
     noted("next to a measured one", "The loss fell to 5.5, the score rose to 0.931.", "0.931"),
     Attempt(
         "in the notes of another experiment, which the card's table shows",
@@ -61,7 +58,6 @@ ATTEMPTS = [
         "wait_for_job(job.id)\nfinish_experiment('exp-2', 'discarded', 'none')\n"
         "finish_experiment('exp-1', 'discarded', 'It reaches an accuracy of 0.931.')\npublish_model('exp-1', 'mine')",
         may=("experiments", "jobs"),
-        waits="" if CLAIMS else "what a script writes as its metrics counts as measured",
     ),
 ]
 

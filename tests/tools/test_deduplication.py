@@ -49,7 +49,6 @@ def write(ctx: ToolContext, rows: list[dict[str, Any]]) -> None:
 
 
 def test_exact_and_near_with_a_report_and_lineage(ctx: ToolContext) -> None:
-    pytest.importorskip("rensa")
     near = [{**row, "text": row["text"].upper()} for row in ROWS[:2]]
     write(ctx, [*ROWS, ROWS[0], *near])
     made = deduplicate_dataset(ctx, "rows.jsonl", ["text"], near=True)
