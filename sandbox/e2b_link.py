@@ -39,6 +39,9 @@ KILL_S = 10.0
 KILLED = -9
 PAUSES = (0.0, 0.05, 0.1, 0.3, 1.0, 2.0, 5.0)
 GONE = "the E2B sandbox is gone: it was ended, or its time was over"
+LOST = "its process in the E2B sandbox is gone"
+LAST_WORDS_S = 5.0
+"""Input for a process that has just ended is refused before the stream has told how it ended."""
 
 Report = dict[str, Any]
 
@@ -166,6 +169,8 @@ class Channel:
                 return
             except failures() as error:
                 if reason := self._final(error, began):
+                    if reason == LOST:
+                        self.ended.wait(LAST_WORDS_S)
                     self.close(reason)
             self._pause(attempt)
             attempt += 1
@@ -254,7 +259,7 @@ class Channel:
         if isinstance(error, e.AuthenticationException):
             return "the E2B sandbox does not take its access token any more"
         if isinstance(error, e.NotFoundException):
-            return "its process in the E2B sandbox is gone"
+            return LOST
         if time.monotonic() - began > PATIENCE_S:
             return f"the E2B sandbox could not be reached for {PATIENCE_S:g} s"
         return ""
@@ -299,7 +304,7 @@ class Channel:
             self._taken = following - 1
             self._out.renumber(received, self._taken)
             if mark.get("over"):
-                self.close("its process in the E2B sandbox is gone")
+                self.close(LOST)
             self._adopted.set()
         if following > self._taken + 1:
             self.close("messages of the sandbox are lost")

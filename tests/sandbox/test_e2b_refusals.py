@@ -54,8 +54,10 @@ def test_a_template_that_does_not_exist(tmp_path: Path) -> None:
 
 
 @needs_server
-def test_a_template_without_python(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late_s", [0, 0.6], ids=["at once", "input is refused before the end is told"])
+def test_a_template_without_python(tmp_path: Path, late_s: float) -> None:
     with E2BServer() as server:
+        server.events_late_s, server.deaf = late_s, late_s > 0
         server.python = "#!/bin/sh\necho python3: not found >&2\nexit 127\n"
         sandbox = E2BSandbox(server.env)
         kernel = KernelHost(sandbox, Mounts(tmp_path), Limits(), [], lambda *_: CallReply(True), 20, 1)

@@ -286,11 +286,14 @@ class E2BServer:
         refusals: Statuses that the next requests get, one each.
         requests: Method and path of each.
         dropped: How often something was broken.
+        events_late_s: What an event is late beside that.
+        deaf: Processes take no input, as if they had ended a moment ago.
     """
 
     def __init__(self, latency_s: float = 0, chunk: int = 0, drop_every: int = 0, seed: int = 0) -> None:
         self.python = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n'
         self.latency_s, self.chunk, self.drop_every = latency_s, chunk, drop_every
+        self.events_late_s, self.deaf = 0.0, False
         self.random = random.Random(seed)
         self.requests: list[str] = []
         self.boxes: dict[str, Box] = {}
@@ -542,7 +545,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         process = box.processes.get(given["process"]["pid"])
-        if process is None or process.over:
+        if process is None or process.over or (self.server_of.deaf and method == "SendInput"):
             self._reply(404, {"code": "not_found", "message": "process not found"})
         elif method == "SendInput":
             self._input(process, base64.b64decode(given["input"]["stdin"]))
@@ -610,7 +613,7 @@ class _Handler(BaseHTTPRequestHandler):
             except Empty:
                 self._event(0, {"event": {"keepalive": {}}})
                 continue
-            time.sleep(max(0.0, at + hub.latency_s / 2 - time.monotonic()))
+            time.sleep(max(0.0, at + hub.latency_s / 2 + hub.events_late_s - time.monotonic()))
             left -= 1
             if event is None or (hub.drop_every and left == 0):
                 self._hang_up()
