@@ -174,7 +174,7 @@ def test_an_edit_is_checked_and_what_reaches_further_is_asked_about_again(start:
 
 def test_keys_typed_before_a_question_do_not_answer_it(start: Start, tmp_path: Path) -> None:
     typed = tmp_path / "typed"
-    wait = f"import os, time\nwhile not os.path.exists({str(typed)!r}): time.sleep(0.02)"
+    wait = f"import os, time\nwhile not os.path.exists(\n    {str(typed)!r}\n):\n    time.sleep(0.02)"
     screen, ran = start(wait, attempt("forget('all')"))
     screen.wait_for(b"time.sleep")
     screen.type(b"y\ny\n")
