@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 CHARS_PER_TOKEN = 3.5
 """Conservative for English mixed with code: byte-pair tokenizers give 3.5 to 4.2 characters a token."""
@@ -49,7 +50,7 @@ def _tiktoken(folder: Path, name: str, text: str) -> int:
 
 
 @cache
-def _encoding(folder: Path, name: str):  # type: ignore[no-untyped-def]
+def _encoding(folder: Path, name: str) -> Any:
     import tiktoken
 
     before = os.environ.get("TIKTOKEN_CACHE_DIR")
@@ -67,7 +68,7 @@ def _tokenizer(path: Path, text: str) -> int:
 
 
 @cache
-def _loaded(path: Path):  # type: ignore[no-untyped-def]
+def _loaded(path: Path) -> Any:
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(path))

@@ -334,7 +334,8 @@ def _brief_parameter(p: inspect.Parameter) -> str:
 
 def _shorter_twice(parameters: Mapping[str, str]) -> list[str]:
     """The parameters; a long list of choices that an earlier one has is told by that one's name."""
-    told, shown = {}, []
+    told: dict[str, str] = {}
+    shown: list[str] = []
     for name, text in parameters.items():
         for choices in re.findall(r"'\w+'(?: \| '\w+')+", text):
             if len(choices) > _LONG and told.setdefault(choices, name) != name:
