@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 from ml_intern.repositories.excerpts import Found, find, words_of
@@ -76,10 +76,7 @@ def find_examples(github: GitHub, repo: str, keyword: str, limit: int, ref: str)
     Raises:
         ToolError: The repository or the ref is not there.
     """
-    place = place_of(github, repo)
-    if ref:
-        place = replace(place, ref=ref)
-    found, commit, under = opened(github, place)
+    found, commit, under = opened(github, place_of(github, repo).at(ref))
     first = _indexed(github, found, keyword) if keyword and github.has_token else []
     hits, read = examples_in(github, found, commit, Wanted(keyword, limit, first=first), under)
     if not hits:

@@ -64,7 +64,7 @@ def _worth(line: str, phrase: str) -> int:
         r"(class|def|async def)\b", bare
     ):
         worth += 3
-    if re.match(r"(import|from|#|//|\*|\"\"\"|>>> (from|import))\b?", bare):
+    if re.match(r"((>>> )?(import|from)\b|#|//|\*|\"\"\")", bare):
         worth -= 2
     return worth
 

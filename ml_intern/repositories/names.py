@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ml_intern.errors import ToolError
@@ -42,6 +42,12 @@ class Place:
     def full_name(self) -> str:
         """``owner/name``."""
         return f"{self.owner}/{self.name}"
+
+    def at(self, ref: str) -> Place:
+        """The same at a ref; what a URL says of one is dropped, if it has no slash in it."""
+        if not ref:
+            return self
+        return replace(self, ref=ref, path=self.path or self.tail.partition("/")[2], tail="")
 
 
 class NoName(ToolError):

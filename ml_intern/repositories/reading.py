@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from typing import Any
 
 from ml_intern.errors import ToolError
@@ -68,9 +67,7 @@ def read(github: GitHub, repo: str, path: str, lines: Lines, ref: str) -> CodeFi
     is_url = "://" in path
     place = place_of(github, path if is_url else repo)
     given, _, anchor = ("", "", "") if is_url else path.partition("#L")
-    if ref:
-        place = replace(place, ref=ref, path=place.path or place.tail.partition("/")[2], tail="")
-    found, commit, inside = opened(github, place)
+    found, commit, inside = opened(github, place.at(ref))
     wanted = clean_path(given) or clean_path(inside)
     first, last = parse_lines(lines or place.lines or (f"L{anchor}" if anchor else None))
     got = _bytes(github, found, commit, wanted) if wanted else github.contents(found, commit, "")

@@ -169,6 +169,6 @@ def test_a_line_without_end_is_cut_and_told(
 def test_a_file_that_is_too_large_is_refused(
     server: Loopback, github: GitHubServer, make_context: Context
 ) -> None:
-    github.repos["acme/trl"].files = {"data.json": b"[1," * 7_000_000}
-    with pytest.raises(ToolError, match=r"data.json is too large to read.*20 MB.*github.com/acme/trl/blob/"):
+    github.repos["acme/trl"].files = {"data.json": b"[1," * 3_400_000}
+    with pytest.raises(ToolError, match=r"data.json is too large to read.*10 MB.*github.com/acme/trl/blob/"):
         tools.read_repo_file(make_context(server.url), "acme/trl", "data.json")
