@@ -33,6 +33,8 @@ LARGEST_FILE = 10 * MEGABYTE
 LARGEST_TREE = 60 * MEGABYTE
 PAGE = 100
 FEW_LEFT = 5
+PAUSE_S = 60.0
+"""Source: https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api."""
 LONGEST_REF = 6
 """Segments that a branch's name may have in a URL."""
 
@@ -241,6 +243,8 @@ class GitHub:
     def _explained(self, error: WebError) -> WebError:
         """An error with what can be done about it."""
         if error.status == 403 and b"rate limit" in error.body.lower():
+            # Without a wait beside it, a minute is what GitHub asks for.
+            self._web.leave_alone(self._api, PAUSE_S, self._token)
             return Throttled(
                 "GitHub asks for a pause (a secondary rate limit).", "Ask again in a minute.", 403
             )

@@ -62,6 +62,10 @@ class Fetcher:
         self._wire.close()
         self.cache.close()
 
+    def leave_alone(self, url: str, seconds: float, keyed: bool) -> None:
+        """Nobody asks a URL's host before so many seconds have passed, with a key or without one."""
+        self._wire.leave_alone(_host(url), seconds, keyed)
+
     def fetch(self, order: Order, flight: Flight) -> Page:
         """The page.
 

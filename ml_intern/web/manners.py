@@ -77,9 +77,16 @@ MANNERS = (
         source="https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api:"
         " one request after the other; 60 an hour without a token, 5,000 with one",
     ),
-    Manners("raw.githubusercontent.com", every_s=0.05, source="no figure is told; twenty a second spare it"),
-    Manners(".duckduckgo.com", every_s=2.0, source="no figure is told; a person is no faster"),
-    Manners(".bing.com", every_s=2.0, source="no figure is told; a person is no faster"),
+    Manners(
+        "raw.githubusercontent.com",
+        every_s=0.05,
+        source="https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api: no figure"
+        " for this host; twenty a second spare it",
+    ),
+    Manners(
+        ".duckduckgo.com", every_s=2.0, source="https://duckduckgo.com: no figure; a person is no faster"
+    ),
+    Manners(".bing.com", every_s=2.0, source="https://www.bing.com: no figure; a person is no faster"),
 )
 """Hosts that are known; any other is asked as it comes, and slows us by 429 and Retry-After."""
 

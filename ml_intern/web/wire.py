@@ -96,6 +96,10 @@ class Wire(httpx.BaseTransport):
             response.stream = _WithTurn(response.stream, turn.pop_all())
         return response
 
+    def leave_alone(self, host: str, seconds: float, keyed: bool) -> None:
+        """Nobody asks a host before so many seconds have passed, with a key or without one."""
+        self._pacer.hold(manners_of(host, self._manners), seconds, keyed)
+
     def close(self) -> None:
         """Close the connections."""
         with self._lock:

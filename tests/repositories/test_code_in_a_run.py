@@ -10,6 +10,8 @@ from support.github_server import GitHubServer
 from support.loopback import Loopback
 from support.scripted_runs import cell, play
 
+from ml_intern.secrets import Secrets
+
 CODE = """
 found = find_examples(repo="acme/trl", keyword="SFTTrainer", limit=2)
 best = found.hits[1]
@@ -39,14 +41,10 @@ def test_a_cell_reads_code(
     monkeypatch.setenv(
         "ML_INTERN_WEB_MIRRORS", json.dumps(dict.fromkeys(("github", "github-raw"), server.url))
     )
-    monkeypatch.delenv("GH_TOKEN", raising=False)
-    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
-    if keyed:
-        monkeypatch.setenv("GITHUB_TOKEN", token)
-        monkeypatch.setenv("GITHUB_API_URL", server.url)
-    played = play([cell(CODE)], tmp_path)
+    env = {"GITHUB_TOKEN": token, "GITHUB_API_URL": server.url} if keyed else {}
+    played = play([cell(CODE)], tmp_path, secrets=Secrets(env))
     how = "GitHub's search of code" if keyed else "7 files of acme/trl, zeta/models"
     assert f"examples/scripts/sft.py True; acme/trl; {how}; " in played.result.answer
     assert "acme/trll does not exist on GitHub, or is private. There is: acme/trl" in played.result.answer
-    assert not [notice for notice in played.notices if token in notice]
-    assert token not in played.result.answer
+    assert bool([asked for asked in server.asked if token in str(asked.headers)]) is keyed
+    assert token not in str(played.events) and token not in str(played.brain.prompts)

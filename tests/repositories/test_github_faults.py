@@ -67,7 +67,10 @@ def test_a_secondary_limit_without_a_wait_is_told(
     github.faults.append(lambda a: Reply({"message": "You have exceeded a secondary rate limit."}, 403))
     with pytest.raises(Throttled, match=r"secondary rate limit.*Ask again in a minute"):
         tools.list_repos(make_context(server.url), "acme")
-    assert len(server.asked) == 1
+    told: list[object] = []
+    with pytest.raises(Interrupted, match="waiting for a turn"):  # of the minute that GitHub asks for
+        tools.list_repos(make_context(server.url, told=told, stop=lambda: bool(told)), "zeta")
+    assert "waiting" in str(told) and len(server.asked) == 1
 
 
 def test_little_that_is_left_is_told(server: Loopback, github: GitHubServer, make_context: Context) -> None:
