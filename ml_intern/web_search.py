@@ -57,7 +57,7 @@ def _tool(web: Web, engine: str, limit: int, remarks: Remarks) -> WebSearchTool:
     os.environ.setdefault("PYTHON_DOTENV_DISABLED", "1")
     from smolagents import WebSearchTool
 
-    class Polite(WebSearchTool):
+    class Polite(WebSearchTool):  # type: ignore[misc]
         """Asks for pages as all tools here do."""
 
         def search_duckduckgo(self, query: str) -> list[Any]:

@@ -78,6 +78,8 @@ def list_repos(
 ) -> Repositories:
     """Public repositories of a user or an organisation on GitHub, most stars first.
 
+    Each has name, description, stars, language, license, pushed, topics.
+
     Args:
         owner: Its name.
         limit: How many.

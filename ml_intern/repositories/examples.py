@@ -131,13 +131,20 @@ def examples_in(
     if not wanted.keyword:
         return [_named(repo, commit, entry) for entry in ranked[: wanted.limit]], 0
     hits: list[tuple[tuple[int, int, int], CodeHit]] = []
-    tried = 0
+    tried = enough = 0
     left: Iterator[Entry] = iter(ranked[: wanted.most_read])
-    while len(hits) < wanted.limit and (wave := list(islice(left, WAVE))):
-        tried += len(wave)
-        for place, (entry, found) in enumerate(_searched(github, repo, commit, wave, wanted.keyword)):
+    while enough < wanted.limit and (wave := list(islice(left, WAVE))):
+        read, limited = _searched(github, repo, commit, wave, wanted.keyword)
+        for place, (entry, found) in enumerate(read):
             kind = KINDS.index(kind_of(entry.path))
             hits.append(((0 if found.whole else 1, kind, tried + place), _hit(repo, commit, entry, found)))
+            enough += found.whole
+        tried += len(wave)
+        if limited and not hits:
+            raise limited
+        if limited:
+            github.remarks.add(f"Reading stopped early: {refused(limited)}.")
+            break
     if len(ranked) > tried:
         github.remarks.add(
             f"{repo.full_name}: {tried} files of {len(ranked)} were read, the likeliest first."
@@ -193,16 +200,20 @@ def _listing(github: GitHub, repo: Repo, commit: str) -> Tree:
 
 def _searched(
     github: GitHub, repo: Repo, commit: str, wave: Sequence[Entry], keyword: str
-) -> list[tuple[Entry, Found]]:
-    """The files of a wave that hold the word."""
+) -> tuple[list[tuple[Entry, Found]], Throttled | None]:
+    """The files of a wave that hold the word, and the rate limit that ended it, if one did."""
+    limited: list[Throttled] = []
 
     def look(entry: Entry) -> Found | None:
+        if limited:
+            return None
         try:
             text, _ = text_of(entry.path, github.file(repo, commit, entry.path, LARGEST))
         except (NoText, TooLarge):
             return None
-        except Throttled:
-            raise
+        except Throttled as error:
+            limited.append(error)
+            return None
         except WebError as error:
             missing = "not in the cache" if isinstance(error, NotCached) else refused(error)
             github.remarks.count("unread", f"could not be read ({missing}).")
@@ -211,7 +222,8 @@ def _searched(
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(look, wave))
-    return [(entry, one) for entry, one in zip(wave, found, strict=True) if one]
+    both = [(entry, one) for entry, one in zip(wave, found, strict=True) if one]
+    return both, next(iter(limited), None)
 
 
 def _hit(repo: Repo, commit: str, entry: Entry, found: Found) -> CodeHit:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ml_intern.repositories.texts import lines_in
+
 BEFORE = 3
 AFTER = 10
 LONGEST = 28
@@ -33,7 +35,7 @@ def words_of(keyword: str) -> list[str]:
 
 def find(text: str, keyword: str, path: str = "") -> Found | None:
     """The best place of a keyword in a text; None where it is not in it."""
-    lines = text.splitlines()
+    lines = lines_in(text)
     phrase = " ".join(words_of(keyword))
     if not phrase:
         return None

@@ -17,7 +17,7 @@ import httpx
 from ml_intern.credentials import Credential, origin_of
 from ml_intern.errors import ToolError
 from ml_intern.papers.values import Raw, a_list, an_object, part, rows, text, whole
-from ml_intern.repositories.names import Place
+from ml_intern.repositories.names import Place, is_repo
 from ml_intern.repositories.remarks import Remarks
 from ml_intern.web.client import Web
 from ml_intern.web.errors import Missing, Throttled, WebError
@@ -113,8 +113,9 @@ class GitHub:
             Missing: It does not exist, or is not open to us.
         """
         data = self.get(f"/repos/{place.full_name}").data
+        name = text(data.get("full_name"))
         repo = Repo(
-            text(data.get("full_name")) or place.full_name,
+            name if is_repo(name) else place.full_name,
             text(data.get("default_branch")) or "HEAD",
             license_of(data),
             data.get("archived") is True,
@@ -131,7 +132,7 @@ class GitHub:
         Raises:
             Missing: There is none of this name.
         """
-        path = f"/repos/{repo.full_name}/commits/{quote(ref or repo.branch)}"
+        path = f"/repos/{repo.full_name}/commits/{quote(ref or repo.branch, safe='')}"
         try:
             sha = self.get(path, accept="application/vnd.github.sha", parse=_sha).data
         except WebError as error:
@@ -211,8 +212,14 @@ class GitHub:
     def listed(self, path: str, most: int, **params: Any) -> Iterator[dict[str, Any]]:
         """The rows of a list, page after page, as the ``Link`` header leads on; at most so many pages."""
         url, given = f"{self._api}{path}", {"per_page": PAGE, **params}
-        for _ in range(most):
-            page = self._ask(url, given, parse=a_list)
+        for number in range(most):
+            try:
+                page = self._ask(url, given, parse=a_list)
+            except WebError as error:
+                if not number:
+                    raise
+                self.remarks.add(f"There are more, which could not be had: {refused(error)}.")
+                return
             yield from rows(page.data)
             url, given = _next(page), {}
             if not url:

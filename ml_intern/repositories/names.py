@@ -72,6 +72,11 @@ def parse_place(text: str) -> Place:
     raise NoName(f"{text.strip()[:200]!r} names no repository on GitHub.", HINT)
 
 
+def is_repo(name: str) -> bool:
+    """Whether a text is ``owner/name`` and nothing else."""
+    return bool(_REPO.fullmatch(name))
+
+
 def _of_url(url: str) -> Place:
     try:
         parts = urlsplit(url)
@@ -139,6 +144,13 @@ def parse_lines(lines: Lines) -> tuple[int, int | None]:
     if first < 1 or (last is not None and last < first):
         raise ToolError(f"{text[:100]!r} are no lines: they count from 1, upwards.", 'Write "10-40".')
     return first, last
+
+
+def split_anchor(path: str) -> tuple[str, str]:
+    """A path and the lines of an anchor at its end (``a.py#L10-L20``)."""
+    found = re.search(r"#(L\d+\S*)$", path)
+    lines = lines_of_anchor(found[1]) if found else ""
+    return (path[: found.start()], lines) if found and lines else (path, "")
 
 
 def clean_path(path: str) -> str:

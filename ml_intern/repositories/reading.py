@@ -8,10 +8,18 @@ from typing import Any
 from ml_intern.errors import ToolError
 from ml_intern.papers.values import rows, text, whole
 from ml_intern.repositories.github import GitHub, Repo, refused
-from ml_intern.repositories.names import Lines, NoName, Place, clean_path, parse_lines, parse_place
+from ml_intern.repositories.names import (
+    Lines,
+    NoName,
+    Place,
+    clean_path,
+    parse_lines,
+    parse_place,
+    split_anchor,
+)
 from ml_intern.repositories.nearness import named, no_path, no_ref, no_repository
 from ml_intern.repositories.results import CodeFile
-from ml_intern.repositories.texts import text_of, with_lines
+from ml_intern.repositories.texts import lines_in, text_of, with_lines
 from ml_intern.web.errors import Missing, TooLarge, WebError
 
 PAGE_LINES = 400
@@ -66,10 +74,10 @@ def read(github: GitHub, repo: str, path: str, lines: Lines, ref: str) -> CodeFi
     """
     is_url = "://" in path
     place = place_of(github, path if is_url else repo)
-    given, _, anchor = ("", "", "") if is_url else path.partition("#L")
+    given, anchor = ("", "") if is_url else split_anchor(path)
     found, commit, inside = opened(github, place.at(ref))
     wanted = clean_path(given) or clean_path(inside)
-    first, last = parse_lines(lines or place.lines or (f"L{anchor}" if anchor else None))
+    first, last = parse_lines(lines or place.lines or anchor)
     got = _bytes(github, found, commit, wanted) if wanted else github.contents(found, commit, "")
     if not isinstance(got, bytes):
         return _folder(github, found, commit, wanted, got)
@@ -148,7 +156,7 @@ def _stretch(
     whole_text, remark = text_of(path, data)
     if remark:
         github.remarks.add(remark)
-    lines = whole_text.splitlines()
+    lines = lines_in(whole_text)
     if first > max(len(lines), 1):
         raise ToolError(f"{path} has {len(lines)} lines, there is no line {first}.", "Ask for earlier ones.")
     end = min(last or len(lines), len(lines))

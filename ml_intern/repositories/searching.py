@@ -10,10 +10,18 @@ from typing import Any
 
 from ml_intern.errors import ToolError
 from ml_intern.papers.values import part, rows, text
-from ml_intern.repositories.examples import AT_ONCE, LARGEST, Wanted, examples_in, kind_of, replace_text
+from ml_intern.repositories.examples import (
+    AT_ONCE,
+    LANGUAGES,
+    LARGEST,
+    Wanted,
+    examples_in,
+    kind_of,
+    replace_text,
+)
 from ml_intern.repositories.excerpts import find
-from ml_intern.repositories.github import GitHub, Repo, refused
-from ml_intern.repositories.names import parse_place
+from ml_intern.repositories.github import SITE, GitHub, Repo, refused
+from ml_intern.repositories.names import is_repo, parse_place
 from ml_intern.repositories.reading import opened, place_of
 from ml_intern.repositories.results import CodeHit, CodeHits
 from ml_intern.repositories.texts import NoText, text_of, with_lines
@@ -82,13 +90,20 @@ def _by_index(github: GitHub, question: Question, limit: int) -> CodeHits:
         if error.status == 401 or not github.has_token:  # the token was refused on the way
             return _by_repositories(github, question, limit)
         raise
-    seen: set[str] = set()
-    kept = [i for i in items if (s := text(i.get("sha"))) not in seen and not (s and seen.add(s))][:limit]
+    kept = _once(items)[:limit]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         hits = list(pool.map(lambda item: _found(github, item, question.words), kept))
     if not hits:
         github.remarks.add("Nothing was found; GitHub looks in default branches and for whole words.")
     return CodeHits(hits=[h for h in hits if h], how="GitHub's search of code", notes=github.remarks.all())
+
+
+def _once(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of files with the same content the first."""
+    kept: dict[str, dict[str, Any]] = {}
+    for at, item in enumerate(items):
+        kept.setdefault(text(item.get("sha")) or str(at), item)
+    return list(kept.values())
 
 
 def _found(github: GitHub, item: dict[str, Any], words: str) -> CodeHit | None:
@@ -98,12 +113,13 @@ def _found(github: GitHub, item: dict[str, Any], words: str) -> CodeHit | None:
         item.get("path"),
         text(item.get("html_url")),
     )
-    if not name or not isinstance(path, str):
+    if not is_repo(name) or not isinstance(path, str):
         return None
     fragment = next(
         (str(row["fragment"]) for row in rows(item.get("text_matches")) if row.get("fragment")), ""
     )
-    hit = CodeHit(repo=name, path=path, kind=kind_of(path), url=url, text=fragment[:FRAGMENT])
+    page = url if url.startswith(f"{SITE}/{name}/") else ""
+    hit = CodeHit(repo=name, path=path, kind=kind_of(path), url=page, text=fragment[:FRAGMENT])
     try:
         commit, _, inside = parse_place(url).tail.partition("/")
         if inside != path:
@@ -128,14 +144,15 @@ def _by_repositories(github: GitHub, question: Question, limit: int) -> CodeHits
     ignored = sorted(set(question.qualifiers) - {"repo", "user", "org", "language", "path"})
     if ignored:
         github.remarks.add(f"Left out of the query: {', '.join(ignored)}.")
+    language = question.first("language")
+    if language and language.lower() not in LANGUAGES:
+        github.remarks.add(f"Files were not chosen by {language!r}: their endings are not known here.")
     hits: list[CodeHit] = []
     read = 0
     for name in names:
         try:
             repo, commit, _ = opened(github, place_of(github, name))
-            wanted = Wanted(
-                question.words, limit, READ_OF_EACH * (3 if given else 1), question.first("language")
-            )
+            wanted = Wanted(question.words, limit, READ_OF_EACH * (3 if given else 1), language)
             found, count = examples_in(github, repo, commit, wanted, question.first("path").strip("/"))
         except Throttled as error:
             github.remarks.add(f"{name}: {refused(error)}. {error.hint}")

@@ -41,6 +41,12 @@ def text_of(path: str, data: bytes) -> tuple[str, str]:
     return data.decode("utf-8", "replace"), ""
 
 
+def lines_in(text: str) -> list[str]:
+    """Lines as GitHub counts them: a form feed, say, ends none."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def has_anchors(path: str) -> bool:
     """Whether lines of the shown text are the lines of the file."""
     return not path.lower().endswith(".ipynb")
