@@ -16,6 +16,7 @@ from ml_intern.repositories.remarks import Remarks
 from ml_intern.repositories.results import WebHit, WebHits
 from ml_intern.web.client import Web
 from ml_intern.web.errors import Unreachable, WebError
+from ml_intern.web.orders import MEGABYTE
 from ml_intern.web.page import Page
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 DUCKDUCKGO = "https://lite.duckduckgo.com"
 BING = "https://www.bing.com"
 _SNIPPET = 500
+LARGEST = MEGABYTE
 _NAMES = {"duckduckgo": "DuckDuckGo", "bing": "Bing"}
 
 
@@ -61,7 +63,9 @@ def _tool(web: Web, engine: str, limit: int, remarks: Remarks) -> WebSearchTool:
         """Asks for pages as all tools here do."""
 
         def search_duckduckgo(self, query: str) -> list[Any]:
-            page = web.get(f"{web.base('duckduckgo', DUCKDUCKGO)}/lite/", {"q": query}, accept="text/html")
+            page = web.get(
+                f"{web.base('duckduckgo', DUCKDUCKGO)}/lite/", {"q": query}, accept="text/html", limit=LARGEST
+            )
             remarks.add_age(page)
             _refuse_riddles(page)
             parser = self._create_duckduckgo_parser()
@@ -71,7 +75,11 @@ def _tool(web: Web, engine: str, limit: int, remarks: Remarks) -> WebSearchTool:
         def search_bing(self, query: str) -> list[Any]:
             given = {"q": query, "format": "rss"}
             page = web.get(
-                f"{web.base('bing', BING)}/search", given, accept="application/rss+xml", parse=_feed
+                f"{web.base('bing', BING)}/search",
+                given,
+                accept="application/rss+xml",
+                parse=_feed,
+                limit=LARGEST,
             )
             remarks.add_age(page)
             return list(page.data)[: self.max_results]
@@ -98,7 +106,7 @@ def _with_targets(results: list[dict[str, str]], page: str) -> list[dict[str, st
     """
     targets = [
         _target(found[1])
-        for tag in re.findall(r"<a\b[^>]*\bclass=[\"']result-link[\"'][^>]*>", page)
+        for tag in re.findall(r"<a\b[^<>]*\bclass=[\"']result-link[\"'][^<>]*>", page)
         if (found := re.search(r"\bhref=[\"']([^\"']*)[\"']", tag))
     ]
     if len(targets) != len(results):
@@ -139,7 +147,7 @@ def _hit(row: dict[str, str]) -> WebHit | None:
     if not re.match(r"https?://[^\s/]+", url):
         return None
     title, snippet = (
-        " ".join(html.unescape(re.sub(r"</?\w[^>]*>", "", str(row.get(k) or ""))).split())
+        " ".join(html.unescape(re.sub(r"</?\w[^<>]*>", "", str(row.get(k) or ""))).split())
         for k in ("title", "description")
     )
     return WebHit(title=title, url=url, snippet=snippet[:_SNIPPET])

@@ -37,10 +37,15 @@ LANGUAGES = {
 }  # fmt: skip
 _SHARE = {"example": 28, "docs": 14, "test": 10, "readme": 2, "source": 10}
 """Of 64 files that are read, how many of a kind before those of another are left out for them."""
+_EMPTY = frozenset(["and", "for", "from", "get", "set", "the", "true", "false", "use", "with"])
+"""Parts of names that say nothing of what a file is about."""
 MOST_READ = 64
 WAVE = 12
 AT_ONCE = 6
 LARGEST = 600_000
+LARGEST_NOTEBOOK = 3_000_000
+NAMED = 1.5
+"""How many kinds a file moves ahead for each part of the keyword in its path, two at most."""
 MOST_FOLDERS = 6
 
 
@@ -155,15 +160,15 @@ def examples_in(
 def candidates(files: Sequence[Entry], wanted: Wanted) -> list[Entry]:
     """Files worth reading, the likeliest first."""
     suffixes = LANGUAGES.get(wanted.language.lower(), "").split() or READ
-    words = [word.lower() for word in words_of(wanted.keyword)]
+    parts = _parts(wanted.keyword)
     known = set(wanted.first)
 
-    def rank(entry: Entry) -> tuple[int, int, int, str]:
-        spoken = re.sub(r"[^a-z0-9]+", "", entry.path.lower())
-        fits = sum(re.sub(r"[^a-z0-9]+", "", word) in spoken for word in words)
-        return (0 if entry.path in known else 1, -fits, KINDS.index(kind_of(entry.path)), entry.path)
+    def rank(entry: Entry) -> tuple[bool, float, str]:
+        path = entry.path.lower()
+        fits = min(2, sum(part in path for part in parts))
+        return entry.path not in known, KINDS.index(kind_of(path)) - NAMED * fits, entry.path
 
-    good = [e for e in files if _suffix(e.path) in suffixes and e.size <= LARGEST and not _is_noise(e.path)]
+    good = [e for e in files if _suffix(e.path) in suffixes and _is_small(e) and not _is_noise(e.path)]
     good.sort(key=rank)
     if not wanted.keyword:
         return [entry for entry in good if kind_of(entry.path) == "example"] or good
@@ -175,6 +180,17 @@ def candidates(files: Sequence[Entry], wanted: Wanted) -> list[Entry]:
         taken[kind] += 1
         (front if taken[kind] <= _SHARE[kind] or entry.path in known else rest).append(entry)
     return front + rest
+
+
+def _parts(keyword: str) -> set[str]:
+    """What a file that is about a keyword may be called by: ``sft`` and ``trainer`` of ``SFTTrainer``."""
+    found = re.findall(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]{2,}|\d{2,}", keyword)
+    return {part.lower() for part in found if len(part) > 2} - _EMPTY
+
+
+def _is_small(entry: Entry) -> bool:
+    """Whether a file is worth reading whole; in notebooks outputs take most of the room."""
+    return entry.size <= (LARGEST_NOTEBOOK if entry.path.lower().endswith(".ipynb") else LARGEST)
 
 
 def _listing(github: GitHub, repo: Repo, commit: str) -> Tree:
@@ -208,7 +224,7 @@ def _searched(
         if limited:
             return None
         try:
-            text, _ = text_of(entry.path, github.file(repo, commit, entry.path, LARGEST))
+            text, _ = text_of(entry.path, github.file(repo, commit, entry.path, LARGEST_NOTEBOOK))
         except (NoText, TooLarge):
             return None
         except Throttled as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -79,7 +80,13 @@ def _together(lines: Sequence[str], words: list[str]) -> list[int]:
     if not all(at.values()):
         return []
     rarest = min(at.values(), key=len)
-    return [n for n in rarest if all(any(abs(m - n) <= NEAR for m in found) for found in at.values())]
+    return [n for n in rarest if all(_is_near(n, found) for found in at.values())]
+
+
+def _is_near(n: int, lines: Sequence[int]) -> bool:
+    """Whether one of some lines, in order, lies within a few lines of another."""
+    after = bisect_left(lines, n - NEAR)
+    return after < len(lines) and lines[after] <= n + NEAR
 
 
 def _stretch(lines: Sequence[str], best: int, path: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from ml_intern.secrets import Secrets
 
 CODE = """
 found = find_examples(repo="acme/trl", keyword="SFTTrainer", limit=2)
-best = found.hits[1]
+best = found.hits[0]
 shown = read_repo_file(best.url)
 same = best.text in shown.text and best.lines == shown.lines
 repos = list_repos(owner="acme", limit=1)

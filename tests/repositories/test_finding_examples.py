@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,8 +11,9 @@ from support.loopback import Loopback, Reply
 
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
-from ml_intern.repositories.examples import kind_of
+from ml_intern.repositories.examples import Wanted, candidates, kind_of
 from ml_intern.repositories.excerpts import find
+from ml_intern.repositories.github import Entry
 from ml_intern.tools import code as tools
 
 Context = Callable[..., ToolContext]
@@ -22,8 +24,8 @@ def test_examples_come_before_docs_tests_readme_and_source(
 ) -> None:
     found = tools.find_examples(make_context(server.url), "acme/trl", "SFTTrainer", limit=10)
     assert [(hit.path, hit.kind) for hit in found.hits] == [
-        ("examples/notebooks/intro.ipynb", "example"),
         ("examples/scripts/sft.py", "example"),
+        ("examples/notebooks/intro.ipynb", "example"),
         ("docs/source/sft.md", "docs"),
         ("tests/test_sft.py", "test"),
         ("README.md", "readme"),
@@ -169,3 +171,42 @@ def test_excerpts(text: str, lines: tuple[int, int] | None) -> None:
 def test_a_line_of_a_megabyte_is_no_excerpt() -> None:
     found = find("x" * 1_000_000 + "Foo()\n", "Foo", "a.js")
     assert found is not None and len(found.text) == 400
+
+
+def test_a_file_that_is_named_so_is_read_before_others_of_its_kind() -> None:
+    paths = ["examples/a.py", "examples/grpo.py", "docs/grpo_trainer.md", "tests/test_grpo.py", "pkg/grpo.py"]
+    ranked = candidates([Entry(path) for path in paths], Wanted("GRPOTrainer"))
+    assert [entry.path for entry in ranked] == [
+        "docs/grpo_trainer.md",
+        "examples/grpo.py",
+        "examples/a.py",
+        "tests/test_grpo.py",
+        "pkg/grpo.py",
+    ]
+
+
+def test_what_machines_wrote_and_what_is_huge_is_not_read() -> None:
+    paths = ["a/node_modules/x.js", "b/x.min.js", "package-lock.json", "vendor/y.go", "logo.png", "ok.py"]
+    files = [Entry(path) for path in paths] + [Entry("big.py", 10**7), Entry("big.ipynb", 2 * 10**6)]
+    assert [entry.path for entry in candidates(files, Wanted("x"))] == ["big.ipynb", "ok.py"]
+    assert [entry.path for entry in candidates(files, Wanted("x", language="Go"))] == []
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b\nthe c\n" * 60_000,
+        "Foo(\n" * 100_000,
+        "```\nFoo\n" * 60_000,
+        "[" * 600_000 + "Foo",
+        "Foo " * 150_000,
+    ],
+    ids=["words", "calls", "fences", "brackets", "one line"],
+)
+def test_hostile_files_take_no_more_than_their_length(text: str) -> None:
+    begun = time.process_time()
+    for keyword in ("Foo", "a the zzz", "a the"):
+        find(text, keyword, "a.md")
+    # Quadratic work would take minutes.
+    assert time.process_time() - begun < 60

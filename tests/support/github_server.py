@@ -79,6 +79,8 @@ class GitHubServer:
         return self._raw(asked, path)
 
     def _raw(self, asked: Asked, path: str) -> Reply:
+        if path.count("/") < 4:
+            return Reply(b"404: Not Found", 404)
         owner, name, ref, *rest = path.strip("/").split("/")
         repo = self.repos.get(f"{owner}/{name}")
         files = repo.at(ref) if repo and (not repo.private) else None
