@@ -25,7 +25,10 @@ def status(caught: pytest.ExceptionInfo[HfHubHTTPError]) -> int:
 
 def test_a_collection_is_made_filled_changed_and_deleted(stocked: HfApi, server: ServerThread) -> None:
     made = stocked.create_collection("Small models!", description="What fits a laptop")
-    assert made.slug.startswith("local/small-models-") and made.url == f"{server.endpoint}/collections/{made.slug}"
+    assert (
+        made.slug.startswith("local/small-models-")
+        and made.url == f"{server.endpoint}/collections/{made.slug}"
+    )
     assert (made.description, made.private, made.items) == ("What fits a laptop", False, [])
     for id, kind in (("local/llama", "model"), ("local/rows", "dataset"), ("local/show", "space")):
         found = stocked.add_collection_item(made.slug, id, kind, note=f"a {kind}")
@@ -44,7 +47,12 @@ def test_a_collection_is_made_filled_changed_and_deleted(stocked: HfApi, server:
     ]  # fmt: skip
 
     changed = stocked.update_collection_metadata(made.slug, title="Smaller", private=True, theme="green")
-    assert (changed.title, changed.private, changed.theme, changed.slug) == ("Smaller", True, "green", made.slug)
+    assert (changed.title, changed.private, changed.theme, changed.slug) == (
+        "Smaller",
+        True,
+        "green",
+        made.slug,
+    )
     stocked.delete_collection(made.slug)
     stocked.delete_collection(made.slug, missing_ok=True)
     with pytest.raises(HfHubHTTPError) as caught:

@@ -53,7 +53,9 @@ def test_a_pull_request_grows_by_commits_to_its_revision(talk: HfApi) -> None:
     num = proposed(talk, b=b"b")
     talk.upload_file(path_or_fileobj=b"c", path_in_repo="c.txt", repo_id=REPO, revision=f"refs/pr/{num}")
     assert "+++ b/c.txt" in (details(talk, num).diff or "")
-    assert f"refs/pr/{num}" in [r.ref for r in talk.list_repo_refs(REPO, include_pull_requests=True).pull_requests]
+    assert f"refs/pr/{num}" in [
+        r.ref for r in talk.list_repo_refs(REPO, include_pull_requests=True).pull_requests
+    ]
     assert talk.file_exists(REPO, "c.txt", revision=f"refs/pr/{num}") and not talk.file_exists(REPO, "c.txt")
 
 
@@ -110,7 +112,10 @@ def test_an_empty_pull_request_waits_as_a_draft(talk: HfApi) -> None:
     assert (made.status, made.diff, made.conflicting_files) == ("draft", "", [])
     talk.upload_file(path_or_fileobj=b"b", path_in_repo="b.txt", repo_id=REPO, revision=made.git_reference)
     assert "+b" in (details(talk, made.num).diff or "")
-    assert [d.num for d in talk.get_repo_discussions(REPO, discussion_type="pull_request", discussion_status="open")]
+    assert [
+        d.num
+        for d in talk.get_repo_discussions(REPO, discussion_type="pull_request", discussion_status="open")
+    ]
 
 
 def test_branches_begin_anywhere_and_end(talk: HfApi) -> None:
