@@ -259,7 +259,8 @@ class Settings(BaseSettings):
     )
     web_mirrors: dict[str, str] = Field(
         default_factory=dict,
-        description="other addresses of arxiv, arxiv-site, semantic-scholar, openalex, huggingface, by name",
+        description="other addresses, by name: arxiv, arxiv-site, semantic-scholar, openalex, huggingface,"
+        " dataset-viewer",
     )
 
     # Router

@@ -74,7 +74,7 @@ MANNERS = (
 """Hosts that are known; any other is asked as it comes, and slows us by 429 and Retry-After."""
 
 
-MIRRORED = ("arxiv", "arxiv-site", "semantic-scholar", "openalex", "huggingface")
+MIRRORED = ("arxiv", "arxiv-site", "semantic-scholar", "openalex", "huggingface", "dataset-viewer")
 """Services whose address a person may change: arXiv's API, its texts, and the others."""
 
 

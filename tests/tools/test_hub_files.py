@@ -31,8 +31,36 @@ Call = Callable[..., ToolContext]
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAABQABh6FO1AAAAABJRU5ErkJggg=="
 )
-WORDS = "alder brook candle dusk ember fjord gravel harbour inlet jigsaw kernel lantern meadow nettle orchard".split()
-WORDS += "pebble quarry ribbon saddle thistle umber velvet willow yarrow zephyr anvil barley copper".split()
+WORDS = [
+    "alder",
+    "brook",
+    "candle",
+    "dusk",
+    "ember",
+    "fjord",
+    "gravel",
+    "harbour",
+    "inlet",
+    "jigsaw",
+    "kernel",
+    "lantern",
+    "meadow",
+    "nettle",
+    "orchard",
+    "pebble",
+    "quarry",
+    "ribbon",
+    "saddle",
+    "thistle",
+    "umber",
+    "velvet",
+    "willow",
+    "yarrow",
+    "zephyr",
+    "anvil",
+    "barley",
+    "copper",
+]
 
 
 def _items(count: int) -> list[dict[str, str]]:
@@ -378,7 +406,7 @@ def test_clashes_are_told_and_long_diffs_are_paged(call: Call, hub: HfApi) -> No
     assert first.conflicts == ["a.txt"] and first.next_offset == len(first.diff)
     [second] = hub_pull_requests(call(), "thing", "show", 1, offset=first.next_offset)
     assert second.diff and second.diff != first.diff
-    with pytest.raises(ToolError, match="clashes with main: a.txt"):
+    with pytest.raises(ToolError, match=r"clashes with main: a\.txt"):
         hub_pull_requests(call(), "thing", "merge", 1, offset=0)
     [closed] = hub_pull_requests(call(), "thing", "close", 1, "", "stale", offset=0)
     assert closed.status == "closed"
