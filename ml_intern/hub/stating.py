@@ -59,11 +59,12 @@ def unmeasured(name: str, text: str, evidence: Evidence, before: str = "") -> li
     known = {_bare(line) for line in before.splitlines()} | {
         _bare(_seen(line)) for line in before.splitlines()
     }
-    told = [f for part in _pieces(_FENCE.sub("", text)) for f in _scored(part, evidence, known)]
+    told: list[str] = []
     if suffix in DOCUMENTS:
         plain = _NAMES_ONLY.sub("", text)
-        for shown in dict.fromkeys((plain, _seen(plain))):
+        for shown in dict.fromkeys((_seen(plain), plain)):
             told += _found(shown, evidence, known)
+    told += [f for part in _pieces(_FENCE.sub("", text)) for f in _scored(part, evidence, known)]
     return list(dict.fromkeys(told))
 
 
