@@ -103,16 +103,16 @@ def _added(ctx: ToolContext, slug: str, item: str, note: str) -> str:
 def _found(ctx: ToolContext, query: str, limit: int) -> list[Collection]:
     """huggingface_hub lists by owner and item only; the Hub itself takes words as well."""
     from huggingface_hub import Collection
-    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+    from huggingface_hub.utils import _http
 
-    api, token = ctx.hub.api, ctx.hub.token
+    api = ctx.hub.api
     with ctx.hub.reach("the search"):
-        answer = get_session().get(
+        answer = _http.get_session().get(
             f"{api.endpoint}/api/collections",
             params={"q": query, "limit": limit, "sort": "trending"},
-            headers=build_hf_headers(token=token or False, library_name="ml-intern"),
+            headers=api._build_hf_headers(),
         )
-        hf_raise_for_status(answer)
+        _http.hf_raise_for_status(answer)
         rows = answer.json()
     return [Collection(**{"position": 0, **row, "endpoint": api.endpoint}) for row in rows[:limit]]
 

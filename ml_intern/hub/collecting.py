@@ -93,7 +93,7 @@ def one(call: Call) -> Response:
 def update(call: Call) -> Response:
     """Change title, description, theme, position or who may read."""
     body = call.json()
-    given = {
+    given: dict[str, Callable[[], Any]] = {
         "title": lambda: _text(body, "title", _LONGEST_TITLE),
         "description": lambda: _text(body, "description", _LONGEST_TEXT),
         "theme": lambda: _text(body, "theme", 20),

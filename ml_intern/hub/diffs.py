@@ -50,7 +50,7 @@ def _of_file(repo: Repo, path: str, old: Entry | None, new: Entry | None) -> Ite
         yield f"Binary files {names[0]} and {names[1]} differ\n"
         return
     lines = [(text or "").splitlines(keepends=True) for text in texts]
-    for line in difflib.unified_diff(lines[0], lines[1], *names):
+    for line in difflib.unified_diff(lines[0], lines[1], names[0], names[1]):
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
 

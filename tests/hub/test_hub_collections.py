@@ -73,6 +73,7 @@ def test_what_is_there_already_says_so(stocked: HfApi) -> None:
     assert len(stocked.add_collection_item(made.slug, "local/llama", "model", exists_ok=True).items) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("id", "kind", "expected"),
     [("local/none", "model", 404), ("local/llama", "dataset", 404), ("local/llama", "book", 400)],
@@ -97,6 +98,7 @@ def test_collections_are_found_by_owner_and_item(stocked: HfApi) -> None:
     assert list(stocked.list_collections(item="spaces/local/show")) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("slug", ["repos/x", "local/%2e%2e", "local/a%2Fb", "local/none-1"])
 def test_a_strange_slug_leads_nowhere(stocked: HfApi, root: Path, slug: str) -> None:
     with pytest.raises(HfHubHTTPError) as caught:

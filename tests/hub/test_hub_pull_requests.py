@@ -83,6 +83,7 @@ def test_a_merge_keeps_what_main_got_meanwhile_and_happens_once(talk: HfApi) -> 
         assert caught.value.response.status_code == 400
 
 
+@pytest.mark.thorough
 def test_a_closed_pull_request_is_not_merged(talk: HfApi) -> None:
     num = proposed(talk, b=b"b")
     talk.change_discussion_status(REPO, num, "closed", comment="no")
@@ -107,6 +108,7 @@ def test_comments_are_edited_and_hidden(talk: HfApi) -> None:
     assert caught.value.response.status_code == 404
 
 
+@pytest.mark.thorough
 def test_an_empty_pull_request_waits_as_a_draft(talk: HfApi) -> None:
     made = talk.create_pull_request(REPO, title="Soon more", description="wait")
     assert (made.status, made.diff, made.conflicting_files) == ("draft", "", [])

@@ -4,20 +4,26 @@ import base64
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from huggingface_hub import HfApi
 
+from ml_intern.budget import Budget
 from ml_intern.context import Services, ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.events import Event, Notice, Published
+from ml_intern.gate import Gate
 from ml_intern.hub import committing
+from ml_intern.hub.outgoing import check_file
 from ml_intern.masking import add_secret
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.services import assemble
 from ml_intern.settings import Settings
+from ml_intern.tooling import Price
 from ml_intern.tools.hub import inspect_repo, read_hub_file
 from ml_intern.tools.hub_files import (
     create_collection,
@@ -78,21 +84,46 @@ def events() -> list[Event]:
     return []
 
 
-@pytest.fixture
-def services(tmp_path: Path, events: list[Event]) -> Iterator[Services]:
-    settings = Settings(state=tmp_path / "state", hub="embedded")
-    folder = settings.state / "sessions" / "s"
-    (folder / "workspace").mkdir(parents=True)
-    made = assemble("s", folder, folder / "workspace", settings, BareSandbox(), events.append)
+@contextmanager
+def serving(folder: Path, emit: Callable[[Event], None]) -> Iterator[Services]:
+    settings = Settings(state=folder / "state", hub="embedded")
+    session = settings.state / "sessions" / "s"
+    (session / "workspace").mkdir(parents=True)
+    made = assemble("s", session, session / "workspace", settings, BareSandbox(), emit)
     yield made
     made.hub.close()
 
 
-@pytest.fixture
-def call(services: Services) -> Call:
+def calls_of(services: Services) -> Call:
     """The context of a call; each has a key of its own unless one is given."""
     count = iter(range(1000))
     return lambda key="": ToolContext(services, "call-1", key or f"key-{next(count)}")
+
+
+@pytest.fixture
+def services(tmp_path: Path, events: list[Event]) -> Iterator[Services]:
+    with serving(tmp_path, events.append) as made:
+        yield made
+
+
+@pytest.fixture
+def call(services: Services) -> Call:
+    return calls_of(services)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """For tests after which everything is as before."""
+    with serving(tmp_path_factory.mktemp("shared"), lambda event: None) as made:
+        rows = [{**row, "split": "dev" if n % 2 else "test"} for n, row in enumerate(ITEMS)]
+        made.evals.register(
+            "market", rows, ["exact_match"], input="question", target="answer", split_by="split"
+        )
+        yield made
+
+
+def nothing_there(services: Services) -> bool:
+    return not services.hub.storage.exists() or not list(services.hub.storage.glob("repos/*/*/*"))
 
 
 @pytest.fixture
@@ -121,6 +152,7 @@ def test_a_file_makes_a_private_repository_and_is_read_back(call: Call, events: 
     assert [e.repo for e in events if isinstance(e, Published)] == ["local/thing"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["model", "dataset", "space"])
 def test_every_kind_of_repository_takes_a_card(call: Call, hub: HfApi, kind: str) -> None:
     card = "---\nlicense: apache-2.0\n---\n# Thing\n"
@@ -194,11 +226,11 @@ def test_a_public_repository_is_written_only_when_asked(call: Call, hub: HfApi) 
     ],
     ids=lambda value: str(value).replace("/", "-"),
 )
-def test_what_other_tools_write_is_refused(call: Call, hub: HfApi, path: str, kind: Any, told: str) -> None:
+def test_what_other_tools_write_is_refused(shared: Services, path: str, kind: Any, told: str) -> None:
     with pytest.raises(ToolError) as caught:
-        wrote(call(), path, "text", kind=kind)
+        wrote(calls_of(shared)(), path, "text", kind=kind)
     assert told in f"{caught.value.message} {caught.value.hint}"
-    assert not hub.repo_exists("local/thing", repo_type=kind)
+    assert nothing_there(shared)
 
 
 def test_what_is_no_text_is_refused_but_images_are_not(call: Call, services: Services, hub: HfApi) -> None:
@@ -234,7 +266,7 @@ NUMBERS = {
     "a tag inside": ("README.md", "accuracy 0<b></b>.931"),
     "an escape": ("README.md", "accuracy 0\\.931"),
     "a block of code": ("README.md", "```\naccuracy: 0.931\n```"),
-    "behind much text": ("README.md", "word " * 20_000 + "accuracy 0.931"),
+    "behind much text": ("README.md", "word " * 12_100 + "accuracy 0.931"),
     "the index of a card": (
         "README.md",
         "---\nmodel-index:\n- name: x\n  results:\n  - metrics:\n    - type: accuracy\n      value: 0.931\n---\n",
@@ -250,11 +282,11 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_a_number_that_nobody_measured_is_refused_in_every_form(call: Call, hub: HfApi, name: str) -> None:
+def test_a_number_that_nobody_measured_is_refused_in_every_form(shared: Services, name: str) -> None:
     path, text = NUMBERS[name]
     with pytest.raises(ToolError, match="states what nobody measured"):
-        wrote(call(), path, text, kind="space")
-    assert not hub.repo_exists("local/thing", repo_type="space")
+        wrote(calls_of(shared)(), path, text, kind="space")
+    assert nothing_there(shared)
 
 
 @pytest.mark.parametrize(
@@ -270,8 +302,8 @@ def test_a_number_that_nobody_measured_is_refused_in_every_form(call: Call, hub:
     ],
     ids=["a card", "settings", "code", "a citation"],
 )
-def test_numbers_that_claim_nothing_of_ours_pass(call: Call, path: str, text: str) -> None:
-    assert wrote(call(), path, text, kind="space").changed
+def test_numbers_that_claim_nothing_of_ours_pass(shared: Services, path: str, text: str) -> None:
+    check_file(calls_of(shared)(), "space", path, text.encode(), None)
 
 
 def test_what_was_measured_may_be_said_and_what_stood_there_may_stay(
@@ -319,12 +351,24 @@ def test_secrets_do_not_leave(call: Call, services: Services, hub: HfApi) -> Non
     ],
     ids=["a card", "comments", "JSON", "a table", "packed"],
 )
-def test_sealed_items_do_not_leave(call: Call, hub: HfApi, sealed: None, path: str, text: str) -> None:
+def test_sealed_items_do_not_leave(shared: Services, path: str, text: str) -> None:
     with pytest.raises(ToolError, match="items of the sealed evaluation market"):
-        wrote(call(), path, text, kind="space")
-    with pytest.raises(ToolError, match="items of the sealed evaluation market"):
-        wrote(call(), "a.md", "fine", kind="space", message=ITEMS[1]["question"])
-    assert not hub.repo_exists("local/thing", repo_type="space")
+        wrote(calls_of(shared)(), path, text, kind="space")
+    assert nothing_there(shared)
+
+
+def test_sealed_items_do_not_leave_in_names_and_messages(shared: Services) -> None:
+    item = ITEMS[1]["question"]
+    call = calls_of(shared)
+    for each in (
+        lambda: wrote(call(), "a.md", "fine", message=item),
+        lambda: wrote(call(), f"{item[:-1].replace(' ', '-')}.md", "fine"),
+        lambda: create_collection(call(), "Things", {"local/x": item}),
+        lambda: create_collection(call(), "Things", ["local/x"], item),
+    ):
+        with pytest.raises(ToolError, match="items of the sealed evaluation market"):
+            each()
+    assert nothing_there(shared)
 
 
 def test_branches_are_made_written_to_and_deleted(call: Call) -> None:
@@ -398,6 +442,7 @@ def test_a_merge_does_not_change_a_measured_model(call: Call, hub: HfApi) -> Non
     assert hub_pull_requests(call(), "thing", "merge", 2, offset=0)[0].status == "merged"
 
 
+@pytest.mark.thorough
 def test_clashes_are_told_and_long_diffs_are_paged(call: Call, hub: HfApi) -> None:
     wrote(call(), "a.txt", "one\n")
     wrote(call(), "a.txt", "\n".join(f"line {chr(97 + n % 26)}" for n in range(3000)), pull_request=True)
@@ -456,3 +501,68 @@ def test_spaces_are_found(call: Call) -> None:
     wrote(call(), "README.md", "---\nsdk: gradio\n---\n", repo="show", kind="space")
     [found] = search_hub(call(), "sho", "space", 5)
     assert (found["id"], found["sdk"]) == ("local/show", "gradio")
+
+
+def lost(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """The answer to the next call of a method is lost on its way back."""
+    real = getattr(HfApi, method)
+
+    def call(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(HfApi, method, real)
+        real(*args, **more)
+        raise httpx.ReadTimeout("lost")
+
+    monkeypatch.setattr(HfApi, method, call)
+
+
+def test_what_was_done_before_an_answer_was_lost_is_not_done_again(
+    call: Call, hub: HfApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(method: str, tool: Callable[..., Any], *given: Any, **more: Any) -> Any:
+        spec, key = tool.__tool__, f"key-{method}-{given}"  # type: ignore[attr-defined]
+        assert spec.reconcile(call(key), key) is None
+        lost(monkeypatch, method)
+        with pytest.raises(httpx.ReadTimeout):
+            tool(call(key), *given, **more)
+        return spec.reconcile(call(key), key)
+
+    wrote(call(), "README.md", "# Thing\n")
+    done = again("create_commit", write_hub_file, "thing", "a.txt", "one")
+    assert done.commit == hub.model_info("local/thing").sha and done.path == "a.txt"
+    proposed = ("thing", "open", None, "Better", "Why", {"a.txt": "two"})
+    [opened] = again("create_commit", hub_pull_requests, *proposed, offset=0)
+    assert opened.number == 1 and len(list(hub.get_repo_discussions("local/thing"))) == 1
+    asked = {"offset": 0, "text": "Good."}
+    assert again("comment_discussion", hub_pull_requests, "thing", "comment", 1, **asked)[0].comments[1:] == [
+        "local: Good."
+    ]
+    [merged] = again("merge_pull_request", hub_pull_requests, "thing", "merge", 1, offset=0)
+    assert merged.status == "merged" and len(hub.list_repo_commits("local/thing")) == 4
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "effect", "action"),
+    [
+        (hub_branches, {}, "read", "allow"),
+        (hub_branches, {"create": "x"}, "publish", "ask"),
+        (hub_branches, {"delete": "x"}, "destroy", "ask"),
+        (hub_pull_requests, {}, "read", "allow"),
+        (hub_pull_requests, {"action": "show", "number": 1}, "read", "allow"),
+        (hub_pull_requests, {"action": "comment", "number": 1}, "publish", "allow"),
+        (hub_pull_requests, {"action": "comment", "number": 1, "private": False}, "publish", "ask"),
+        (hub_pull_requests, {"action": "close", "number": 1, "private": False}, "publish", "ask"),
+        (hub_pull_requests, {"action": "merge", "number": 1}, "destroy", "ask"),
+        (write_hub_file, {"path": "a.md", "text": "x"}, "publish", "allow"),
+        (write_hub_file, {"path": "a.md", "text": "x", "private": False}, "publish", "ask"),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
+)
+def test_the_gate_asks_about_what_a_call_does(
+    tool: Any, given: dict[str, Any], effect: str, action: str
+) -> None:
+    arguments = tool.__tool__.validate({"repo": "thing", **given})
+    spec = tool.__tool__.for_call(arguments)
+    decided = Gate([], Budget({})).decide(spec, arguments.model_dump(mode="json"), Price())
+    assert (spec.effect, decided.action) == (effect, action)
+    standing = Gate([], Budget({})).standing(spec, arguments.model_dump(mode="json"), Price(), decided)
+    assert isinstance(standing, str) == (effect == "destroy"), "what cannot be undone is asked each time"

@@ -138,12 +138,19 @@ def test_subsets_are_told(look: Callable[..., DatasetView], museum: Museum) -> N
     ("path", "reply", "told"),
     [
         ("/splits", Reply({"error": "Not found."}, 404), "closed"),
-        ("/splits", Reply({"error": "Unauthorized"}, 401), "closed"),
+        pytest.param("/splits", Reply({"error": "Unauthorized"}, 401), "closed", marks=pytest.mark.thorough),
         ("/splits", Reply(BUSY, 500), "not ready"),
-        ("/splits", Reply("Internal Server Error.", 500, {"content-type": "text/plain"}), "broken"),
-        ("/splits", Reply({"error": "too many configs"}, 501), "broken"),
+        pytest.param(
+            "/splits",
+            Reply("Internal Server Error.", 500, {"content-type": "text/plain"}),
+            "broken",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            "/splits", Reply({"error": "too many configs"}, 501), "broken", marks=pytest.mark.thorough
+        ),
         ("/splits", Reply(b"{not json"), "unreachable|broken"),
-        ("/splits", Reply({"splits": []}), "no split"),
+        pytest.param("/splits", Reply({"splits": []}), "no split", marks=pytest.mark.thorough),
         ("/splits", Reply({"splits": "x", "pending": None}), "no split"),
     ],
     ids=["404", "401", "not ready", "plain 500", "501", "malformed", "empty", "of another shape"],
