@@ -280,8 +280,8 @@ class Settings(BaseSettings):
     )
     web_mirrors: dict[str, str] = Field(
         default_factory=dict,
-        description="other addresses of arxiv, arxiv-site, semantic-scholar, openalex, huggingface, github,"
-        " github-raw, duckduckgo, bing, by name",
+        description="other addresses, by name: arxiv, arxiv-site, semantic-scholar, openalex, huggingface,"
+        " dataset-viewer, github, github-raw, duckduckgo, bing",
     )
 
     # Router

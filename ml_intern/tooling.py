@@ -13,7 +13,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -60,6 +60,7 @@ class ToolSpec:
     reconcile: Callable[[Any, str], Any] | None = None
     repeatable: str = ""
     prepare: Callable[[Any, Any], Any] | None = None
+    effect_of: Callable[[Any], Effect] | None = None
     origin: str = "ml_intern"
     """Who made it: ``ml_intern``, ``user`` (a file in a tools folder), ``smolagents``, ``mcp:SERVER``."""
 
@@ -173,6 +174,11 @@ class ToolSpec:
         """The JSON schema of the arguments."""
         return self.arguments.model_json_schema()
 
+    def for_call(self, arguments: BaseModel) -> ToolSpec:
+        """The tool with the effect that these arguments give it, which is what the gate decides on."""
+        effect = self.effect_of(arguments) if self.effect_of else self.effect
+        return self if effect == self.effect else replace(self, effect=effect)
+
     def validate(self, given: Mapping[str, Any]) -> BaseModel:
         """Check the arguments that a cell passed.
 
@@ -215,6 +221,7 @@ def tool(
     reconcile: Callable[[Any, str], Any] | None = None,
     repeatable: str = "",
     prepare: Callable[[Any, Any], Any] | None = None,
+    effect_of: Callable[[Any], Effect] | None = None,
 ) -> Callable[[F], F]:
     """Declare a host-side function that cells can call.
 
@@ -228,6 +235,8 @@ def tool(
             with neither of the two is not called again: the brain is told that nobody knows.
         prepare: Given the context and the validated arguments, returns those that are shown, priced and run:
             what a path leads to is read here, so that it is what a person says yes to.
+        effect_of: The effect of a call with these validated arguments, where one tool looks and changes;
+            `effect` is then the gravest of them.
 
     The function's first parameter is the `ToolContext`; the others become the arguments of the tool.
     """
@@ -243,6 +252,7 @@ def tool(
             reconcile=reconcile,
             repeatable=repeatable,
             prepare=prepare,
+            effect_of=effect_of,
         )
         function.__tool__ = spec  # type: ignore[attr-defined]
         return function

@@ -78,7 +78,7 @@ class Fetcher:
         try:
             return run_with_retry(
                 lambda: self._follow(order, flight, damaged),
-                tries=self._tries,
+                tries=self._tries if order.tries is None else min(self._tries, order.tries),
                 report=flight.tell,
                 stop=flight.abandoned,
                 base_s=self._backoff_s,
@@ -276,7 +276,8 @@ def _explained(error: Exception, order: Order) -> WebError:
             return Throttled(
                 f"{host} limits the rate of requests (status {status}){when}.", "Ask less, or later.", status
             )
-        return Unreachable(f"{host} answers with status {status}{when}.", "Try again later.", status)
+        told = f"{host} answers with status {status}{when}."
+        return Unreachable(told, "Try again later.", status, error.body)
     told = _short(str(error)) or type(error).__name__
     return Unreachable(f"{host} gives no answer ({told}).", "Check the network, or try again later.")
 

@@ -92,7 +92,7 @@ MANNERS = (
 
 
 MIRRORED = (
-    "arxiv", "arxiv-site", "semantic-scholar", "openalex", "huggingface",
+    "arxiv", "arxiv-site", "semantic-scholar", "openalex", "huggingface", "dataset-viewer",
     "github", "github-raw", "duckduckgo", "bing",
 )  # fmt: skip
 """Services whose address a person may change: of arXiv and GitHub the API and the texts apart."""
