@@ -269,6 +269,8 @@ def pending(journal: Journal) -> list[dict[str, Any]]:
 
 def reach_of(spec: ToolSpec, arguments: Mapping[str, Any], services: Services) -> str:
     """What a call can reach beyond the sandbox, in words."""
+    if spec.effect == "read" and arguments.get(NETWORK) is True:
+        return "the host of that address"
     if spec.effect in OPENING and arguments.get(NETWORK) is True:
         return "the internet, and what this machine and its network serve, loopback included"
     if spec.effect == "compute" and (place := _rented_reach(arguments, services)):

@@ -193,7 +193,8 @@ class Consent:
         if public and self._gate.decide(call.spec, private, call.price, call.source).action == "allow":
             return "Nothing was published. private=True needs no question: the person can open it later."
         if call.shown.get(NETWORK) is True:
-            return "Nothing was started. Go on without the network, and say in the answer what is missing."
+            done = "opened" if call.spec.effect == "read" else "started"
+            return f"Nothing was {done}. Go on without the network, and say in the answer what is missing."
         return "Nothing was done. Go on without it, and say so in the answer."
 
     def _check_nos(self, call: Call) -> None:

@@ -158,7 +158,7 @@ class Gate:
         if decision.rule == "budget":
             return "a price above the budget is asked about each time"
         if spec.effect in OPENING and arguments.get(NETWORK) is True:
-            return "code that reaches the network is asked about each time"
+            return "what opens the network is asked about each time"
         found = self.footprint(spec, arguments, price, decision.rule)
         return found or "a price that is not known is asked about each time"
 

@@ -28,8 +28,8 @@ SOURCES: tuple[Source, ...] = ("cell", "research", "mcp", "web", "replay")
 
 NETWORK = "network"
 """The word of `--yes` that opens the network: an effect alone never does."""
-OPENING: tuple[Effect, ...] = ("write", "compute", "publish")
-"""Effects of tools that run code, where an argument ``network`` opens the network to it."""
+OPENING: tuple[Effect, ...] = ("read", "write", "compute", "publish")
+"""Effects of tools where an argument ``network`` opens the network: to code, or to an address."""
 YES_WORDS: tuple[str, ...] = (*EFFECTS, NETWORK)
 
 Value = bool | int | float | str
@@ -155,6 +155,13 @@ class Rule(BaseModel):
 
 DEFAULT_POLICY: tuple[Rule, ...] = (
     Rule(effect=["destroy"], action="ask", reason="it cannot be undone"),
+    Rule(
+        effect=["read"],
+        where={"network": True},
+        action="ask",
+        reason="what stands in an address reaches its host, and no page gave this one",
+        yes="network",
+    ),
     Rule(
         effect=list(OPENING),
         where={"network": True},

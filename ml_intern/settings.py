@@ -28,6 +28,7 @@ from ml_intern.evals.nearness import Nearness
 from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.tooling import did_you_mean
 from ml_intern.trust import check_trust
+from ml_intern.web.hosts import HOSTS
 
 FILE = "ml-intern.toml"
 
@@ -253,6 +254,10 @@ class Settings(BaseSettings):
     )
     web_cache_mb: int = Field(1024, ge=8, description="what fetched pages may take")
     web_contact: str = Field("", description="mail address or URL in the User-Agent of requests")
+    web_hosts: Words = Field(
+        default_factory=lambda: list(HOSTS),
+        description="hosts of which any page may be read; elsewhere only what a page or the person named",
+    )
     web_private: Words = Field(
         default_factory=list,
         description="hosts, HOST:PORT or networks inside your own network that tools may fetch from",

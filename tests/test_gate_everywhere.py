@@ -100,7 +100,7 @@ def test_every_decision_leaves_a_line(make: Make) -> None:
     spent, quiet, wiped, dear = lines(router, "decision")
     assert (spent["decision"], spent["rule"], spent["effect"], spent["source"]) == (
         "allow",
-        "default 4",
+        "default 5",
         "compute",
         "cell-1",
     )

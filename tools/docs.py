@@ -14,6 +14,7 @@ from ml_intern.documentation.pages import read_page
 from ml_intern.documentation.results import NOTE, DocHits, DocPage, Reference, hit_of, reference_of
 from ml_intern.errors import ToolError
 from ml_intern.tooling import tool
+from ml_intern.web.given import check_given
 
 Offset = Annotated[int, Field(ge=0)]
 
@@ -67,14 +68,20 @@ def search_docs(
 
 @tool(effect="read")
 def read_docs(
-    ctx: ToolContext, source: Annotated[str, Field(min_length=1, max_length=2000)], offset: Offset = 0
+    ctx: ToolContext,
+    source: Annotated[str, Field(min_length=1, max_length=2000)],
+    offset: Offset = 0,
+    network: bool = False,
 ) -> DocPage:
     """Read a page of documentation as Markdown.
 
     Args:
         source: A file, a page that search_docs found, or a URL.
         offset: Where to read on.
+        network: Open a URL that neither a page nor the person has named: a person is asked.
     """
+    if not network:
+        check_given(ctx, source.strip())
     return read_page(ctx.files, ctx.services.docs, _web(ctx), source.strip(), offset)
 
 

@@ -91,6 +91,14 @@ class Doors:
         port = parts.port or (PORTS.get(parts.scheme) if parts.scheme else None)
         self._hosts.add(((parts.hostname or "").lower(), port))
 
+    def opens(self, url: str) -> bool:
+        """Whether the person has opened the host of a URL."""
+        try:
+            parts, port = _split(url)
+        except Blocked:
+            return False
+        return self._opened(parts.hostname or "", port)
+
     def check(self, url: str) -> SplitResult:
         """What can be told from a URL alone; its parts.
 

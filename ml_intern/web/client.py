@@ -18,6 +18,7 @@ from ml_intern.web.cache import Cache
 from ml_intern.web.fetching import Fetcher
 from ml_intern.web.flights import Flights
 from ml_intern.web.manners import MANNERS, Manners
+from ml_intern.web.met import Met
 from ml_intern.web.orders import MEGABYTE, Order, url_of
 from ml_intern.web.pace import Pacer
 from ml_intern.web.page import Page
@@ -62,8 +63,9 @@ class Engine:
         self.offline = offline
         self.mirrors = {name: url.rstrip("/") for name, url in (mirrors or {}).items()}
         self.flights = Flights()
+        self.met = Met()
         self._folder, self._size = folder, size
-        self._doors = Doors((*private, *self.mirrors.values()))
+        self.doors = Doors((*private, *self.mirrors.values()))
         self._agent, self._manners = user_agent(contact), manners
         self._tries, self._backoff_s = tries, backoff_s
         self._lock = threading.Lock()
@@ -75,10 +77,10 @@ class Engine:
         with self._lock:
             if self._fetcher is None:
                 folder = _writable(self._folder)
-                wire = Wire(self._doors, Pacer(folder / "turns"), self._manners)
+                wire = Wire(self.doors, Pacer(folder / "turns"), self._manners)
                 cache = Cache(folder, self._size)
                 self._fetcher = Fetcher(
-                    wire, cache, self._doors, self._agent, self.offline, self._tries, self._backoff_s
+                    wire, cache, self.doors, self._agent, self.offline, self._tries, self._backoff_s
                 )
             return self._fetcher
 
@@ -135,6 +137,10 @@ class Web:
         """Where a service is: a mirror that the settings name, else its own address."""
         return self.engine.mirrors.get(service, official)
 
+    def met(self, url: str) -> bool:
+        """Whether a page of this session gave this address, or the person has opened its host."""
+        return self.engine.met.knows(url) or self.engine.doors.opens(url)
+
     def get(self, url: str, params: Mapping[str, Any] | None = None, **options: Any) -> Page:
         """Fetch a page, or take it from the cache.
 
@@ -172,9 +178,11 @@ class Web:
             self.tell(text)
 
         engine = self.engine
-        return engine.flights.fetch(
+        page = engine.flights.fetch(
             order.same, lambda flight: engine.fetcher.fetch(order, flight), self.stop, tell, PATIENCE_S
         )
+        engine.met.learn(page)
+        return page
 
 
 def user_agent(contact: str = "") -> str:

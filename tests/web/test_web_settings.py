@@ -31,6 +31,6 @@ def test_a_setting_that_makes_no_sense_is_told(given: dict[str, object], said: s
 def test_the_environment_opens_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ML_INTERN_WEB_PRIVATE", "mirror.lan:8080 10.0.0.0/8")
     web = Web.of(Settings.load(), {})
-    assert web.engine._doors.check("http://mirror.lan:8080/x") and web.engine._doors.check("http://10.1.2.3/")
+    assert web.engine.doors.check("http://mirror.lan:8080/x") and web.engine.doors.check("http://10.1.2.3/")
     with pytest.raises(Blocked):
-        web.engine._doors.check("http://192.168.0.1/")
+        web.engine.doors.check("http://192.168.0.1/")
