@@ -237,16 +237,20 @@ def _begun(services: Services, root: PaperId, direction: Direction, path: Path) 
     if saved is not None:
         known = saved.nodes[saved.root].paper.ids
         return saved, sources[0] if "s2" in known else sources[1]
-    problem: WebError | None = None
+    problems: list[WebError] = []
     for source in sources:
         try:
             graph = Graph.of(source.paper(root), direction)
         except WebError as error:
-            problem = problem or error
+            problems.append(error)
             continue
         return graph, source
-    assert problem is not None
-    raise problem
+    if all(isinstance(problem, Missing) for problem in problems):
+        raise Missing(
+            f"Neither Semantic Scholar nor OpenAlex knows {root}.",
+            "Check the id: search_papers finds papers by words. A paper of this week may not be known yet.",
+        )
+    raise next(problem for problem in problems if not isinstance(problem, Missing))
 
 
 def _graph_path(ctx: ToolContext, root: PaperId, direction: Direction) -> Path:
