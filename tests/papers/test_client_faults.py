@@ -11,6 +11,7 @@ import pytest
 from support.loopback import Answer, Loopback, Reply
 from support.paper_answers import atom
 
+from ml_intern.documentation.online import fetch_page
 from ml_intern.documentation.pages import read_page
 from ml_intern.errors import Interrupted, ToolError
 from ml_intern.papers.arxiv_api import Arxiv
@@ -108,6 +109,12 @@ CLIENTS: dict[str, Client] = {
     "hub day": Client(lambda web: HuggingFace(web).daily(None, 5)[0], [{"paper": HF}], []),
     "hub resources": Client(lambda web: [r.id for r in HuggingFace(web).resources(ID).resources], HF, {}),
     "a page": Client(_page, HTML, checked=False),
+    "docs page": Client(
+        lambda web: fetch_page(web, "https://huggingface.co/docs/trl").text, HTML, checked=False
+    ),
+    "docs search": Client(
+        lambda web: web.get_json(f"{web.base('huggingface', '')}/api/docs/search", {"q": "x"}).data, DOCS
+    ),
 }  # fmt: skip
 
 
