@@ -9,7 +9,7 @@ from pydantic import Field
 from ml_intern.context import ToolContext
 from ml_intern.documentation.asking import Run
 from ml_intern.documentation.library import Documentation
-from ml_intern.documentation.online import Web, guides
+from ml_intern.documentation.online import guides
 from ml_intern.documentation.pages import read_page
 from ml_intern.documentation.results import NOTE, DocHits, DocPage, Reference, hit_of, reference_of
 from ml_intern.errors import ToolError
@@ -57,12 +57,9 @@ def search_docs(
     searched = docs.versions()
     hits = [hit_of(entry, docs.body(entry)) for entry in found]
     versions = {name: version for name, version in searched.items() if not named or name in named}
-    web = _web(ctx) if online else None
-    if online and web is None:
-        raise ToolError("This session does not reach the network.", "Leave out `online`.")
-    if web is None:
+    if not online:
         return DocHits(hits, versions)
-    pages, notes = guides(web, query, list(versions), limit)
+    pages, notes = guides(ctx.web, query, list(versions), limit)
     return DocHits(hits, versions, pages, " ".join([*notes, NOTE]))
 
 
@@ -82,12 +79,7 @@ def read_docs(
     """
     if not network:
         check_given(ctx, source.strip())
-    return read_page(ctx.files, ctx.services.docs, _web(ctx), source.strip(), offset)
-
-
-def _web(ctx: ToolContext) -> Web | None:
-    """What fetches pages for this session; None where nothing does."""
-    return ctx.web
+    return read_page(ctx.files, ctx.services.docs, ctx.web, source.strip(), offset)
 
 
 def _inside(ctx: ToolContext) -> tuple[Run, Documentation]:

@@ -92,7 +92,7 @@ def search_papers(
         categories: arXiv's, such as cs.CL.
         min_citations: Leave out what is cited less.
     """
-    services = _services(ctx)
+    services = services_of(ctx)
     if paper := named(query, services):
         return Papers(papers=[paper], total=1)
     begin, end = parse_day(since), parse_day(until, end=True)
@@ -128,7 +128,7 @@ def citation_graph(
     root = parse_id(id).bare
     path = _graph_path(ctx, root, direction)
     waits: list[str] = []
-    graph, source = _begun(_services(ctx, waits), root, direction, path)
+    graph, source = _begun(services_of(ctx, waits), root, direction, path)
     graph.notes.clear()
     traversal = Traversal(
         graph,
@@ -154,7 +154,7 @@ def recommend_papers(ctx: ToolContext, liked: Ids, disliked: Ids = "", limit: Li
     wanted, unwanted = _forms(liked), _forms(disliked)
     if not wanted:
         raise ToolError("No paper to begin with.", "Give at least one id in `liked`.")
-    papers, note = _services(ctx).semantic_scholar.recommend(wanted, unwanted, limit)
+    papers, note = services_of(ctx).semantic_scholar.recommend(wanted, unwanted, limit)
     return Papers(papers=papers, notes=[note] if note else [])
 
 
@@ -168,7 +168,7 @@ def search_snippets(ctx: ToolContext, query: str, limit: Limit = 10, papers: Ids
         papers: Ids of papers to look in; nothing: all.
     """
     filters = {"paperIds": ",".join(_forms(papers)) or None}
-    found, note = _services(ctx).semantic_scholar.snippets(query, limit, **filters)
+    found, note = services_of(ctx).semantic_scholar.snippets(query, limit, **filters)
     return Snippets(snippets=found, notes=[note] if note else [])
 
 
@@ -192,7 +192,7 @@ def find_paper_resources(ctx: ToolContext, id: str) -> Resources:
     Args:
         id: arXiv id, DOI or URL.
     """
-    services = _services(ctx)
+    services = services_of(ctx)
     paper = parse_id(id).bare
     if paper.scheme != "arxiv":
         known = services.semantic_scholar.paper(paper, "externalIds,title,abstract")
@@ -206,7 +206,7 @@ def find_paper_resources(ctx: ToolContext, id: str) -> Resources:
         return _in_abstract(services.arxiv.paper(paper), paper)
 
 
-def _services(ctx: ToolContext, waits: list[str] | None = None) -> Services:
+def services_of(ctx: ToolContext, waits: list[str] | None = None) -> Services:
     """Who is asked; `waits` takes what is said of waits and retries."""
 
     def tell(text: str) -> None:
@@ -237,16 +237,20 @@ def _begun(services: Services, root: PaperId, direction: Direction, path: Path) 
     if saved is not None:
         known = saved.nodes[saved.root].paper.ids
         return saved, sources[0] if "s2" in known else sources[1]
-    problem: WebError | None = None
+    problems: list[WebError] = []
     for source in sources:
         try:
             graph = Graph.of(source.paper(root), direction)
         except WebError as error:
-            problem = problem or error
+            problems.append(error)
             continue
         return graph, source
-    assert problem is not None
-    raise problem
+    if all(isinstance(problem, Missing) for problem in problems):
+        raise Missing(
+            f"Neither Semantic Scholar nor OpenAlex knows {root}.",
+            "Check the id: search_papers finds papers by words. A paper of this week may not be known yet.",
+        )
+    raise next(problem for problem in problems if not isinstance(problem, Missing))
 
 
 def _graph_path(ctx: ToolContext, root: PaperId, direction: Direction) -> Path:

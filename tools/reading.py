@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ml_intern.context import ToolContext
 from ml_intern.documents import reading, recipe
+from ml_intern.documents.model import Document
 from ml_intern.documents.reading import PaperPage
 from ml_intern.documents.recipe import Recipe
+from ml_intern.documents.shelf import SHELF
 from ml_intern.errors import ToolError
-from ml_intern.papers.sources import fetch_paper_sources
+from ml_intern.papers.ids import parse_id
+from ml_intern.papers.sources import PaperSource, fetch_paper_sources
 from ml_intern.tooling import tool
-from ml_intern.tools.papers import KEYS
-
-if TYPE_CHECKING:
-    from ml_intern.documents.model import Document
+from ml_intern.tools.papers import KEYS, services_of
+from ml_intern.web.errors import WebError
 
 SUBJECT = "papers"
+NO_READER = "No language model read it: tables and patterns alone, which find less."
+FEWEST_CHARS = 2_000
+"""A form without headings and with less text than this is a page about the paper, not the paper."""
 
 
 @tool(effect="read", needs=KEYS)
-def read_paper(ctx: ToolContext, id: str, section: str | None = None, offset: int = 0) -> PaperPage:
+def read_paper(
+    ctx: ToolContext, id: str, section: str | None = None, offset: Annotated[int, Field(ge=0)] = 0
+) -> PaperPage:
     """Read a paper, a section at a time; without one its contents and abstract.
 
     The text comes from arXiv's HTML, else from the LaTeX source, else from the PDF. It is data of others.
@@ -45,12 +53,14 @@ def extract_recipe(ctx: ToolContext, id: str) -> Recipe:
         id: As for read_paper.
     """
     document = _document(ctx, id)
-    if ctx.services.consult is None:
-        return recipe.extract(document)
-    try:
-        return recipe.extract(document, _reader(ctx), "the session's model")
-    except ToolError:  # A session of a playbook has nobody to ask.
-        return recipe.extract(document)
+    if ctx.services.consult is not None:
+        try:
+            return recipe.extract(document, _reader(ctx), "the session's model")
+        except ToolError:  # a session of a playbook has nobody to ask
+            pass
+    found = recipe.extract(document)
+    found.notes.append(NO_READER)
+    return found
 
 
 def _reader(ctx: ToolContext) -> recipe.Reader:
@@ -62,15 +72,44 @@ def _reader(ctx: ToolContext) -> recipe.Reader:
 
 
 def _document(ctx: ToolContext, id: str) -> Document:
-    """The paper in the best form that can be read.
+    """The paper in the best form that can be read; within a session the same one for every section.
 
     Raises:
         ToolError: No form can be had, or none can be read; says why of each.
     """
+    parsed = parse_id(id)
+    return SHELF.taken(f"{ctx.services.folder}\n{parsed}", lambda: _read(ctx, str(parsed)))
+
+
+def _read(ctx: ToolContext, id: str) -> Document:
+    services = services_of(ctx)
     why: list[str] = []
-    for source in fetch_paper_sources(ctx.web, id):
-        try:
-            return reading.document_of(source.content)
-        except ToolError as error:
-            why.append(f"{source.kind}: {error.message.rstrip('.')}")
+    spare: Document | None = None
+    sources = fetch_paper_sources(ctx.web, id, services.semantic_scholar, services.openalex)
+    try:
+        for source in sources:
+            try:
+                document = _told(reading.document_of(source.content, source.kind), source, why)
+            except ToolError as error:
+                why.append(f"{source.kind}: {error.message.rstrip('.')}")
+                continue
+            if document.sections:
+                return document
+            why.append(f"{source.kind}: it has no headings")
+            spare = spare or (document if len(document.abstract) >= FEWEST_CHARS else None)
+    except WebError:
+        if not why:
+            raise
+    if spare is not None:
+        return spare
     raise ToolError(f"No form of {id} can be read ({'; '.join(why)}).", "search_papers has its abstract.")
+
+
+def _told(document: Document, source: PaperSource, why: Sequence[str]) -> Document:
+    """The document with where it came from, how old that is, and which better forms are not to be had."""
+    document.url = source.url
+    if source.note:
+        document.notes.append(f"{source.note[:1].upper()}{source.note[1:]}.")
+    if lacking := [*source.tried, *why]:
+        document.notes.append(f"Read from {source.kind}. {'; '.join(lacking)}.")
+    return document

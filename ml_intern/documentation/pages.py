@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from ml_intern import safe_files
 from ml_intern.documentation.library import Documentation
 from ml_intern.documentation.markdown import markdown
-from ml_intern.documentation.online import Web
+from ml_intern.documentation.online import fetch_page
 from ml_intern.documentation.results import NOTE, DocPage, page
 from ml_intern.errors import ToolError
 from ml_intern.files import Files
+from ml_intern.web.client import Web
 
 READ_BYTES = 64 << 20
 MOST_HEADINGS = 100
@@ -27,7 +29,7 @@ def read_page(
         files: What may be read.
         docs: The index of what is installed.
         web: Fetches pages; None where nothing does.
-        source: A URL, a path, or the name of a page that a search found.
+        source: A URL (with #heading it begins there), a path, or the name of a page that a search found.
         offset: Where to read on.
 
     Raises:
@@ -39,17 +41,29 @@ def read_page(
         name, title, text, note = source, source.rpartition("#")[2], found, ""
     else:
         name, title, text, note = _file(files, source)
+    asked, offset = offset, offset or _place(text, source)
     if offset and offset >= len(text):
         raise ToolError(f"The page has {len(text)} characters, there is nothing at {offset}.")
     shown, then = page(text, offset)
-    headings = re.findall(r"^#{1,6} +(.+?) *#*$", text, re.M)[:MOST_HEADINGS] if not offset else []
+    headings = [] if asked else re.findall(r"^#{1,6} +(.+?) *#*$", text, re.M)[:MOST_HEADINGS]
     return DocPage(name, title, shown, then, len(text), headings, " ".join(filter(None, [note, NOTE])))
+
+
+def _place(text: str, url: str) -> int:
+    """Where the heading stands that the end of a URL names; the beginning where there is none."""
+    wanted = unquote(url.partition("#")[2]).casefold() if re.match(r"https?://", url, re.I) else ""
+    for heading in re.finditer(r"^#{1,6} +(.+?) *#*$", text, re.M) if wanted else ():
+        title = heading[1].casefold()
+        slug = re.sub(r"[^\w-]", "", re.sub(r"\s+", "-", title.partition("[[")[0].strip()))
+        if wanted == slug or f"[[{wanted}]]" in title:
+            return heading.start()
+    return 0
 
 
 def _fetched(web: Web | None, url: str) -> tuple[str, str, str, str]:
     if web is None:
         raise ToolError("This session does not reach the network.", "Search what is installed: search_docs.")
-    got = web.get(url)
+    got = fetch_page(web, url)
     kind = got.headers.get("content-type", "").lower()
     start = got.content[:1024].lstrip().lower()
     if b"%pdf-" in start[:16]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ml_intern.documentation.store import Entry, Store
@@ -78,6 +78,12 @@ def _has(word: str, among: set[str]) -> float:
     if _stem(word) in among:
         return 1.0
     return 0.6 if any(_stem(other) in among for other in like(word)) else 0.0
+
+
+def shared(words: Sequence[str], among: Iterable[str]) -> float:
+    """The share of a question's words that are among others, as they are or in another word for it."""
+    told = set(_stems(among))
+    return sum(_has(word, told) for word in words) / max(len(words), 1)
 
 
 def _stems(words: Iterable[str]) -> list[str]:

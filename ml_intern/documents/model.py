@@ -74,7 +74,11 @@ class Reference:
 
 @dataclass
 class Document:
-    """A paper. `sections` are in the order of reading; subsections follow theirs, with a higher level."""
+    """A paper. `sections` are in the order of reading; subsections follow theirs, with a higher level.
+
+    Attributes:
+        url: Where it was read.
+    """
 
     kind: Kind
     title: str = ""
@@ -86,6 +90,7 @@ class Document:
     figures: list[Figure] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    url: str = ""
 
     def below(self, index: int) -> range:
         """A section and its subsections."""

@@ -32,7 +32,7 @@ class PaperPage:
     """Contents and abstract, or a stretch of a section. `next_offset` is where it goes on, None at the end.
 
     Attributes:
-        source: What it was read from: ``html``, ``latex``, ``pdf``.
+        source: What it was read from: ``html``, ``latex``, ``pdf``; `url` is where that came from.
         section: The heading that was found; empty where the contents were asked for.
         tables: The tables of this section as rows, the first the header; empty from a PDF.
     """
@@ -46,6 +46,7 @@ class PaperPage:
     contents: list[Heading] = field(default_factory=list)
     tables: list[list[list[str]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    url: str = ""
 
 
 def document_of(data: bytes, kind: Kind | None = None) -> Document:
@@ -126,7 +127,7 @@ def _page(
     shown, then = stretch(text, offset)
     return PaperPage(
         document.title, document.authors[:20], document.kind, heading, shown, then,
-        tables=tables if not offset else [], notes=[*document.notes, NOTE],
+        tables=tables if not offset else [], notes=[*document.notes, NOTE], url=document.url,
     )  # fmt: skip
 
 

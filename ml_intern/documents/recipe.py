@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from ml_intern.documents import patterns
 from ml_intern.documents.model import Document
+from ml_intern.documents.reading import NOTE
 
 Part = Literal["data", "method", "hyperparameters", "results"]
 PARTS: tuple[Part, ...] = ("data", "method", "hyperparameters", "results")
@@ -57,6 +58,7 @@ class Recipe:
     Attributes:
         reader: Who read: ``patterns``, or the language model.
         dropped: Findings of the reader whose quote does not stand in the paper.
+        url: Where the paper was read.
     """
 
     title: str
@@ -66,7 +68,9 @@ class Recipe:
     results: list[Finding] = field(default_factory=list)
     reader: str = "patterns"
     dropped: int = 0
+    url: str = ""
     notes: list[str] = field(default_factory=list)
+    note: str = NOTE
 
 
 def extract(document: Document, reader: Reader | None = None, label: str = "a language model") -> Recipe:
@@ -77,7 +81,7 @@ def extract(document: Document, reader: Reader | None = None, label: str = "a la
         reader: A language model; nothing: tables and patterns alone.
         label: Who the reader is.
     """
-    recipe = Recipe(document.title, notes=list(document.notes))
+    recipe = Recipe(document.title, url=document.url, notes=list(document.notes))
     if reader is not None:
         _ask(document, reader, recipe)
         recipe.reader = label

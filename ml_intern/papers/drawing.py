@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from html import escape
+from html import escape as escaped
 
 from ml_intern.papers.graph import Graph, Node
 
@@ -35,6 +35,11 @@ def graph_svg(graph: Graph, most: int = MOST) -> str:
         f' aria-label="{escape(about)}" font-family="sans-serif" font-size="9">'
         f"{''.join([*lines, *_years(shown), *circles, *names])}</svg>"
     )
+
+
+def escape(text: str) -> str:
+    """Other people's words as SVG takes them: XML refuses most control characters."""
+    return escaped("".join(c if c.isprintable() else " " for c in text))
 
 
 def _places(shown: dict[str, Node]) -> dict[str, tuple[float, float]]:

@@ -25,6 +25,7 @@ class Node(BaseModel):
         depth: Steps from the root.
         score: How much it matters, by the ranking asked for.
         expanded: Its neighbours were fetched.
+        quoted: The sentences in which it cites were asked for.
         links: How many papers of the graph it is linked with.
         intents: What it is cited for, or cites for.
         influential: One of its links is a meaningful one, by Semantic Scholar.
@@ -34,6 +35,7 @@ class Node(BaseModel):
     depth: int
     score: float = 0.0
     expanded: bool = False
+    quoted: bool = False
     links: int = 0
     intents: list[str] = Field(default_factory=list)
     influential: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ml_intern.errors import ToolError
 
@@ -71,6 +71,21 @@ class PaperId:
         if self.scheme == "arxiv":
             return f"doi:10.48550/arXiv.{self.value}"
         return f"{self.scheme}:{self.value}" if self.scheme in ("doi", "pmid") else ""
+
+    @property
+    def url(self) -> str:
+        """Its page for people."""
+        pages = {
+            "arxiv": "https://arxiv.org/abs/{}",
+            "doi": "https://doi.org/{}",
+            "s2": "https://www.semanticscholar.org/paper/{}",
+            "corpus": "https://api.semanticscholar.org/CorpusID:{}",
+            "openalex": "https://openalex.org/{}",
+            "acl": "https://aclanthology.org/{}",
+            "pmid": "https://pubmed.ncbi.nlm.nih.gov/{}",
+        }
+        value = f"{self.value}v{self.version}" if self.version else self.value
+        return pages[self.scheme].format(quote(value, safe="/:;"))
 
     def __str__(self) -> str:
         version = f"v{self.version}" if self.version else ""

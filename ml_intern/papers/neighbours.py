@@ -59,6 +59,10 @@ class Source(Protocol):
         """The neighbours of many."""
         ...
 
+    def quoting(self, papers: Sequence[Paper]) -> Iterator[Neighbourhood]:
+        """What papers cite, with the sentences that do: a request a paper; nothing where none are known."""
+        ...
+
 
 class SemanticScholarSource:
     """Semantic Scholar: pages with contexts for one paper, batches for many."""
@@ -67,6 +71,7 @@ class SemanticScholarSource:
 
     def __init__(self, service: SemanticScholar) -> None:
         self._service = service
+        self._details = True
 
     def id_of(self, paper: Paper) -> str:
         """Its own id, else one that it understands."""
@@ -99,6 +104,20 @@ class SemanticScholarSource:
             ):
                 yield from found
 
+    def quoting(self, papers: Sequence[Paper]) -> Iterator[Neighbourhood]:
+        """The first page of each paper's references, several at a time."""
+
+        def first(paper: Paper) -> Neighbourhood:
+            found = Neighbourhood(_s2_id(paper))
+            try:
+                found.references = self._service.references(found.id).links
+            except WebError as error:
+                found.failed = error.message
+            return found
+
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="ml-intern-quotes") as pool:
+            yield from pool.map(first, papers)
+
     def _pages(self, id: str, into: list[Link], ask: Callable[[str, int], Links]) -> Neighbourhood:
         """Pages of one way into a list; what else is to be said of them."""
         found = Neighbourhood(id)
@@ -118,12 +137,20 @@ class SemanticScholarSource:
         return found
 
     def _batch(self, papers: Sequence[Paper], direction: Direction) -> Iterator[Neighbourhood]:
-        """One request; a batch whose answer is too long is asked in halves."""
+        """One request; a batch whose answer is too long is asked in halves.
+
+        Contexts and intents are asked for as well. Where the service does not give them with a batch, which
+        its documentation leaves open, it refuses the first one, and the others are asked without.
+        """
         ids = [_s2_id(paper) for paper in papers]
+        details = self._details
         try:
-            found, note = self._service.batch(ids, _fields(direction))
+            found, note = self._service.batch(ids, _fields(direction, details))
         except WebError as error:
-            if len(papers) > 1 and _is_size(error):
+            if details and error.status == 400 and not _is_size(error):
+                self._details = False
+                yield from self._batch(papers, direction)
+            elif len(papers) > 1 and _is_size(error):
                 middle = len(papers) // 2
                 yield from self._batch(papers[:middle], direction)
                 yield from self._batch(papers[middle:], direction)
@@ -171,6 +198,10 @@ class OpenAlexSource:
                     neighbourhood.failed = error.message
             yield from found.values()
 
+    def quoting(self, papers: Sequence[Paper]) -> Iterator[Neighbourhood]:
+        """Nothing: it has no sentences."""
+        yield from ()
+
     def _cited(self, found: dict[str, Neighbourhood]) -> None:
         cites = {paper.ids.get("openalex", ""): cited for paper, cited in self._service.works(list(found))}
         wanted = list(dict.fromkeys(id for cited in cites.values() for id in cited))
@@ -213,9 +244,10 @@ def _expected(paper: Paper, direction: Direction) -> int:
     return max(1, cites + cited)
 
 
-def _fields(direction: Direction) -> str:
+def _fields(direction: Direction, details: bool) -> str:
     ways = ("references", "citations") if direction == "both" else (direction,)
-    return ",".join([s2.BRIEF, *(f"{way}.{name}" for way in ways for name in s2.LINKED)])
+    names = (*s2.LINKED, *s2.EDGE.split(",")) if details else s2.LINKED
+    return ",".join([s2.BRIEF, *(f"{way}.{name}" for way in ways for name in names)])
 
 
 def _neighbourhood(id: str, row: dict[str, Any] | None, note: str) -> Neighbourhood:
@@ -224,7 +256,7 @@ def _neighbourhood(id: str, row: dict[str, Any] | None, note: str) -> Neighbourh
     found = Neighbourhood(id, note=note)
     for way, into in (("references", found.references), ("citations", found.citations)):
         given = list(rows(row.get(way)))
-        into += [Link(paper) for paper in s2.papers_in(given)]
+        into += [link for link in (s2.link_of(row, s2.paper_of(row)) for row in given) if link]
         found.unknown += len(given) - len(into)
     return found
 

@@ -150,7 +150,7 @@ class SemanticScholar:
 def links_of(data: Raw, end: str, note: str = "") -> Links:
     """A page of citations or references. `end` is ``citingPaper`` or ``citedPaper``."""
     given = list(rows(data.get("data")))
-    found = [link for row in given if (link := _link(row, end))]
+    found = [link for row in given if (link := link_of(row, paper_of(row.get(end))))]
     return Links(found, whole(data.get("next")), len(given) - len(found), note)
 
 
@@ -209,8 +209,8 @@ def snippet_of(row: Raw) -> Snippet | None:
     )
 
 
-def _link(row: Raw, end: str) -> Link | None:
-    paper = paper_of(row.get(end))
+def link_of(row: Raw, paper: Paper | None) -> Link | None:
+    """A citation of a row that tells how it is cited; None where the paper has no id."""
     if paper is None:
         return None
     contexts, intents = texts(row.get("contexts")), texts(row.get("intents"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ml_intern.papers.ids import PaperId, parse_id, try_id
+from ml_intern.papers.model import Paper
+from ml_intern.papers.openalex import OpenAlex
 from ml_intern.papers.semantic_scholar import SemanticScholar
 from ml_intern.web.client import Web
 from ml_intern.web.errors import BadAnswer, Missing, WebError
@@ -46,7 +48,11 @@ class PaperSource:
 
 
 def fetch_paper_sources(
-    web: Web, id: str, service: SemanticScholar | None = None, kinds: Sequence[Kind] = KINDS
+    web: Web,
+    id: str,
+    service: SemanticScholar | None = None,
+    second: OpenAlex | None = None,
+    kinds: Sequence[Kind] = KINDS,
 ) -> Iterator[PaperSource]:
     """The forms of a paper that can be had, the best first; each is fetched when it is asked for.
 
@@ -55,46 +61,89 @@ def fetch_paper_sources(
     Args:
         web: Fetches.
         id: In any form. A paper that is not on arXiv has a PDF at most, if an open one is known.
-        service: Finds the arXiv id or the open PDF of papers that are named otherwise.
+        service: Finds the arXiv id or the open PDF of papers that are named otherwise; `second` where it
+            gives none.
         kinds: Which forms, in which order.
 
     Raises:
         WebError: There is none at all; says what was tried.
     """
     tried: list[str] = []
-    found = False
-    for kind, url in _places(web, parse_id(id), service or SemanticScholar(web), kinds):
+    found, gone = False, True
+    services = service or SemanticScholar(web), second or OpenAlex(web)
+    for kind, url in _places(web, parse_id(id), *services, kinds, tried):
         try:
             page = web.get(url, limit=LIMIT, total_s=TOTAL_S)
             kind = _judged(kind, page)
         except WebError as error:
+            gone &= isinstance(error, Missing | BadAnswer)
             tried.append(f"{kind}: {error.message.rstrip('.')}")
             continue
         found = True
         about = page.headers.get("content-type", "")
         yield PaperSource(kind, page.content, page.url, id.strip(), about, page.note, tuple(tried))
     if not found:
-        raise Missing(
-            f"No text of {id.strip()} can be had ({'; '.join(tried) or 'no open copy is known'}).",
-            "search_papers shows the abstract; search_snippets may know passages.",
-        )
+        raise _nothing(id.strip(), tried, gone)
+
+
+def _nothing(id: str, tried: Sequence[str], gone: bool) -> WebError:
+    """No form came: there is none, or its server is to blame."""
+    told = f"No text of {id} can be had ({'; '.join(tried) or 'no open copy is known'})."
+    if gone:
+        return Missing(told, "Check the id: search_papers finds papers by words, and shows abstracts.")
+    return WebError(told, "Try again later; search_papers shows the abstract.")
 
 
 def _places(
-    web: Web, id: PaperId, service: SemanticScholar, kinds: Sequence[Kind]
+    web: Web,
+    id: PaperId,
+    service: SemanticScholar,
+    second: OpenAlex,
+    kinds: Sequence[Kind],
+    tried: list[str],
 ) -> Iterator[tuple[Kind, str]]:
-    pdf = ""
     if id.scheme != "arxiv":
-        paper = service.paper(id, "externalIds,openAccessPdf")
-        pdf = paper.pdf
-        known = try_id(paper.ids.get("arxiv", "") or pdf)
-        if known is None or known.scheme != "arxiv":
+        arxiv, pdf = _open_copy(id, service, second, tried)
+        if arxiv is None:
             if pdf and "pdf" in kinds:
                 yield "pdf", pdf
             return
-        id = known
+        id = arxiv
     for kind in kinds:
         yield kind, _url(web, kind, id)
+
+
+def _open_copy(
+    id: PaperId, service: SemanticScholar, second: OpenAlex, tried: list[str]
+) -> tuple[PaperId | None, str]:
+    """The arXiv id of a paper that is named otherwise, else its open PDF, by the first service that tells.
+
+    Raises:
+        WebError: None answers.
+    """
+    problem: WebError | None = None
+    answered, pdf = False, ""
+    asks: list[Callable[[], Paper]] = [
+        *([lambda: service.paper(id, "externalIds,openAccessPdf")] if id.semantic_scholar else []),
+        *([lambda: second.paper(id)] if id.openalex else []),
+    ]
+    for ask in asks:
+        try:
+            paper = ask()
+        except WebError as error:
+            problem = problem or error
+            tried.append(error.message.rstrip("."))
+            continue
+        answered = True
+        known = try_id(paper.ids.get("arxiv", "") or paper.pdf)
+        if known is not None and known.scheme == "arxiv":
+            return known, ""
+        pdf = pdf or paper.pdf
+        if pdf:
+            break
+    if problem is not None and not answered:
+        raise problem
+    return None, pdf
 
 
 def _url(web: Web, kind: Kind, id: PaperId) -> str:

@@ -8,6 +8,7 @@ was, and one with a larger budget or depth begins with what is there.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ BEST_WAVE = 100
 """The same where the best are to come first: later ones are chosen by what the earlier brought."""
 MOST_FAILURES = 3
 """Waves in which nothing came, after which it ends with what it has."""
+PER_QUOTE = 50
+"""Papers of the budget for each request that brings the sentences of one."""
+MOST_QUOTED = 40
 NAMED = 3
 """Papers that a note on failures names."""
 
@@ -79,6 +83,7 @@ class Traversal:
         self._source, self._ranking, self._plan, self._path = source, ranking, plan, path
         self._tell, self._stop = tell, stop
         self._failed: dict[str, list[str]] = {}
+        self._unquoted: dict[str, list[str]] = {}
         self._waiting: list[_Candidate] = []
 
     def run(self) -> Graph:
@@ -98,8 +103,12 @@ class Traversal:
             self._report()
         # Of those that were left out some have come in by another way: their citations count.
         self._wait(self._take(self._waiting, 0))
+        self._save()
+        if failures < MOST_FAILURES and not self._stop():
+            self._quote()
         self._ranking.apply(self.graph)
-        self._tell_failures()
+        self._tell_failures("neighbours of", self._failed)
+        self._tell_failures("sentences that cite in", self._unquoted)
         self._save()
         return self.graph
 
@@ -163,11 +172,31 @@ class Traversal:
         elif found.note and found.note not in self.graph.notes:
             self.graph.notes.append(found.note)
 
-    def _tell_failures(self) -> None:
+    def _quote(self) -> None:
+        """Sentences and intents of the papers that cite most here, where their batch brought none."""
+        bare = Counter(edge.citing for edge in self.graph.edges if not (edge.contexts or edge.intents))
+        open_ = [(count, key) for key, count in bare.items() if not self.graph.nodes[key].quoted]
+        done = sum(node.quoted for node in self.graph.nodes.values())
+        most = max(0, min(MOST_QUOTED, self._plan.budget // PER_QUOTE) - done)
+        keys = [key for _, key in sorted(open_, key=lambda found: (-found[0], found[1]))[:most]]
+        papers = [self.graph.nodes[key].paper for key in keys]
+        known = [(key, paper) for key, paper in zip(keys, papers, strict=True) if self._source.id_of(paper)]
+        for key, found in zip(
+            [k for k, _ in known], self._source.quoting([p for _, p in known]), strict=False
+        ):
+            self.graph.nodes[key].quoted = not found.failed
+            if found.failed:
+                self._unquoted.setdefault(found.failed, []).append(key)
+            for link in found.references:
+                other = self.graph.find(link.paper)
+                if other is not None:
+                    self._link(key, other, link, cites=True)
+
+    def _tell_failures(self, what: str, failed: dict[str, list[str]]) -> None:
         """One line for each reason, however many papers it met."""
-        for reason, keys in self._failed.items():
+        for reason, keys in failed.items():
             more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-            told = f"The neighbours of {', '.join(keys[:NAMED])}{more} are missing: {reason}"
+            told = f"The {what} {', '.join(keys[:NAMED])}{more} are missing: {reason}"
             self.graph.notes.append(told)
 
     def _candidates(self, key: str, found: Neighbourhood) -> list[_Candidate]:

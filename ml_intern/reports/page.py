@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from ml_intern.hub.pages import markdown
 from ml_intern.ledger import Experiment
+from ml_intern.papers.drawing import graph_svg
+from ml_intern.papers.graph import Graph
 from ml_intern.reports import drawing, lineage
 from ml_intern.reports.sections import (
     CURVES,
     DATA,
     EXPERIMENTS,
+    PAPERS,
     TREE,
     head,
     sections,
@@ -71,9 +74,16 @@ def _pictures(title: str, story: Story) -> str:
         return "".join(
             drawing.interval_chart(f"dev {name} with 95 % intervals", rows, name) for name in names
         )
+    if title == PAPERS:
+        return "".join(_citations(graph) for graph in story.graphs)
     if title == CURVES:
         return "".join(_curve(story, name) for name in METRICS)
     return lineage.graph(story.data) if title == DATA else ""
+
+
+def _citations(graph: Graph) -> str:
+    told = "Years to the right, citations upwards; the paper that it began with is red."
+    return f"<figure>{graph_svg(graph)}<figcaption>{told}</figcaption></figure>"
 
 
 def _curve(story: Story, name: str) -> str:

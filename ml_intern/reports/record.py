@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_intern.papers.ids import try_id
+
 MOST = 200
 _GUARDED = re.compile(r"hold items of|held-out item|held out|sealed evaluation|is an evaluation's")
 _PAPERS = ("read_paper", "extract_recipe", "citation_graph", "find_paper_resources")
+"""Tools whose `id` is a paper's; their results have its title."""
 
 _REFUSED = """
 select json_extract(payload, '$.tool'), json_extract(payload, '$.message'), json_extract(payload, '$.denied')
@@ -30,6 +33,11 @@ _CALLED = """
 select json_extract(payload, '$.call'), json_extract(payload, '$.tool'),
        json_extract(payload, '$.arguments.id')
 from journal where kind = 'intent' order by seq"""
+_TITLES = """
+select json_extract(payload, '$.call'),
+       coalesce(json_extract(payload, '$.value.title'), json_extract(payload, '$.value.root.title'))
+from journal where kind = 'result' and instr(payload, '"title"') > 0 and json_extract(payload, '$.ok') = 1
+order by seq"""
 _NOTES = """
 select json_extract(payload, '$.call'), json_extract(payload, '$.value.notes'),
        json_extract(payload, '$.value.dropped_duplicates')
@@ -55,7 +63,7 @@ class Record:
         refused: Calls that were denied, refused or failed, oldest first, repeated ones once.
         guarded: Those of them that the guard of the sealed evaluations stopped.
         dropped: Rows that were left out since they are held out, in words.
-        papers: Ids of papers that were read.
+        papers: Titles of the papers that were read, by their ids.
         spent: By unit: ``usd``, ``tokens``, ``gpu_hours``, ``seconds``, ``jobs``.
         cells: Cells that ran.
     """
@@ -63,7 +71,7 @@ class Record:
     refused: list[Refused] = field(default_factory=list)
     guarded: list[Refused] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
-    papers: list[str] = field(default_factory=list)
+    papers: dict[str, str] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
     cells: int = 0
 
@@ -84,13 +92,14 @@ def read_record(path: Path) -> Record:
 
 def _collected(db: sqlite3.Connection) -> Record:
     called = {str(call): (str(tool or ""), id) for call, tool, id in db.execute(_CALLED)}
-    failed = [(called.get(str(call), ("",))[0], told, no) for call, told, no in db.execute(_FAILED, (MOST,))]
+    wrong = db.execute(_FAILED, (MOST,)).fetchall()
+    failed = [(called.get(str(call), ("",))[0], told, no) for call, told, no in wrong]
     rows = [*db.execute(_REFUSED, (MOST,)), *failed]
     refused = list(dict.fromkeys(Refused(str(t or ""), str(m or ""), bool(d)) for t, m, d in rows))
     found = Record(
         refused=[r for r in refused if not _GUARDED.search(r.message)],
         guarded=[r for r in refused if _GUARDED.search(r.message)],
-        papers=list(dict.fromkeys(str(id) for tool, id in called.values() if id and tool in _PAPERS))[:MOST],
+        papers=_papers(called, {str(call) for call, *_ in wrong}, dict(db.execute(_TITLES))),
         cells=int(db.execute("select count(*) from journal where kind = 'cell_done'").fetchone()[0]),
     )
     noted = [(called.get(str(call), ("",))[0], *told) for call, *told in db.execute(_NOTES, (MOST,))]
@@ -100,6 +109,17 @@ def _collected(db: sqlite3.Connection) -> Record:
     if isinstance(told, dict):
         found.spent = {str(k): float(v) for k, v in told.items() if isinstance(v, int | float)}
     return found
+
+
+def _papers(called: dict[str, tuple[str, Any]], failed: set[str], titles: dict[Any, Any]) -> dict[str, str]:
+    """Papers that a tool has found, each once, whatever its version and however it was written."""
+    found: dict[str, tuple[str, str]] = {}
+    for call, (tool, given) in called.items():
+        id = try_id(str(given)) if given and tool in _PAPERS and call not in failed else None
+        if id is not None and len(found) < MOST:
+            known = found.get(id.key, (str(id), ""))
+            found[id.key] = (known[0], known[1] or str(titles.get(call) or ""))
+    return dict(found.values())
 
 
 def _words(tool: str, notes: str | None, dropped: Any) -> list[str]:

@@ -8,6 +8,7 @@ from ml_intern.reports.tree import tree
 from ml_intern.reports.words import line
 
 TREE, CURVES, DATA, EXPERIMENTS = "Tree of experiments", "Learning curves", "Data", "Experiments"
+PAPERS = "Papers"
 
 
 def report_markdown(story: Story) -> str:
@@ -47,7 +48,7 @@ def sections(story: Story) -> list[tuple[str, str]]:
         ("Cost", workings.cost(story)),
         ("Jobs", workings.jobs(story)),
         ("Denied and failed", workings.refused(story)),
-        ("Papers", workings.papers(story)),
+        (PAPERS, workings.papers(story)),
         ("Environment", workings.environment(story)),
         ("How to reproduce", workings.reproduce(story)),
     ]

@@ -18,10 +18,13 @@ from ml_intern.jobs.metrics import rows as metric_rows
 from ml_intern.jobs.rules import look
 from ml_intern.jobs.runs import NOTES, Run, Seen
 from ml_intern.ledger import Comparison, Experiment, Ledger
+from ml_intern.papers.graph import Graph
 from ml_intern.reports.record import Record, read_record
 
 SHOWN = 60
 """Rows of a table; what else there is, is counted."""
+GRAPHS = 3
+"""Citation graphs that are drawn."""
 DRAWN = 8
 """Curves of a picture, as many as can be told apart."""
 FOLLOWED = 40
@@ -94,6 +97,7 @@ class Story:
         expected: The same in their changes and hypotheses, which were written ahead.
         reproduction: What a reproduction came to, where the session is one.
         more_data: Datasets that are not among `data`.
+        graphs: Citation graphs, the newest ones.
     """
 
     card: dict[str, Any]
@@ -112,6 +116,7 @@ class Story:
     expected: dict[str, list[str]] = field(default_factory=dict)
     opened: Sequence[str] = ()
     reproduction: dict[str, Any] | None = None
+    graphs: Sequence[Graph] = ()
 
     @property
     def frozen(self) -> Experiment | None:
@@ -155,6 +160,7 @@ def read_story(session: Path) -> Story:
         expected=expected,
         opened=[*earlier(session.parent.parent, session.name, evals).values()],
         reproduction=_read(session / "reproduction.json") or None,
+        graphs=_graphs(session / "papers"),
     )
 
 
@@ -245,6 +251,12 @@ def _described(info: EvalInfo, ledger: Ledger) -> EvalInfo:
         return info.model_copy(update={"detectable": detectable(info, [*items.values()])})
     except (InternError, ValueError, KeyError):
         return info
+
+
+def _graphs(folder: Path) -> list[Graph]:
+    """The citation graphs that were written last; what is no graph is left out."""
+    paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [graph for path in paths[:GRAPHS] if (graph := Graph.load(path)) is not None]
 
 
 def _datasets(folder: Path) -> tuple[list[Data], int]:

@@ -6,10 +6,14 @@ import math
 
 from ml_intern.durations import show_duration
 from ml_intern.hub.card import table, tidy
+from ml_intern.papers.graph import Graph
+from ml_intern.papers.ids import try_id
 from ml_intern.reports.findings import dollars
 from ml_intern.reports.story import SHOWN, Job, Story, counted, is_number, shown
 from ml_intern.reports.words import LONGEST, line, more, short
 
+BEST = 5
+"""Papers of a citation graph that are named."""
 METRICS = ("loss", "eval_loss", "grad_norm", "learning_rate", "reward", "entropy")
 
 
@@ -154,8 +158,23 @@ def refused(story: Story) -> str:
 
 
 def papers(story: Story) -> str:
-    """The papers that were read."""
-    return "\n".join(f"- {line(id)}" for id in list(dict.fromkeys(story.record.papers))[:SHOWN])
+    """The papers that were read, and the citations that were followed, with the best of those."""
+    read = [
+        f"- {line(title or id)} {_paper_link(id)}" for id, title in list(story.record.papers.items())[:SHOWN]
+    ]
+    return "\n".join([*read, *(_citations(graph) for graph in story.graphs)])
+
+
+def _citations(graph: Graph) -> str:
+    root = graph.nodes[graph.root].paper
+    best = [f"  - {line(node.paper.title)} {_paper_link(node.paper.id)}" for _, node in graph.ranked()[:BEST]]
+    counted = f"{len(graph.nodes):,} papers, {len(graph.edges):,} citations"
+    return "\n".join([f"- Citations of {line(root.title)}: {counted}; the best:", *best])
+
+
+def _paper_link(id: str) -> str:
+    found = try_id(id)
+    return f"<{found.url}>" if found else line(id)
 
 
 def environment(story: Story) -> str:

@@ -256,7 +256,7 @@ def _refusal(page: Page) -> WebError:
     body = page.content[:BEGINNING]
     if page.status in (404, 410):
         return Missing(
-            f"{page.url[:300]} does not exist{about}.", "Check the name or the id.", page.status, body
+            f"{_shown(page.url)} does not exist{about}.", "Check the name or the id.", page.status, body
         )
     hint = "A key or a token may be missing or wrong." if page.status in (401, 403) else ""
     told = f"{_host(page.url)} refuses the request with status {page.status}{about}."
@@ -297,6 +297,11 @@ def _said(body: bytes) -> str:
 def _short(text: str, limit: int = 200) -> str:
     line = mask(" ".join(text.split()))
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _shown(url: str) -> str:
+    """An address without its parameters, which may be a line of field names."""
+    return url.partition("?")[0][:300]
 
 
 def _host(url: str) -> str:

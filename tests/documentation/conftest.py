@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.web_fixtures import make_web, serve  # noqa: F401
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.documentation.library import Documentation

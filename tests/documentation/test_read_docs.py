@@ -1,19 +1,14 @@
-"""Pages as Markdown: of files, of packages, and of a network that a double stands in for."""
+"""Pages as Markdown: of files and of packages."""
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ml_intern.context import ToolContext
 from ml_intern.documentation.markdown import markdown
-from ml_intern.documentation.online import SEARCH, guides
-from ml_intern.documentation.pages import read_page
 from ml_intern.errors import ToolError
 from ml_intern.tools.docs import read_docs, search_docs
 
@@ -24,36 +19,6 @@ PAGE = """<!DOCTYPE html><html><head><title>Guide — Lib</title><script>var x =
 </code></pre><ul><li>one</li><li>two</li></ul><table><tr><th>A</th><th>B</th></tr><tr><td>1</td><td>2</td></tr></table>
 <p>More text so that the main part is long enough to be taken for one: it has a good many words in it, more than
 two hundred characters of them, and ends here.</p></main><footer>gone too</footer></body></html>"""
-
-
-@dataclass
-class Answer:
-    """A page as the layer below hands it over."""
-
-    url: str
-    content: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-    note: str = ""
-
-    @property
-    def text(self) -> str:
-        return self.content.decode()
-
-    def json(self) -> Any:
-        return json.loads(self.content)
-
-
-class Net:
-    """Pages by their addresses; what is not there is an error, as it is below."""
-
-    def __init__(self, pages: dict[str, Answer]) -> None:
-        self.pages, self.asked = pages, []
-
-    def get(self, url: str, params: Any = None, /) -> Answer:
-        self.asked.append((url, dict(params or {})))
-        if url not in self.pages:
-            raise ToolError(f"{url} cannot be had.")
-        return self.pages[url]
 
 
 def test_html_becomes_markdown_without_its_frame() -> None:
@@ -113,55 +78,3 @@ def test_a_page_that_a_search_found(desk: ToolContext) -> None:
 def test_what_may_not_be_read_or_is_nowhere(desk: ToolContext, source: str) -> None:
     with pytest.raises(ToolError):
         read_docs(desk, source)
-
-
-def test_pages_of_the_network(desk: ToolContext) -> None:
-    url = "https://docs.example/guide"
-    net = Net(
-        {
-            url: Answer(
-                f"{url}/", PAGE.encode(), {"content-type": "text/html"}, "From the cache, 2 days old."
-            ),
-            f"{url}.md": Answer(f"{url}.md", b"# Plain\n\ntext", {"content-type": "text/markdown"}),
-            f"{url}.bin": Answer(f"{url}.bin", b"\x00\x01", {"content-type": "image/png"}),
-        }
-    )
-    page = read_page(desk.files, None, net, url)
-    assert page.source == f"{url}/" and "## Second part" in page.text and "2 days old" in page.note
-    assert read_page(desk.files, None, net, f"{url}.md").text == "# Plain\n\ntext"
-    with pytest.raises(ToolError, match="is not text"):
-        read_page(desk.files, None, net, f"{url}.bin")
-    with pytest.raises(ToolError, match="cannot be had"):
-        read_page(desk.files, None, net, "https://docs.example/nowhere")
-
-
-def test_guides_of_hugging_face() -> None:
-    rows = [
-        {
-            "text": "<b>Use</b> packing.",
-            "product": "trl",
-            "heading1": "SFT",
-            "heading2": "Packing",
-            "source_page_url": f"https://huggingface.co/docs/trl/sft{end}",
-            "source_page_title": "SFT",
-        }
-        for end in ("#packing", "#other", "2")
-    ]
-    bad = [None, 3, {"source_page_url": "javascript:x"}, {"text": "no address"}]
-    net = Net({SEARCH: Answer(SEARCH, json.dumps([*bad, *rows]).encode())})
-    found, notes = guides(net, "Packing", ["trl"], 5)
-    assert [hit.name.rpartition("/")[2] for hit in found] == ["sft#packing", "sft2"] and not notes
-    assert found[0].signature == "SFT › Packing" and net.asked == [
-        (SEARCH, {"q": "packing", "product": "trl"})
-    ]
-
-
-@pytest.mark.parametrize("content", [b"", b"<html>", b"{}", b"[[]]"])
-def test_an_answer_that_is_none_loses_nothing(content: bytes) -> None:
-    found, _ = guides(Net({SEARCH: Answer(SEARCH, content)}), "x", ["trl"], 5)
-    assert found == []
-
-
-def test_a_network_that_is_not_there_is_told() -> None:
-    found, notes = guides(Net({}), "x", ["trl", "peft"], 5)
-    assert found == [] and len(notes) == 2 and notes[0].startswith("trl: ")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import io
 import random
+import tarfile
 import zlib
 from dataclasses import dataclass, field
 
@@ -100,6 +102,17 @@ def as_latex(paper: Paper) -> dict[str, str]:
     return files | {
         f"parts/{name.removeprefix('/')}.tex": text for name, text in zip(names, inner, strict=True)
     }
+
+
+def archive_of(files: dict[str, str]) -> bytes:
+    """The files as arXiv sends them."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:gz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return target.getvalue()
 
 
 def as_html(paper: Paper) -> bytes:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import time
 from pathlib import Path
 
 import pytest
+from made_papers import archive_of
 
 from ml_intern.documents import archive, latex
+from ml_intern.documents.reading import document_of
 from ml_intern.documents.recipe import extract
 from ml_intern.documents.tex_text import plain
 from ml_intern.errors import ToolError
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "latex_cleaner"
+DATA = Path(os.environ.get("PAPER_RECORDINGS") or Path(__file__).parents[3] / "shared" / "data")
+SHARED = DATA / "latex_cleaner"
 
 
 def _text(body: str, head: str = "") -> str:
@@ -181,3 +185,38 @@ def test_a_sample_made_to_confuse_cleaners() -> None:
     for gone in ("comment", "I shall be gone", "asdf", "This should be ignored", "not_included"):
         assert gone not in text
     assert "hello test hello test hello test" in text and "should" in text
+
+
+ALIVE = {
+    "Stays one": "Text\n% Whole line comment\n",
+    "Stays two": "This line should",
+    "Stays three": "Expect me (else block of iffalse)!",
+    "Stays four": "Expect me (iftrue block)!",
+    "Stays five": "hello test \\red{hello",
+}
+"""Headings that are put before what stands in the sample, and stay as that does."""
+DEAD = {
+    "Gone one": "This is an environment comment.",
+    "Gone two": "I shall be gone (iffalse block)!",
+    "Gone three": "I shall be gone (else block of iftrue)!",
+    "Gone four": "asdf",
+}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the public LaTeX sample is not at hand")
+def test_sections_of_the_sample_are_found_and_dead_ones_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    files = {str(f.relative_to(SHARED)): f.read_text() for f in SHARED.rglob("*.*") if f.is_file()}
+    for title, before in {**ALIVE, **DEAD}.items():
+        assert files["main.tex"].count(before) >= 1, before
+        files["main.tex"] = files["main.tex"].replace(before, f"\\section{{{title}}} {before}", 1)
+    files["figures/figure_included.tex"] += "\n\\subsection{Stays included}\n"
+    files["figures/figure_not_included.tex"] += "\n\\section{Gone not included}\n"
+    found = [section.title for section in document_of(archive_of(files)).sections]
+    wanted = [*ALIVE, "Stays included"]
+    with capsys.disabled():
+        print(
+            f"\nsections of the LaTeX sample: {sum(t in found for t in wanted)} of {len(wanted)} found",
+            end="",
+        )
+    assert [title for title in found if title in wanted] == wanted
+    assert not [title for title in found if title.startswith("Gone")]

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import random
-import tarfile
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from made_papers import Paper, as_html, as_latex, as_pdf, made
+from made_papers import Paper, archive_of, as_html, as_latex, as_pdf, made
 
 from ml_intern.documents.model import Document
 from ml_intern.documents.reading import document_of, read_section
 from ml_intern.errors import ToolError
 
 SEEDS = range(4)
-
-
-def archive_of(files: dict[str, str]) -> bytes:
-    """The files as arXiv sends them."""
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w:gz") as archive:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text.encode())
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return target.getvalue()
 
 
 MAKERS: dict[str, Callable[[Paper], bytes]] = {

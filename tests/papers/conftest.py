@@ -1,43 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.loopback import Answer, Loopback
+from support.web_fixtures import make_web, serve  # noqa: F401
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.settings import Settings
-from ml_intern.web.client import Engine, Web
+from ml_intern.web.client import Web
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Answer], Loopback]]:
-    """``serve(answer)`` starts a server that ends with the test."""
-    with ExitStack() as stack:
-        yield lambda answer: stack.enter_context(Loopback(answer))
-
-
-@pytest.fixture
-def make_web(tmp_path: Path) -> Iterator[Callable[..., Web]]:
-    """``make_web()`` is a fetcher with a cache of the test's own; loopback is open, waits are short."""
-    with ExitStack() as stack:
-
-        def make(**options: Any) -> Web:
-            tell = options.pop("tell", lambda text: None)
-            stop = options.pop("stop", lambda: False)
-            folder = options.pop("folder", tmp_path / "cache")
-            engine = Engine(folder, **{"private": ["127.0.0.1"], "backoff_s": 0.02, **options})
-            stack.callback(engine.close)
-            return Web(engine, stop, tell)
-
-        yield make
-
-
-@pytest.fixture
-def make_context(tmp_path: Path, make_web: Callable[..., Web]) -> Callable[..., ToolContext]:
+def make_context(tmp_path: Path, make_web: Callable[..., Web]) -> Callable[..., ToolContext]:  # noqa: F811
     """``make_context(url)`` is what a tool gets; all services are at the address."""
 
     def make(url: str, **options: Any) -> ToolContext:

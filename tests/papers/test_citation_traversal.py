@@ -19,7 +19,7 @@ from ml_intern.papers.neighbours import MOST_LINKS, OpenAlexSource, SemanticScho
 from ml_intern.papers.openalex import OpenAlex
 from ml_intern.papers.ranking import Ranking
 from ml_intern.papers.semantic_scholar import SemanticScholar
-from ml_intern.papers.traversal import Plan, Traversal
+from ml_intern.papers.traversal import PER_QUOTE, Plan, Traversal
 from ml_intern.web.client import Web
 
 Serve = Callable[[Answer], Loopback]
@@ -51,7 +51,7 @@ def test_the_whole_literature_is_found_and_every_citation_once(serve: Serve, mak
         (Literature.arxiv(a), Literature.arxiv(b)) for a, cited in literature.cites.items() for b in cited
     }
     assert sorted((edge.citing, edge.cited) for edge in graph.edges) == sorted(expected)
-    assert len(server.asked) < 15
+    assert len(server.asked) < 15 + 500 // PER_QUOTE + 1
     assert max(len(asked.json["ids"]) for asked in server.asked if asked.body) > 10
 
 
@@ -102,6 +102,49 @@ def test_contexts_and_intents_of_the_root_are_there(serve: Serve, make_web: Make
         if graph.root in (edge.citing, edge.cited):
             assert edge.contexts and edge.intents == ["methodology"]
     assert any(node.influential for node in graph.nodes.values())
+
+
+def _bare(graph: Graph) -> list[Edge]:
+    return [edge for edge in graph.edges if not edge.contexts]
+
+
+def test_batches_that_tell_contexts_bring_them_at_every_level(serve: Serve, make_web: Make) -> None:
+    server = serve(Literature(60, details=True).answer)
+    graph = _grow(_source(make_web, server), Plan(9, budget=100))
+    assert len(graph.nodes) == 60 and not _bare(graph)
+    assert all(edge.intents == ["methodology"] for edge in graph.edges)
+    assert len(server.asked) < 10
+
+
+def test_where_batches_tell_none_the_best_connected_are_asked(serve: Serve, make_web: Make) -> None:
+    server = serve(Literature(60).answer)
+    small = _grow(_source(make_web, server), Plan(9, budget=61))
+    assert _bare(small) and sum(node.quoted for node in small.nodes.values()) == 61 // PER_QUOTE
+    refused = [asked for asked in server.asked if ".contexts" in asked.query["fields"]]
+    assert len(refused) == 1, "the refusal is met once, not with each batch"
+    whole = _grow(_source(make_web, server), Plan(9, budget=1000))
+    assert len(_bare(whole)) < len(_bare(small)) and whole.notes == small.notes == []
+    for edge in whole.edges:
+        if whole.nodes[edge.citing].quoted:
+            assert edge.contexts and edge.intents
+
+
+def test_sentences_that_fail_leave_the_graph(serve: Serve, make_web: Make, tmp_path: Path) -> None:
+    literature = Literature(60)
+
+    def answer(asked: Asked) -> Reply:
+        is_quote = asked.path.endswith("/references") and Literature.sha(0) not in asked.path
+        return Reply(status=500) if broken and is_quote else literature.answer(asked)
+
+    broken = True
+    source, path = _source(make_web, serve(answer), tries=0), tmp_path / "graph.json"
+    graph = _grow(source, Plan(9, budget=200), path)
+    assert _numbers(graph) == set(range(60)) and _bare(graph)
+    *_, note = graph.notes
+    assert note.startswith("The sentences that cite in ") and "status 500" in note
+    broken = False
+    again = _grow(source, Plan(9, budget=200), path)
+    assert len(_bare(again)) < len(_bare(graph)), "what failed is asked again the next time"
 
 
 def test_a_paper_that_is_known_by_several_ids_comes_once() -> None:

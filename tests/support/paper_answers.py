@@ -63,10 +63,13 @@ class Literature:
         cites: References of each.
         seed: For who cites whom.
         delay_s: Of each answer.
+        details: A batch tells contexts and intents too; else one that asks for them is refused.
     """
 
-    def __init__(self, size: int = 60, cites: int = 6, seed: int = 0, delay_s: float = 0.0) -> None:
-        self.size, self.delay_s = size, delay_s
+    def __init__(
+        self, size: int = 60, cites: int = 6, seed: int = 0, delay_s: float = 0.0, details: bool = False
+    ) -> None:
+        self.size, self.delay_s, self.details = size, delay_s, details
         self.faults: dict[str, list[Reply]] = {}
         """Answers that come first, by the end of the path."""
         draw = random.Random(seed)
@@ -113,6 +116,9 @@ class Literature:
         for end, left in self.faults.items():
             if asked.path.endswith(end) and left:
                 return left.pop(0)
+        if asked.path.endswith("/batch") and not self.details and ".contexts" in asked.query["fields"]:
+            said = "Unrecognized or unsupported fields: [references.contexts]"
+            return Reply({"error": said}, 400, delay_s=self.delay_s)
         found = self._found(asked)
         status = 404 if found is None else 200
         return Reply({"error": "Paper not found"} if found is None else found, status, delay_s=self.delay_s)
@@ -131,15 +137,7 @@ class Literature:
         )
         offset, limit = int(asked.query["offset"]), int(asked.query["limit"])
         shown = others[number][offset : offset + limit]
-        rows = [
-            {
-                end: self.paper(n),
-                "contexts": [f"As in {n} [{n}]."],
-                "intents": ["methodology"],
-                "isInfluential": n % 2 == 0,
-            }
-            for n in shown
-        ]
+        rows = [{end: self.paper(n), **self._detail(n)} for n in shown]
         more = {"next": offset + limit} if offset + limit < len(others[number]) else {}
         return {"offset": offset, "data": rows, **more}
 
@@ -148,11 +146,19 @@ class Literature:
         if number is None:
             return None
         found = self.paper(number)
-        if "references." in fields:
-            found["references"] = [self.paper(n) for n in self.cites[number]]
-        if "citations." in fields:
-            found["citations"] = [self.paper(n) for n in self.cited_by[number]]
+        for way, others in (("references", self.cites), ("citations", self.cited_by)):
+            if f"{way}." in fields:
+                detailed = f"{way}.contexts" in fields
+                found[way] = [
+                    {**self.paper(n), **(self._detail(n) if detailed else {})} for n in others[number]
+                ]
         return found
+
+    @staticmethod
+    def _detail(number: int) -> dict[str, Any]:
+        """How a paper is cited."""
+        said = [f"As in {number} [{number}]."]
+        return {"contexts": said, "intents": ["methodology"], "isInfluential": number % 2 == 0}
 
     def number(self, id: str) -> int | None:
         scheme, _, value = id.rpartition(":")
