@@ -96,7 +96,10 @@ def web_search(ctx: ToolContext, query: Words, limit: Limit = 8) -> WebHits:
         limit: How many.
     """
     remarks = Remarks()
-    return search_web(ctx.web.for_call(ctx.cancelled, _telling(ctx, remarks)), query, limit, remarks)
+    web = ctx.web.for_call(ctx.cancelled, _telling(ctx, remarks))
+    found = search_web(web, query, limit, remarks)
+    web.meet(hit.url for hit in found.hits)  # their addresses stand in the engine's page in another form
+    return found
 
 
 def _github(ctx: ToolContext) -> GitHub:

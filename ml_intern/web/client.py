@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -140,6 +140,10 @@ class Web:
     def met(self, url: str) -> bool:
         """Whether a page of this session gave this address, or the person has opened its host."""
         return self.engine.met.knows(url) or self.engine.doors.opens(url)
+
+    def meet(self, urls: Iterable[str]) -> None:
+        """Remember addresses that a page gave in a form of its own."""
+        self.engine.met.add(urls)
 
     def get(self, url: str, params: Mapping[str, Any] | None = None, **options: Any) -> Page:
         """Fetch a page, or take it from the cache.

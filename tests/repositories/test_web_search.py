@@ -12,6 +12,7 @@ from support.loopback import Answer, Asked, Loopback, Reply
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.tools import code as tools
+from ml_intern.web.given import check_given
 
 Context = Callable[..., ToolContext]
 Serve = Callable[[Answer], Loopback]
@@ -67,6 +68,15 @@ def test_results_come_with_title_url_and_snippet(serve: Serve, make_context: Con
     assert found.engine == "DuckDuckGo" and found.notes == [] and "data of others" in found.note
     assert server.asked[0].query == {"q": "grpo trainer"}
     assert server.asked[0].headers["user-agent"].startswith("ml-intern/")
+
+
+def test_what_a_search_found_can_be_read_without_a_question(serve: Serve, make_context: Context) -> None:
+    server = serve(_engines(Reply(lite(*ROWS), headers={"content-type": "text/html"})))
+    context = make_context(server.url)
+    with pytest.raises(ToolError, match="No page that was read here names"):
+        check_given(context, "https://example.org/b")
+    tools.web_search(context, "grpo trainer")
+    check_given(context, "https://example.org/b")
 
 
 def test_advertisements_and_the_rest_are_left_out(serve: Serve, make_context: Context) -> None:
