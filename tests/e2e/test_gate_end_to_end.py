@@ -103,7 +103,7 @@ def test_headless_the_run_goes_on_and_the_exit_code_says_so(intern: Run, ran: Pa
     ("yes", "names", "code"),
     [
         ("publish", ["announce"], 4),
-        ("publish,destroy", ["announce", "forget"], 0),
+        pytest.param("publish,destroy", ["announce", "forget"], 0, marks=pytest.mark.thorough),
     ],
 )
 def test_a_yes_answers_for_what_it_names(

@@ -112,6 +112,7 @@ def test_three_replies_without_a_cell_end_the_run(serve: Serve) -> None:
     assert code == 1 and result["status"] == "failed" and "no usable cell" in result["errors"][0]
 
 
+@pytest.mark.thorough
 def test_the_step_limit_is_an_exit_code(serve: Serve) -> None:
     code, result, _ = intern(serve([cell(f"print({n})") for n in range(5)]), "--max-steps", "2")
     assert code == 3 and result["status"] == "limit" and result["steps"] == 2
