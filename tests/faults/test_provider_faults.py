@@ -171,10 +171,10 @@ def test_a_date_to_wait_for_is_by_the_provider_s_clock(
 
 @both
 def test_a_reply_that_does_not_come_is_given_up(provider: Start, run: Run, stream: bool) -> None:
-    faults = [None, stalled(20), trickle(0.1)]
+    faults = [None, stalled(120), trickle(0.1)]
     began = time.monotonic()
-    result = run.begin(provider(faults), brain_stream=stream, request_timeout_s=1, brain_retries=2)
-    assert time.monotonic() - began < 18
+    result = run.begin(provider(faults), brain_stream=stream, request_timeout_s=2, brain_retries=2)
+    assert time.monotonic() - began < 100
     run.check(result)
     assert len(run.warnings) == 2
 

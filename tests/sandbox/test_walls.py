@@ -350,7 +350,7 @@ p = subprocess.Popen(['setsid', 'sleep', '{mark}'])
 
 
 def wait_until(holds: Callable[[], bool], otherwise: str) -> None:
-    for _ in range(1000):
+    for _ in range(5000):
         if holds():
             return
         time.sleep(0.02)
