@@ -187,7 +187,7 @@ def script(url: str, **more: Any) -> str:
     code = (
         "import urllib.request\n"
         "try:\n"
-        f"    print(urllib.request.urlopen({url!r}, timeout=5).read().decode())\n"
+        f"    print(urllib.request.urlopen({url!r}, timeout=60).read().decode())\n"
         "except OSError as error:\n"
         "    print('closed')\n"
     )

@@ -150,7 +150,7 @@ def test_an_unreachable_model_ends_in_seconds() -> None:
     began = time.monotonic()
     code, _, told = intern("http://127.0.0.1:9/v1")
     assert code == 5 and "127.0.0.1:9" in told and len(told.strip().splitlines()) == 1
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 100
 
 
 def test_without_bubblewrap_a_models_cells_need_a_word_and_our_own_do_not(tmp_path: Path) -> None:
