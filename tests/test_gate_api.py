@@ -70,7 +70,7 @@ def test_an_approver_decides(start: Start) -> None:
     ],
 )
 def test_a_no_a_fault_and_a_silence_are_told_to_the_brain(start: Start, approver: Any, told: str) -> None:
-    intern, ran = start(FORGET, approver=approver, answer_within_s=0.5)
+    intern, ran = start(FORGET, approver=approver, answer_within_s=0.5 if "0.5" in told else 100)
     result = intern.run("do it")
     assert result.exit_code == 4 and told in result.answer and ran.read_text() == ""
 
@@ -96,7 +96,7 @@ def test_a_question_of_a_stream_that_nobody_answers_is_a_no(start: Start) -> Non
 
 
 def test_an_answer_may_come_from_another_thread_while_events_go_on(start: Start) -> None:
-    intern, ran = start(FORGET, answer_within_s=20)
+    intern, ran = start(FORGET, answer_within_s=200)
     for event in intern.stream("do it"):
         if isinstance(event, ApprovalNeeded):
             threading.Timer(0.3, intern.answer, (event.call, True)).start()
@@ -111,7 +111,7 @@ def test_leaving_a_stream_at_a_question_ends_in_order(start: Start) -> None:
         if isinstance(event, ApprovalNeeded):
             break
     stream.close()
-    assert time.monotonic() - began < 20 and ran.read_text() == ""
+    assert time.monotonic() - began < 100 and ran.read_text() == ""
 
 
 def test_calls_side_by_side_are_asked_one_after_the_other(start: Start) -> None:

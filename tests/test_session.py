@@ -63,9 +63,9 @@ def test_cells_run_and_the_answer_comes_back(start: Start) -> None:
 
 def test_wall_time_ends_a_cell_that_runs(start: Start) -> None:
     began = time.monotonic()
-    result = finish(start("import time\ntime.sleep(60)", budget="2s"))
+    result = finish(start("import time\ntime.sleep(600)", budget="2s"))
     assert result.exit_code == 3 and "budget of 2.0s" in result.errors[0]
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 100
 
 
 def test_an_interrupt_before_the_first_step_counts(start: Start) -> None:

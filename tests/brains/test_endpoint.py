@@ -191,21 +191,21 @@ def test_a_stream_that_breaks_after_its_start_is_an_error(scripted_server: Start
 
 
 def test_a_slow_reply_times_out_as_a_passing_fault(scripted_server: Start) -> None:
-    server = scripted_server([{"text": "late", "delay": 2}, "in time"])
-    brain, _, waits = waiting(server.url, request_timeout_s=0.5)
+    server = scripted_server([{"text": "late", "delay": 8}, "in time"])
+    brain, _, waits = waiting(server.url, request_timeout_s=2)
     assert brain.generate(ASKED).content == "in time"
     assert len(waits) == 1
 
 
 def test_stopping_gives_up_a_request_and_a_wait_at_once(scripted_server: Start) -> None:
     limited = {"status": 429, "headers": {"Retry-After": "60"}}
-    for entry in ({"text": "late", "delay": 30}, limited):
+    for entry in ({"text": "late", "delay": 120}, limited):
         brain, _ = connect(scripted_server([entry]).url)
         threading.Timer(0.5, brain.interrupt).start()
         began = time.monotonic()
         with pytest.raises(Interrupted):
             brain.generate(ASKED)
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 50
 
 
 # Before the run
@@ -271,7 +271,7 @@ def test_an_endpoint_that_is_not_there_is_told_in_seconds(url: str) -> None:
     began = time.monotonic()
     with pytest.raises(NoBrain, match="cannot be reached") as caught:
         brain.prepare("do it")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert caught.value.hint
     assert caught.value.exit_code == 5
 
@@ -284,7 +284,7 @@ def test_a_server_that_takes_the_call_and_says_nothing_is_told_in_seconds() -> N
         began = time.monotonic()
         with pytest.raises(NoBrain, match="cannot be reached"):
             brain.prepare("do it")
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 60
 
 
 # Keys

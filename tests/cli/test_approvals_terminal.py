@@ -193,6 +193,7 @@ def test_ctrl_c_at_a_question_ends_the_run_in_order(start: Start) -> None:
     assert screen.end() == 130 and ran.read_text() == "" and "Traceback" not in screen.text
 
 
+@pytest.mark.thorough
 def test_questions_of_parallel_calls_come_one_after_the_other(start: Start) -> None:
     cell = (
         "from concurrent.futures import ThreadPoolExecutor\n"
@@ -208,6 +209,7 @@ def test_questions_of_parallel_calls_come_one_after_the_other(start: Start) -> N
     assert screen.text.count("asks for permission") == 3 == screen.text.count(QUESTION.decode())
 
 
+@pytest.mark.thorough
 def test_a_price_above_the_budget_is_told_and_a_yes_does_not_lift_it(start: Start) -> None:
     screen, ran = start(attempt("rent(usd=3.0)"), ML_INTERN_BUDGET="2 usd")
     screen.wait_for(GRAVE, 20)

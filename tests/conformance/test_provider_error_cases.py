@@ -105,8 +105,8 @@ def test_an_answer_that_does_not_come_in_time_is_asked_again(
     scripted_server: Server, own_state: Path
 ) -> None:
     """A timeout is transient."""
-    server = scripted_server([{"delay": 30, "text": END}, END])
-    run = Run(server, own_state, request_timeout_s=0.5)
+    server = scripted_server([{"delay": 120, "text": END}, END])
+    run = Run(server, own_state, request_timeout_s=2)
     assert run.result.status == "done" and len(server.chats) == 2
 
 

@@ -129,7 +129,7 @@ def test_an_unknown_model_in_a_saved_session_is_told_and_the_current_one_goes_on
     """Unknown model in a saved session: says so and keeps the current one."""
     old = scripted_server(CELLS[:2])
     first = MLIntern(
-        "openai:m", base_url=old.url, sandbox="none", state=own_state, max_steps=2, connect_timeout_s=1
+        "openai:m", base_url=old.url, sandbox="none", state=own_state, max_steps=2, connect_timeout_s=10
     ).run("count")
     card = json.loads((first.folder / "session.json").read_text())
     card["settings"] |= {"model": model, "base_url": "http://127.0.0.1:9/v1", "max_steps": 9}

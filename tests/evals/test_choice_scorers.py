@@ -146,6 +146,7 @@ QUESTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_likelihoods_of_options_against_a_computation_by_hand(tmp_path: Path) -> None:
     from test_generate_recipe import tiny_model
     from transformers import AutoModelForCausalLM, AutoTokenizer

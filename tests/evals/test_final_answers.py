@@ -48,4 +48,4 @@ def test_what_is_made_to_take_long_does_not() -> None:
         "1/0",
     ):
         final_answer(text)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20

@@ -74,7 +74,7 @@ def equal_bits(rng: Rng, n: int, agree: float) -> tuple[ItemScores, ItemScores]:
 
 @pytest.mark.parametrize("agree", [0.2, 0.8])
 @pytest.mark.parametrize("draw", [equal_answers, equal_bits])
-@pytest.mark.parametrize("n", [100, 200])
+@pytest.mark.parametrize("n", [100, pytest.param(200, marks=pytest.mark.thorough)])
 def test_equal_models_are_called_different_as_often_as_said(
     draw: Callable[[Rng, int, float], tuple[ItemScores, ItemScores]], n: int, agree: float
 ) -> None:
@@ -116,7 +116,10 @@ def runs(rng: Rng, seeds: int, shared: np.ndarray, luck: float, binary: bool) ->
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["right or wrong", "real"])
-@pytest.mark.parametrize(("seeds", "luck"), [(2, 1.0), (3, 0.0), (3, 3.0), (5, 1.0)])
+@pytest.mark.parametrize(
+    ("seeds", "luck"),
+    [(2, 1.0), (3, 3.0), *(pytest.param(*more, marks=pytest.mark.thorough) for more in [(3, 0.0), (5, 1.0)])],
+)
 def test_equal_configurations_are_called_different_as_often_as_said(
     seeds: int, luck: float, binary: bool
 ) -> None:

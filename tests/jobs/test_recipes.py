@@ -105,6 +105,7 @@ def test_a_pretraining_makes_a_model_that_loads_and_accounts_for_itself(jobs, te
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_with_9_and_resumed_ends_with_the_same_weights(jobs, texts):
     often = {"max_steps": 400, "save_steps": 20, "logging_steps": 20}
     straight, broken = (jobs.submit(pretraining(texts, n, trainer=often)).id for n in ("straight", "broken"))

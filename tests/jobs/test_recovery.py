@@ -63,7 +63,13 @@ def losses(jobs: Jobs, status: JobStatus) -> list[tuple[int, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", os.environ.get("ML_INTERN_TEST_KILLED", "sft").split(","))
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=[] if name == "pretrain" else pytest.mark.thorough)
+        for name in os.environ.get("ML_INTERN_TEST_KILLED", "pretrain,sft").split(",")
+    ],
+)
 def test_killed_it_goes_on_by_itself_to_the_same_loss_bit_for_bit(jobs, texts, method):
     often = {"max_steps": 200, "save_steps": 20, "logging_steps": 10, "learning_rate": 1e-2}
     base = None
@@ -125,6 +131,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_full_disk_and_a_lost_supervisor_are_named_and_the_training_goes_on(tmp_path, texts, small_disk):
     def open_jobs() -> Jobs:
         settings = Settings(state=tmp_path / "state", job_slots=1)

@@ -77,7 +77,7 @@ def test_messages_are_judged_by_their_text():
 
 
 def test_code_is_run_with_limits_and_its_tests_are_not_stepped_over():
-    spec = {"type": "runs", "column": "tests", "timeout": 1, "memory_mb": 256}
+    spec = {"type": "runs", "column": "tests", "timeout": 4, "memory_mb": 256}
     good = "def f(x):\n    return x + 1"
     programs = {
         good: 1,
@@ -87,14 +87,14 @@ def test_code_is_run_with_limits_and_its_tests_are_not_stepped_over():
         "while True: pass": 0,
         "f = lambda x: 'a' * (1 << 30)": 0,
         "f = lambda x: input()": 0,
-        "import subprocess; subprocess.Popen(['sleep', '60'])\n" + good: 1,
+        "import subprocess; subprocess.Popen(['sleep', '600'])\n" + good: 1,
         "\ud800": 0,
         "": 0,
     }
     began = time.monotonic()
     given = give(spec, list(programs), tests=["assert f(1) == 2"] * len(programs))
     assert dict(zip(programs, given, strict=True)) == programs
-    assert time.monotonic() - began < 30, "what is left of a program is not waited for"
+    assert time.monotonic() - began < 300, "what is left of a program is not waited for"
 
 
 def test_code_gets_no_environment_and_an_empty_folder(monkeypatch):

@@ -262,6 +262,7 @@ def test_auto_goes_to_the_configured_cluster_and_the_hardware_is_listed(jobs, mo
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_training_runs_on_the_node_and_goes_on_from_its_checkpoint_after_a_loss(jobs, cluster, pretraining):
     spec = pretraining(ON_CLUSTER, save_steps=5, max_steps=40)
     whole = jobs.submit(pretraining(Place(), save_steps=5, max_steps=40)).id

@@ -67,7 +67,10 @@ def test_a_program_that_is_not_there_is_named(start: Start) -> None:
     assert servers.specs() == [] and "mcp_servers.bad.command" in servers.problems[0]
 
 
-@pytest.mark.parametrize("way", ["banner", "errors", "endless", pytest.param("old", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "way",
+    ["banner", "errors", "endless", pytest.param("old", marks=[pytest.mark.slow, pytest.mark.thorough])],
+)
 def test_harmless_habits_are_forgiven(start: Start, make: Make, way: str) -> None:
     servers = start({"odd": hostile(way, **READ, start_timeout_s=40)})
     specs = servers.specs()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.published import BASE, FROM_HUB, PREFERRED, TUNED, publish, write_sources
+from support.published import ALONE, BASE, FROM_HUB, PREFERRED, TUNED, publish, write_sources
 
 from ml_intern.reproducing.finding import held_hash, training_files
 from ml_intern.sandbox.local import LocalSandbox
@@ -55,14 +55,32 @@ def state(tmp_path_factory: pytest.TempPathFactory, here: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory, here: Path) -> Path:
+    """One training, no base model."""
+    folder = tmp_path_factory.mktemp("short")
+    published(folder, here, ALONE)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_same_weights_come_out_again(state: Path, here: Path) -> None:
+def test_the_same_weights_come_out_again(short: Path, here: Path) -> None:
+    came_out_again(short, here, trainings=1, data=2)
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(600)
+def test_the_same_weights_of_a_model_and_its_base_come_out_again(state: Path, here: Path) -> None:
+    came_out_again(state, here, trainings=2, data=3)
+
+
+def came_out_again(state: Path, here: Path, trainings: int, data: int) -> None:
     found = reproduce(state, here, "local/counter")
     told = found["reproduction"]
     assert told["reproduced"] and found["status"] == "done", told["says"]
-    assert [w["same"] for w in told["weights"]] == [True, True]
-    assert all(d["same"] for d in told["data"]) and len(told["data"]) == 3
+    assert [w["same"] for w in told["weights"]] == [True] * trainings
+    assert all(d["same"] for d in told["data"]) and len(told["data"]) == data
     verdicts = {n["what"]: n["verdict"] for n in told["numbers"]}
     assert verdicts["test bits_per_byte"] == verdicts["dev bits_per_byte"] == "same"
     assert verdicts["parameters"] == "same"
@@ -133,9 +151,9 @@ def test_the_recipe_that_lies_in_the_card_runs_in_the_walls_or_not_at_all(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_another_source_ends_it_before_anything_is_trained(state: Path, here: Path, tmp_path: Path) -> None:
+def test_another_source_ends_it_before_anything_is_trained(short: Path, here: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text((here / "lines.txt").read_text().replace("apples", "plums"))
-    found = reproduce(state, here, "local/counter", "--data", f"lines.txt={other}", code=1)
+    found = reproduce(short, here, "local/counter", "--data", f"lines.txt={other}", code=1)
     assert found["jobs"] == [] and not found["reproduction"]["reproduced"]
     assert "split_dataset made 200 rows for lines@1" in found["errors"][-1]

@@ -67,7 +67,7 @@ def test_events_say_whose_they_are_and_the_journal_has_each_once(begin: Any) -> 
     ids=["in one call", "in threads of a cell"],
 )
 def test_several_work_at_the_same_time(begin: Any, cell: str) -> None:
-    meet = threading.Barrier(2, timeout=60)  # nobody answers before both have asked
+    meet = threading.Barrier(2, timeout=120)  # nobody answers before both have asked
 
     def together() -> str:
         meet.wait()
@@ -208,7 +208,7 @@ def test_the_brain_of_sub_agents_is_checked_beforehand(tmp_path: Path) -> None:
 
 
 def test_brains_that_fall_back_do_so_once_for_all_threads() -> None:
-    meet = threading.Barrier(4, timeout=30)
+    meet = threading.Barrier(4, timeout=120)
 
     class Gone(Talks):
         def generate(self, messages: list[Any], **more: Any) -> Any:

@@ -97,18 +97,20 @@ def test_lines_that_make_no_sense_are_told(line: tuple[str, dict[str, Any]]) -> 
 
 
 @pytest.mark.slow
-def test_killed_at_a_line(whole: dict[str, Any], tmp_path: Path) -> None:
-    count = whole["lines"]
-    points = sorted({2 + n * (count - 3) // max(1, POINTS - 1) for n in range(POINTS)})
-    for index, point in enumerate(points):
-        when = ("before", "after")[index % 2]
-        assert told(start(tmp_path / str(point), KILL_AT=f"{point}:{when}")) is None
-        found = told(start(tmp_path / str(point)))
-        assert found is not None
-        check(tmp_path / str(point), found, whole)
+@pytest.mark.parametrize(
+    "index", [pytest.param(n, marks=[] if n in (1, 2) else pytest.mark.thorough) for n in range(POINTS)]
+)
+def test_killed_at_a_line(whole: dict[str, Any], tmp_path: Path, index: int) -> None:
+    point = 2 + index * (whole["lines"] - 3) // max(1, POINTS - 1)
+    when = ("before", "after")[index % 2]
+    assert told(start(tmp_path / "state", KILL_AT=f"{point}:{when}")) is None
+    found = told(start(tmp_path / "state"))
+    assert found is not None
+    check(tmp_path / "state", found, whole)
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_at_any_moment(whole: dict[str, Any], tmp_path: Path) -> None:
     chance, kills, run = random.Random(KILLS), 0, 0
     while kills < KILLS:

@@ -47,7 +47,14 @@ def test_an_open_question_is_asked_again_under_its_name(cut: Cut, state: Path) -
     assert calls(cell, "intent")[-1] != question.call
 
 
-@pytest.mark.parametrize("point", ["answer:after", "intent:after", "result:before"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "intent:after",
+        pytest.param("answer:after", marks=pytest.mark.thorough),
+        pytest.param("result:before", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_yes_holds(cut: Cut, state: Path, point: str) -> None:
     nobody = Person()
     cell = cut("announce", point, "yes", approver=nobody, yes=[])
@@ -69,7 +76,14 @@ def test_a_yes_holds_where_nobody_is_there_any_more(cut: Cut, state: Path) -> No
 EDIT = '{"text": "second", "private": true}'
 
 
-@pytest.mark.parametrize("point", ["answer:after", "intent:after", "result:before"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "answer:after",
+        pytest.param("intent:after", marks=pytest.mark.thorough),
+        pytest.param("result:before", marks=pytest.mark.thorough),
+    ],
+)
 def test_an_edit_of_the_arguments_holds(cut: Cut, state: Path, point: str) -> None:
     nobody = Person()
     cell = cut("announce", point, EDIT, approver=nobody, yes=[])
@@ -85,7 +99,14 @@ def test_a_talk_goes_on_after_its_last_answer(cut: Cut, state: Path) -> None:
     assert [q.arguments["usd"] for q in asked.asked] == [3.0] and len(set(calls(cell, "question"))) == 1
 
 
-@pytest.mark.parametrize("point", ["answer:after", "standing:after", "result:before"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "standing:after",
+        pytest.param("answer:after", marks=pytest.mark.thorough),
+        pytest.param("result:before", marks=pytest.mark.thorough),
+    ],
+)
 def test_always_holds(cut: Cut, state: Path, point: str) -> None:
     nobody = Person()
     cell = cut("announce", point, "always", approver=nobody, yes=[])
@@ -95,7 +116,7 @@ def test_always_holds(cut: Cut, state: Path, point: str) -> None:
     assert ran(state) == ["first to me/x", "third to me/x"]
 
 
-@pytest.mark.parametrize("point", ["answer:after", "refusal:after"])
+@pytest.mark.parametrize("point", ["refusal:after", pytest.param("answer:after", marks=pytest.mark.thorough)])
 def test_a_no_stays_a_no_for_that_call(cut: Cut, state: Path, point: str) -> None:
     asked = Person("yes")
     cell = cut("announce", point, "no", approver=asked, yes=[])

@@ -16,6 +16,7 @@ KILLS = int(os.environ.get("RESUME_KILLS", "12"))
 MOST_STARTS = 60
 
 
+@pytest.mark.thorough
 def test_the_run_itself_is_as_meant(whole: dict[str, Any]) -> None:
     assert whole["answer"].endswith("succeeded 1") and whole["works"] == 7
     assert whole["spent"]["jobs"] == 1 and whole["spent"]["usd"] > 1 and whole["jobs"][0][1] == "succeeded"

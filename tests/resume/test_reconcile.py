@@ -33,7 +33,9 @@ def test_every_tool_says_what_to_do_after_a_crash(tmp_path: Path) -> None:
 MADE = ("reformat_dataset", "filter_dataset", "deduplicate_dataset", "mix_datasets", "split_dataset")
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize(
+    "name", [*MADE[3:], *(pytest.param(name, marks=pytest.mark.thorough) for name in MADE[:3])]
+)
 def test_a_dataset_is_made_once(cut: Cut, tmp_path: Path, name: str) -> None:
     cell = cut(name, "result:before")
     before = {info.id: info for info in cell.services.datasets.list()}
@@ -181,7 +183,7 @@ def test_what_may_have_been_spent_counts_as_spent(cut: Cut) -> None:
     assert journaled(cell, "result")[-1]["budget"]["spent"]["usd"] == 2.0
 
 
-@pytest.mark.parametrize("name", ["own_read", "own_again"])
+@pytest.mark.parametrize("name", ["own_again", pytest.param("own_read", marks=pytest.mark.thorough)])
 def test_reading_and_what_is_declared_so_is_done_again(cut: Cut, tmp_path: Path, name: str) -> None:
     cell = cut(name, "result:before")
     assert cell.play(name).ok and ran(tmp_path / "state") == ["hello", "hello"]

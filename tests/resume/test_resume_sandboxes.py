@@ -87,7 +87,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield Place(kind, state, server)
 
 
-@pytest.mark.parametrize("place", KINDS, indirect=True)
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(kind, marks=pytest.mark.thorough if kind in ("none", "docker") else []) for kind in KINDS],
+    indirect=True,
+)
 def test_killed_in_the_middle_of_a_cell(place: Place) -> None:
     assert place.run() is None
     found = place.run()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 from ml_intern.sandbox.host import KernelHost
 
 
@@ -109,21 +112,23 @@ os.wait() and None
 def test_a_thread_that_outlives_its_cell_cannot_call(kernel: KernelHost) -> None:
     kernel.run("""
 import threading
-go = threading.Event()
+import os, time
 def later():
-    go.wait()
-    import time
-    time.sleep(0.3)
+    while not os.path.exists('ended'):
+        time.sleep(0.02)
     try:
         echo(1)
     except ToolError as e:
         told.append(e.message)
+    open('told', 'w').close()
 told = []
 thread = threading.Thread(target=later)
 thread.start()
 """)
-    kernel.run("go.set()")
-    import time
-
-    time.sleep(0.6)
-    assert kernel.run("thread.join(5)\ntold").value == "['echo was called while no cell runs.']"
+    workspace = Path(kernel.mounts.workspace)
+    (workspace / "ended").touch()
+    for _ in range(1000):
+        if (workspace / "told").exists():
+            break
+        time.sleep(0.05)
+    assert kernel.run("thread.join(60)\ntold").value == "['echo was called while no cell runs.']"

@@ -107,8 +107,8 @@ def test_cancelling_ends_the_container(jobs: Jobs) -> None:
 
 
 def test_a_job_over_its_time_leaves_no_container(jobs: Jobs) -> None:
-    status = started(jobs, timeout_s=2)
-    [status] = jobs.wait([status.id], 30)
+    status = started(jobs, timeout_s=5)
+    [status] = jobs.wait([status.id], 120)
     assert status.failure and status.failure.kind == "timeout" and containers(status) == []
 
 
@@ -117,7 +117,7 @@ def test_kill_9_of_the_supervisor_ends_the_container_though_nobody_looks(jobs: J
     card = json.loads((Path(status.output).parent / "status.json").read_text())
     os.kill(card["supervisor"], signal.SIGKILL)
     until(lambda: containers(status) == [], "the container's end")
-    [status] = jobs.wait([status.id], 30)
+    [status] = jobs.wait([status.id], 120)
     assert status.failure and status.failure.kind == "lost"
     again = jobs.resume(status.id)
     until(lambda: len(containers(again)) == 1, "the job's return")

@@ -165,10 +165,10 @@ def test_a_sandbox_whose_time_is_over_is_replaced(
 
 
 def test_the_sandbox_is_given_its_time_anew_while_it_is_used(server: E2BServer, tmp_path: Path) -> None:
-    sandbox = E2BSandbox(server.env, timeout_s=1)
+    sandbox = E2BSandbox(server.env, timeout_s=3)
     kernel = KernelHost(sandbox, Mounts(tmp_path), Limits(), [], lambda *_: CallReply(True), 20, 1)
     kernel.start()
-    time.sleep(2.0)
+    time.sleep(4.0)
     assert kernel.run("1 + 1").value == "2" and len(server.boxes) == 1
     kernel.close()
     sandbox.stop()

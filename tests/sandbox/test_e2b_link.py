@@ -104,9 +104,13 @@ def test_a_message_counts_once_and_in_order(tmp_path: Path) -> None:
         server.python = TWICE.format(python=sys.executable)
         sandbox = E2BSandbox(server.env)
         process = sandbox.start_kernel(Mounts(tmp_path), Limits())
-        time.sleep(0.5)
+        heard = process.stdout.read(8)
+        for _ in range(1000):
+            if process.channel.attached:  # asked again for the third
+                break
+            time.sleep(0.05)
         sandbox.stop()
-        assert process.stdout.read() == b"one two " and process.channel.attached  # asked again for the third
+        assert heard + process.stdout.read() == b"one two " and process.channel.attached
 
 
 @needs_server
@@ -134,14 +138,14 @@ def test_refusals_in_between_are_waited_out(tmp_path: Path) -> None:
 
 @needs_server
 def test_waiting_frames_share_a_request(tmp_path: Path) -> None:
-    with E2BServer(latency_s=0.08) as server:
+    with E2BServer(latency_s=0.2) as server:
 
         def work(kernel: KernelHost, tool: Counter) -> None:
             kernel.run("from concurrent.futures import ThreadPoolExecutor as Pool\npool = Pool(16)")
             before, began = server.count("SendInput"), time.monotonic()
             assert kernel.run("sum(r.n for r in pool.map(echo, range(64)))").value == str(sum(range(64)))
             assert server.count("SendInput") - before < 40
-            assert time.monotonic() - began < 64 * 0.08
+            assert time.monotonic() - began < 64 * 0.2
 
         run(server, tmp_path, work)
 

@@ -175,7 +175,9 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize(
+    "bomb", [pytest.param(name, marks=pytest.mark.thorough if name == "folders" else []) for name in BOMBS]
+)
 def test_a_cell_that_fills_the_workspace_is_ended_and_told_why(
     open_kernel: OPEN, sandbox: Sandbox, bomb: str
 ) -> None:

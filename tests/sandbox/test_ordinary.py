@@ -14,14 +14,19 @@ import pytest
 from support.ordinary import REPOSITORY, as_ordinary_user
 
 HERE = Path(__file__).parent
-FILES = ("test_walls.py", "test_seccomp.py", "test_growth.py")
+FILES = {"test_walls.py": 29, "test_seccomp.py": 29, "test_growth.py": 9}
+"""And how many of their tests must have passed: more than so many."""
 
 
 @pytest.mark.slow
-def test_the_walls_hold_for_an_ordinary_user(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name == "test_walls.py" else pytest.mark.thorough) for name in FILES],
+)
+def test_the_walls_hold_for_an_ordinary_user(tmp_path: Path, name: str) -> None:
     pytest_here = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
     done = subprocess.run(
-        as_ordinary_user([*pytest_here, *(str(HERE / name) for name in FILES)]),
+        as_ordinary_user([*pytest_here, str(HERE / name)]),
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -29,4 +34,4 @@ def test_the_walls_hold_for_an_ordinary_user(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)
-    assert passed and int(passed[1]) > 60, f"hardly anything was tried:\n{done.stdout[-3000:]}"
+    assert passed and int(passed[1]) > FILES[name], f"hardly anything was tried:\n{done.stdout[-3000:]}"

@@ -34,13 +34,13 @@ class Talking(Brain):
         code = self.reply(sum(role_of(m) == "assistant" for m in messages), self.prompts[-1])
         if code is None:
             self.thinking.set()
-            assert self.stopped.wait(20), "nobody stopped it"
+            assert self.stopped.wait(200), "nobody stopped it"
             raise Interrupted("The answer was stopped.")
         return answer(f"<cell>\n{code}\n</cell>", Ending("stop"), 10, 5)
 
 
 def open_session(state: Path, reply: Reply, folder: Path | None = None, **given: Any) -> Session:
-    settings = Settings.load(state=state, sandbox="none", **given)
+    settings = Settings.load(state=state, sandbox="none", **{"cell_grace_s": 60, **given})
     return Session(settings, "do it", Talking(reply), BareSandbox("a test"), None, folder=folder)
 
 

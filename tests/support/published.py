@@ -39,6 +39,13 @@ tuned = run(
 evaluate(tuned, "held", row.id)
 """
 
+ALONE = (
+    BASE.replace(
+        "base = run(", 'row = start_experiment(hypothesis="It learns.", change="a first model")\nbase = run('
+    ).replace('name="base",', 'name="base", experiment=row.id,')
+    + 'evaluate(base, "held", row.id)\n'
+)
+
 PREFERRED = """
 better = reformat_dataset("better.jsonl", target="preference", name="better")
 row = start_experiment(hypothesis="It prefers.", change="preferences on top")

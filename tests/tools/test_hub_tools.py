@@ -146,6 +146,7 @@ def test_a_model_is_published_once_and_loads_for_everybody(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_a_card_says_can_be_done_again(services: Services, call: Callable[..., ToolContext]) -> None:
     rows = [{"text": f"x{i} = {i} + {i % 7}"} for i in range(400)]
     services.datasets.save("sums", rows, lineage())

@@ -208,7 +208,12 @@ def test_a_smoke_test_tells_size_and_time_of_the_whole(ctx, services):
     ("change", "kind", "about"),
     [
         ({"learning_rate": 1e30}, "nan", 'It is about config["learning_rate"] = 1e+30.'),
-        ({"debug": "underflow"}, "bad_config", "It is about config[\"debug\"] = 'underflow'."),
+        pytest.param(
+            {"debug": "underflow"},
+            "bad_config",
+            "It is about config[\"debug\"] = 'underflow'.",
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_a_smoke_test_that_fails_raises_one_line_with_the_field(ctx, change, kind, about):
@@ -219,7 +224,7 @@ def test_a_smoke_test_that_fails_raises_one_line_with_the_field(ctx, change, kin
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["model", "config"])
+@pytest.mark.parametrize("place", [pytest.param("model", marks=pytest.mark.thorough), "config"])
 def test_a_tokenizer_of_the_workspace_needs_no_model_beside_it(ctx, services, place):
     from transformers import AutoTokenizer
 
@@ -241,7 +246,7 @@ def test_a_tokenizer_of_the_workspace_needs_no_model_beside_it(ctx, services, pl
     assert json.loads((made / "config.json").read_text())["vocab_size"] == len(asked)
 
 
-@pytest.mark.parametrize("place", ["model", "config"])
+@pytest.mark.parametrize("place", [pytest.param("model", marks=pytest.mark.thorough), "config"])
 @pytest.mark.parametrize(
     ("order", "words"),
     [
