@@ -21,7 +21,7 @@ CEILING = 7_000
 
 FOR_SUB_AGENTS = 4_000
 WHOLE, SUB_AGENT = "the whole system prompt", "a research sub-agent's"
-LONGEST_TASK = "Read the papers on arXiv, their citations and the code, then fine-tune a model."
+LONGEST_TASK = "Read the papers on arXiv, their citations and their code on GitHub, then fine-tune a model."
 
 
 def shown(table: Table) -> str:
