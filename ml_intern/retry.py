@@ -40,19 +40,21 @@ def limits_rate(error: BaseException) -> bool:
     """Whether an answer is a rate limit: 429, or 403 with a wait beside it, as GitHub says it."""
     headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
     status = status_of(error)
-    return status == 429 or (status == 403 and bool(headers.get("retry-after") or used_up(headers)))
+    waits = bool(headers.get("retry-after")) or used_up(headers) is not None
+    return status == 429 or (status == 403 and waits)
 
 
 def used_up(headers: Any) -> float | None:
     """Seconds until an allowance of requests begins anew, where the headers say that nothing is left of it.
 
-    ``x-ratelimit-reset`` is a moment with some servers and a number of seconds with others.
+    ``x-ratelimit-reset`` is a moment with some servers and a number of seconds with others. At least a second:
+    moments are told in whole ones.
     """
     reset = _number(headers.get("x-ratelimit-reset"))
     if reset is None or (headers.get("x-ratelimit-remaining") or "").strip() != "0":
         return None
     now = _seconds(headers.get("date") or "") or time.time()
-    return max(0.0, reset - now) if reset > _EPOCH else reset
+    return max(1.0, reset - now if reset > _EPOCH else reset)
 
 
 def retry_after(error: BaseException) -> float | None:

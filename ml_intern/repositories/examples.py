@@ -44,8 +44,6 @@ WAVE = 12
 AT_ONCE = 6
 LARGEST = 600_000
 LARGEST_NOTEBOOK = 3_000_000
-NAMED = 1.5
-"""How many kinds a file moves ahead for each part of the keyword in its path, two at most."""
 MOST_FOLDERS = 6
 
 
@@ -91,7 +89,8 @@ def find_examples(github: GitHub, repo: str, keyword: str, limit: int, ref: str)
             else "There is no file to show."
         )
         github.remarks.add(f"{what} read_repo_file lists folders; search_code looks elsewhere.")
-    how = f"{read} files of {found.full_name} at {commit[:12]}" + (f", below {under}/" if under else "")
+    what = f"{read} files" if keyword else "the paths"
+    how = f"{what} of {found.full_name} at {commit[:12]}" + (f", below {under}/" if under else "")
     return CodeHits(hits=hits, how=how, notes=github.remarks.all())
 
 
@@ -150,7 +149,7 @@ def examples_in(
         if limited:
             github.remarks.add(f"Reading stopped early: {refused(limited)}.")
             break
-    if len(ranked) > tried:
+    if enough < wanted.limit and len(ranked) > tried:
         github.remarks.add(
             f"{repo.full_name}: {tried} files of {len(ranked)} were read, the likeliest first."
         )
@@ -163,10 +162,12 @@ def candidates(files: Sequence[Entry], wanted: Wanted) -> list[Entry]:
     parts = _parts(wanted.keyword)
     known = set(wanted.first)
 
-    def rank(entry: Entry) -> tuple[bool, float, str]:
+    def rank(entry: Entry) -> tuple[bool, int, int, str]:
+        """A file moves a kind ahead for each part of the keyword in its path, two at most."""
         path = entry.path.lower()
+        kind = KINDS.index(kind_of(path))
         fits = min(2, sum(part in path for part in parts))
-        return entry.path not in known, KINDS.index(kind_of(path)) - NAMED * fits, entry.path
+        return entry.path not in known, kind - fits, kind, entry.path
 
     good = [e for e in files if _suffix(e.path) in suffixes and _is_small(e) and not _is_noise(e.path)]
     good.sort(key=rank)

@@ -132,7 +132,8 @@ class GitHub:
         Raises:
             Missing: There is none of this name.
         """
-        path = f"/repos/{repo.full_name}/commits/{quote(ref or repo.branch, safe='')}"
+        ref = ref or repo.branch
+        path = f"/repos/{repo.full_name}/commits/{quote(ref, safe='')}"
         try:
             sha = self.get(path, accept="application/vnd.github.sha", parse=_sha).data
         except WebError as error:

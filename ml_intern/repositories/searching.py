@@ -87,9 +87,11 @@ def _by_index(github: GitHub, question: Question, limit: int) -> CodeHits:
     try:
         items = github.search("code", question.written(), min(100, 2 * limit))
     except WebError as error:
-        if error.status == 401 or not github.has_token:  # the token was refused on the way
-            return _by_repositories(github, question, limit)
-        raise
+        if isinstance(error, Throttled) or error.status not in (401, 403):
+            raise
+        if error.status == 403:
+            github.remarks.add(f"GitHub's search of code: {refused(error)}.")
+        return _by_repositories(github, question, limit)
     kept = _once(items)[:limit]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         hits = list(pool.map(lambda item: _found(github, item, question.words), kept))

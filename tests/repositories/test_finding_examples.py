@@ -177,8 +177,8 @@ def test_a_file_that_is_named_so_is_read_before_others_of_its_kind() -> None:
     paths = ["examples/a.py", "examples/grpo.py", "docs/grpo_trainer.md", "tests/test_grpo.py", "pkg/grpo.py"]
     ranked = candidates([Entry(path) for path in paths], Wanted("GRPOTrainer"))
     assert [entry.path for entry in ranked] == [
-        "docs/grpo_trainer.md",
         "examples/grpo.py",
+        "docs/grpo_trainer.md",
         "examples/a.py",
         "tests/test_grpo.py",
         "pkg/grpo.py",

@@ -90,6 +90,15 @@ def test_a_search_that_is_limited_falls_back(
     assert "acme/trl" in found.how
 
 
+def test_a_token_that_may_not_search_falls_back(
+    server: Loopback, github: GitHubServer, make_context: Context, token: str
+) -> None:
+    refusal = Reply({"message": "Resource not accessible by personal access token"}, 403)
+    github.faults.append(lambda a: refusal if a.path == "/search/code" else None)
+    found = tools.search_code(make_context(server.url, token=token), "SFTTrainer")
+    assert found.hits and "Resource not accessible by personal access token" in found.notes[0]
+
+
 def test_a_refusal_is_no_rate_limit(server: Loopback, github: GitHubServer, make_context: Context) -> None:
     github.faults.append(lambda a: Reply({"message": "Resource protected by organization SAML"}, 403))
     with pytest.raises(ToolError, match="refuses the request with status 403: Resource protected"):

@@ -169,7 +169,7 @@ class GitHubServer:
         names = [name for name in self.repos if name.startswith(f"{owner}/")]
         if not names:
             return _said(404, "Not Found")
-        size, page = min(self.page, int(asked.query["per_page"])), int(asked.query.get("page", "1"))
+        size, page = min(self.page, int(asked.query.get("per_page", "30"))), int(asked.query.get("page", "1"))
         rows = [self.about(name) for name in names[(page - 1) * size : page * size]]
         more = page * size < len(names)
         url = f"{self.server.url if self.server else ''}/users/{owner}/repos?per_page={size}&page="
