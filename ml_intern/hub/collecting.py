@@ -57,8 +57,8 @@ def create(call: Call) -> Response:
     """Make one; a title that the namespace has already answers 409 with its slug."""
     body, user = call.json(), call.need_user()
     owner = str(body.get("namespace") or user)
-    if "/" in owner or (wrong := repo_name_problem(f"{owner}/x")):
-        raise Problem("BadRequest", wrong or f"{owner!r} is no namespace.")
+    if "/" in owner or repo_name_problem(f"{owner}/x"):
+        raise Problem("BadRequest", f"{owner[:100]!r} is no namespace.")
     title = _text(body, "title", _LONGEST_TITLE)
     if not title:
         raise Problem("BadRequest", "A collection has a title.")
@@ -230,8 +230,8 @@ def _text(body: Found, key: str, longest: int) -> str:
 
 def _position(body: Found) -> int:
     value = body["position"]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise Problem("BadRequest", f"{value!r} is no position.")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_ITEMS:
+        raise Problem("BadRequest", "A position is a whole number, and not below zero.")
     return value
 
 

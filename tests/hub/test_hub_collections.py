@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -143,3 +144,24 @@ def test_spaces_are_listed_and_searched(stocked: HfApi) -> None:
     assert (found.id, found.sdk, "demo" in (found.tags or [])) == ("local/show", "gradio", True)
     assert list(stocked.list_spaces(search="nothing")) == []
     assert stocked.space_info("local/show").sdk == "gradio"
+
+
+STRANGE = [None, True, -1, 10**30, "", "../..", "a/b", "é" * 600, [], {}, {"id": "a/b", "type": "model"}]
+
+
+def test_strange_bodies_are_answered_and_change_nothing_else(stocked: HfApi, server: ServerThread) -> None:
+    made = stocked.create_collection("Fine")
+    [item] = stocked.add_collection_item(made.slug, "local/llama", "model").items
+    base = f"{server.endpoint}/api/collections"
+    asked = [
+        ("POST", base, {"title": "New"}, "namespace"),
+        ("POST", base, {}, "title"),
+        ("POST", f"{base}/{made.slug}/items", {}, "item"),
+        ("PATCH", f"{base}/{made.slug}/items/{item.item_object_id}", {}, "position"),
+        ("PATCH", f"{base}/{made.slug}/items/{item.item_object_id}", {}, "note"),
+    ]
+    for method, url, body, key in asked:
+        for value in STRANGE:
+            answer = httpx.request(method, url, json={**body, key: value})
+            assert answer.status_code < 500, (method, url, key, value, answer.text)
+    assert [i.item_id for i in stocked.get_collection(made.slug).items] == ["local/llama"]

@@ -50,7 +50,12 @@ TEMPLATES = [
     "/api/models/local/m/super-squash/{}",
     "/api/models/local/m/discussions/{}",
     "/api/models/local/m/discussions/1/{}",
+    "/api/models/local/m/discussions/1/comment/{}/edit",
     "/api/models/local/m/settings",
+    "/api/collections",
+    "/api/collections/{}/{}",
+    "/api/collections/local/{}/items",
+    "/api/collections/local/{}/items/{}",
     "/api/repos/create",
     "/api/repos/delete",
     "/api/repos/move",
@@ -90,6 +95,9 @@ KEYS = st.sampled_from(
         "private",
         "visibility",
         "pullRequest",
+        "namespace",
+        "item",
+        "position",
         "message",
         "comment",
         "description",
@@ -142,7 +150,9 @@ def wire(server: ServerThread) -> Iterator[Wire]:
 
 
 @SETTINGS
-@given(st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE"]), st.sampled_from(TEMPLATES), st.data())
+@given(
+    st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]), st.sampled_from(TEMPLATES), st.data()
+)
 def test_any_request_gets_an_answer(wire: Wire, method: str, template: str, data: st.DataObject) -> None:
     path = template.format(*[data.draw(SEGMENT) for _ in range(template.count("{}"))])
     keys = st.sampled_from(["cursor", "limit", "recursive", "expand", "p", "size", "create_pr"])
