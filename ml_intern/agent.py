@@ -24,7 +24,7 @@ from ml_intern.errors import InternError, Interrupted, LimitReached
 from ml_intern.events import BrainAnswered, ContextCompacted, Event, Notice
 from ml_intern.executor import CellFailed, KernelExecutor
 from ml_intern.goals import Goals
-from ml_intern.instructions import prompt_templates
+from ml_intern.instructions import look_back, prompt_templates
 from ml_intern.journal import Journal
 from ml_intern.pinned import pinned, spill
 from ml_intern.recorded import Recorded
@@ -51,7 +51,13 @@ class Stuck(InternError):
 
 
 class InternAgent(CodeAgent):  # type: ignore[misc]
-    """A `CodeAgent` with our executor, our prompts and our view of the memory."""
+    """A `CodeAgent` with our executor, our prompts and our view of the memory.
+
+    Attributes:
+        plans: It is asked to look at its plan again after every so many steps.
+    """
+
+    plans = True
 
     def __init__(
         self,
@@ -292,7 +298,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         """
         verdict = self.doomloop.see(reply.code or "", observation)
         if verdict is None:
-            return observation
+            return "\n".join(filter(None, [observation, self._look_back()]))
         if not known:
             self._emit(Notice("warning", verdict.text))
         if verdict.level == "stop" and (known or self.model.foretold):
@@ -300,6 +306,11 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         elif verdict.level == "stop":
             raise Stuck(verdict.text, "Give the task in other words, or another model.")
         return f"{observation}\n{verdict.text}"
+
+    def _look_back(self) -> str:
+        """The word about the plan: of the step alone, so that a run which goes on is told the same."""
+        wanted = self.plans and self.model.language_model
+        return look_back(self.number, self.settings.planning) if wanted else ""
 
     def _stop_if_asked(self) -> None:
         # The router's word counts: smolagents takes its own switch back when a run starts.

@@ -69,6 +69,7 @@ class Call:
         arguments = spec.validate(given)
         if spec.prepare is not None:
             arguments = spec.prepare(ctx, arguments)
+        spec = spec.for_call(arguments)
         price = Price()
         if spec.price is not None:
             try:

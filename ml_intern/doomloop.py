@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ml_intern.instructions import replan
+
 LONGEST_CYCLE = 8
 KEPT = 64
 """Steps that are remembered: more than any height of any cycle needs."""
@@ -157,11 +159,7 @@ def _verdict(level: str, names: Sequence[str], repeats: int) -> Verdict:
     if level == "note":
         return Verdict("note", f"{told} Doing it again will not change that. Try something else.")
     if level == "replan":
-        return Verdict(
-            "replan",
-            f"{told} Stop this. Write down in comments what you know, why it does not work, and two other "
-            "ways; then begin with one of them. If there is none, say with final_answer what is missing.",
-        )
+        return Verdict("replan", f"{told} {replan()}")
     return Verdict("stop", told)
 
 

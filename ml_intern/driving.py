@@ -47,8 +47,17 @@ def _system_prompt(session: Session) -> str:
             f"for scripts, deleting, what is over the budget) is denied. Allowed beforehand: {allowed}."
         )
     walls = isolation(session.sandbox, session.limits())
-    specs = list(session.router.specs.values())
-    return mask(system_prompt(specs, isolation=walls, workspace=session.workspace, facts=told))
+    prompt = system_prompt(
+        list(session.router.specs.values()),
+        session.settings.tool_groups,
+        session.settings.tool_tokens,
+        session.prompt,
+        bool(session.settings.planning),
+        isolation=walls,
+        workspace=session.workspace,
+        facts=told,
+    )
+    return mask(prompt)
 
 
 def _executor(session: Session) -> KernelExecutor:

@@ -14,6 +14,7 @@ from ml_intern.checks import check_price, check_settings
 from ml_intern.disk import told as disk_told
 from ml_intern.errors import NoBrain
 from ml_intern.events import Event, Notice
+from ml_intern.groups import unknown
 from ml_intern.masking import add_secret, mask
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.policy import idle_rules
@@ -79,8 +80,8 @@ def open_session(
     except BaseException:  # a Ctrl-C while the servers start: none of them stays
         mcp.close()
         raise
-    idle = idle_rules(settings.policy, [*session.router.specs.values()])
-    for line in [*mcp.problems, *idle]:
+    specs = [*session.router.specs.values()]
+    for line in [*mcp.problems, *idle_rules(settings.policy, specs), *unknown(settings.tool_groups, specs)]:
         early(Notice("warning", line))
     early.hand_to(session.emit)
     return session

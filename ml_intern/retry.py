@@ -16,13 +16,15 @@ from ml_intern.errors import Interrupted
 T = TypeVar("T")
 
 LONGEST_WAIT_S = 60.0
+_EPOCH = 1e9
+"""A larger number of seconds is a moment, not a wait."""
 
 
 def is_transient(error: BaseException) -> bool:
     """True for dropped connections, timeouts, rate limits and server errors; not for a caller's mistake."""
     status = status_of(error)
     if status is not None:
-        return status in (408, 425, 429) or 500 <= status < 600
+        return status in (408, 425, 429) or 500 <= status < 600 or (status == 403 and limits_rate(error))
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"TransportError", "ConnectionError", "APIConnectionError", "Timeout"})
 
@@ -32,6 +34,25 @@ def status_of(error: BaseException) -> int | None:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     return status if isinstance(status, int) else None
+
+
+def limits_rate(error: BaseException) -> bool:
+    """Whether an answer is a rate limit: 429, or 403 with a wait beside it, as GitHub says it."""
+    headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
+    status = status_of(error)
+    return status == 429 or (status == 403 and bool(headers.get("retry-after") or used_up(headers)))
+
+
+def used_up(headers: Any) -> float | None:
+    """Seconds until an allowance of requests begins anew, where the headers say that nothing is left of it.
+
+    ``x-ratelimit-reset`` is a moment with some servers and a number of seconds with others.
+    """
+    reset = _number(headers.get("x-ratelimit-reset"))
+    if reset is None or (headers.get("x-ratelimit-remaining") or "").strip() != "0":
+        return None
+    now = _seconds(headers.get("date") or "") or time.time()
+    return max(0.0, reset - now) if reset > _EPOCH else reset
 
 
 def retry_after(error: BaseException) -> float | None:
@@ -44,6 +65,8 @@ def retry_after(error: BaseException) -> float | None:
     asked = headers.get("retry-after")
     if asked:
         return seconds if (seconds := _number(asked)) is not None else _until(asked, headers.get("date"))
+    if (wait := used_up(headers)) is not None:
+        return wait
     found = re.search(r"(?:try again|retry) in (\d+(?:\.\d+)?)\s*(ms|s|m)\b", str(error).lower())
     return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2]] if found else None
 

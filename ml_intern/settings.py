@@ -32,6 +32,12 @@ from ml_intern.web.hosts import HOSTS
 
 FILE = "ml-intern.toml"
 
+TOOL_GROUPS = [
+    "session", "workspace", "datasets", "evaluation", "experiments", "training", "jobs",
+    "publish_model", "publish_dataset", "search_models", "inspect_repo",
+]  # fmt: skip
+"""Told in full from the start: what most sessions need."""
+
 
 def _split_words(value: Any) -> Any:
     return [word for word in re.split(r"[,\s]+", value) if word] if isinstance(value, str) else value
@@ -93,6 +99,16 @@ class Settings(BaseSettings):
     )
     answer_checks: int = Field(
         2, ge=0, description="how often an answer with numbers that nobody measured goes back to the brain"
+    )
+    planning: int = Field(
+        20, ge=0, description="steps after which the brain looks at its plan anew; 0: none is asked for"
+    )
+    tool_groups: Words = Field(
+        default_factory=lambda: list(TOOL_GROUPS),
+        description="groups of tools, or single ones, that the prompt has in full; the others it names",
+    )
+    tool_tokens: int = Field(
+        1_000, ge=0, description="what the tools of MCP servers and your own may take of the prompt in full"
     )
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
     recent_steps: int = Field(
@@ -264,7 +280,8 @@ class Settings(BaseSettings):
     )
     web_mirrors: dict[str, str] = Field(
         default_factory=dict,
-        description="other addresses of arxiv, arxiv-site, semantic-scholar, openalex, huggingface, by name",
+        description="other addresses, by name: arxiv, arxiv-site, semantic-scholar, openalex, huggingface,"
+        " dataset-viewer, github, github-raw, duckduckgo, bing",
     )
 
     # Router

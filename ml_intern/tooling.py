@@ -13,7 +13,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -60,6 +60,7 @@ class ToolSpec:
     reconcile: Callable[[Any, str], Any] | None = None
     repeatable: str = ""
     prepare: Callable[[Any, Any], Any] | None = None
+    effect_of: Callable[[Any], Effect] | None = None
     origin: str = "ml_intern"
     """Who made it: ``ml_intern``, ``user`` (a file in a tools folder), ``smolagents``, ``mcp:SERVER``."""
 
@@ -105,6 +106,13 @@ class ToolSpec:
         returns = typing.get_type_hints(self.function).get("return")
         return f"{self.name}({shown})" + (f" -> {type_name(returns)}" if returns is not None else "")
 
+    @property
+    def brief(self) -> str:
+        """The signature in fewer tokens, for the prompt: no type is text, ``= None`` may be left out."""
+        returns = typing.get_type_hints(self.function).get("return")
+        shown = _shorter_twice({p.name: _brief_parameter(p) for p in self.parameters})
+        return f"{self.name}({', '.join(shown)})" + (f" -> {type_name(returns)}" if returns else "")
+
     @cached_property
     def result_type(self) -> str:
         """The name of what comes back, where it has fields; else an empty string."""
@@ -115,25 +123,31 @@ class ToolSpec:
     def result_fields(self) -> dict[str, str]:
         """The fields of what the tool returns, with their types; empty for plain values."""
         model = self._result_model()
-        if model is None:
-            return {}
-        if issubclass(model, BaseModel):
-            shown = {name: f for name, f in model.model_fields.items() if not f.exclude}
-            return {name: type_name(f.annotation) for name, f in shown.items()}
-        hints = typing.get_type_hints(model)
-        return {f.name: type_name(hints[f.name]) for f in fields(typing.cast(Any, model))}
+        return {name: type_name(kind) for name, kind in _hints(model).items()} if model else {}
 
     def _result_model(self) -> type | None:
         """The model or dataclass in the return annotation: itself, or inside of a list or a union."""
-        returns = typing.get_type_hints(self.function).get("return")
-        named = [m for m in (returns, *typing.get_args(returns)) if isinstance(m, type)]
-        return next((m for m in named if issubclass(m, BaseModel) or is_dataclass(m)), None)
+        return _model_in(typing.get_type_hints(self.function).get("return"))
 
     @property
     def help(self) -> str:
         """The docstring and the fields of the result: what ``help(tool)`` shows in a cell."""
         told = "\n".join(f"    {name}: {kind}" for name, kind in self.result_fields.items())
-        return f"{self.doc}\n\nFields of the result:\n{told}" if told else self.doc
+        inner = "".join(f"\n{line}" for line in self.result_lines[1:])
+        return f"{self.doc}\n\nFields of the result:\n{told}{inner}" if told else self.doc
+
+    @cached_property
+    def result_lines(self) -> list[str]:
+        """A line for the result's type, and for each type in its fields: ``Papers: papers: list[Paper]``."""
+        model = self._result_model()
+        models, lines = [model] if model else [], []
+        for known in models:  # grows while it is read
+            fields_of = _hints(known)
+            held = {name: _model_in(kind) for name, kind in fields_of.items()}
+            models += [m for m in dict.fromkeys(held.values()) if m is not None and m not in models]
+            shown = [f"{n}: {type_name(k)}" if held[n] else n for n, k in fields_of.items()]
+            lines.append(f"{known.__name__}: {', '.join(shown)}")
+        return lines
 
     def proxy(self) -> dict[str, Any]:
         """What the kernel needs to make a real function: name, parameters, help. JSON-able."""
@@ -151,11 +165,19 @@ class ToolSpec:
             "parameters": parameters,
             "doc": self.help,
             "signature": self.signature,
+            "group": self.subject,
+            "brief": f"{self.brief}\n    {self.summary}",
+            "results": self.result_lines,
         }
 
     def json_schema(self) -> dict[str, Any]:
         """The JSON schema of the arguments."""
         return self.arguments.model_json_schema()
+
+    def for_call(self, arguments: BaseModel) -> ToolSpec:
+        """The tool with the effect that these arguments give it, which is what the gate decides on."""
+        effect = self.effect_of(arguments) if self.effect_of else self.effect
+        return self if effect == self.effect else replace(self, effect=effect)
 
     def validate(self, given: Mapping[str, Any]) -> BaseModel:
         """Check the arguments that a cell passed.
@@ -199,6 +221,7 @@ def tool(
     reconcile: Callable[[Any, str], Any] | None = None,
     repeatable: str = "",
     prepare: Callable[[Any, Any], Any] | None = None,
+    effect_of: Callable[[Any], Effect] | None = None,
 ) -> Callable[[F], F]:
     """Declare a host-side function that cells can call.
 
@@ -212,6 +235,8 @@ def tool(
             with neither of the two is not called again: the brain is told that nobody knows.
         prepare: Given the context and the validated arguments, returns those that are shown, priced and run:
             what a path leads to is read here, so that it is what a person says yes to.
+        effect_of: The effect of a call with these validated arguments, where one tool looks and changes;
+            `effect` is then the gravest of them.
 
     The function's first parameter is the `ToolContext`; the others become the arguments of the tool.
     """
@@ -227,6 +252,7 @@ def tool(
             reconcile=reconcile,
             repeatable=repeatable,
             prepare=prepare,
+            effect_of=effect_of,
         )
         function.__tool__ = spec  # type: ignore[attr-defined]
         return function
@@ -240,6 +266,24 @@ def specs_in(module: types.ModuleType) -> list[ToolSpec]:
     return [
         spec for spec in found if isinstance(spec, ToolSpec) and spec.function.__module__ == module.__name__
     ]
+
+
+def _model_in(annotation: Any) -> type | None:
+    """The model or dataclass that an annotation names, at any depth."""
+    if isinstance(annotation, type) and (is_dataclass(annotation) or issubclass(annotation, BaseModel)):
+        return annotation
+    return next((m for m in map(_model_in, typing.get_args(annotation)) if m is not None), None)
+
+
+def _hints(model: type) -> dict[str, Any]:
+    """The fields that JSON has of a model or dataclass, with their types."""
+    if issubclass(model, BaseModel):
+        return {name: f.annotation for name, f in model.model_fields.items() if not f.exclude}
+    try:
+        hints = typing.get_type_hints(model)
+    except NameError:  # a type that is imported for type checkers alone
+        hints = {}
+    return {f.name: hints.get(f.name, Any) for f in fields(typing.cast(Any, model))}
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
@@ -276,6 +320,38 @@ def _show_parameter(p: inspect.Parameter) -> str:
     if isinstance(default, FieldInfo):
         default = inspect.Parameter.empty if default.is_required() else default.default
     return shown if default is inspect.Parameter.empty else f"{shown} = {default!r}"
+
+
+_PLAIN = {"str", "int", "float", "bool"}
+"""Types that a default tells by itself."""
+
+_LONG = 60
+"""Characters of a list of choices that is not told twice in one signature."""
+
+
+def _brief_parameter(p: inspect.Parameter) -> str:
+    default = p.default
+    if isinstance(default, FieldInfo):
+        default = inspect.Parameter.empty if default.is_required() else default.default
+    kind = type_name(p.annotation).replace("dict[str, Any]", "dict")
+    if default is inspect.Parameter.empty:
+        return p.name if kind == "str" else f"{p.name}: {kind}"
+    kind = kind.removesuffix(" | None")
+    if kind in _PLAIN and (kind == "str" or default is not None):
+        return f"{p.name}={default!r}"
+    return f"{p.name}: {kind} = {default!r}"
+
+
+def _shorter_twice(parameters: Mapping[str, str]) -> list[str]:
+    """The parameters; a long list of choices that an earlier one has is told by that one's name."""
+    told: dict[str, str] = {}
+    shown: list[str] = []
+    for name, text in parameters.items():
+        for choices in re.findall(r"'\w+'(?: \| '\w+')+", text):
+            if len(choices) > _LONG and told.setdefault(choices, name) != name:
+                text = text.replace(choices, f"one of the {told[choices]}")
+        shown.append(text)
+    return shown
 
 
 def _argument_docs(doc: str) -> dict[str, str]:

@@ -14,11 +14,9 @@ from typing import Any
 from smolagents.memory import ActionStep, AgentMemory, MemoryStep, TaskStep
 from smolagents.models import ChatMessage, MessageRole
 
+from ml_intern.counting import CHARS_PER_TOKEN
 from ml_intern.errors import LimitReached
 from ml_intern.executor import head_and_tail
-
-CHARS_PER_TOKEN = 3.5
-"""Conservative for English mixed with code: byte-pair tokenizers give 3.5 to 4.2 characters a token."""
 
 LEAST_CHARS_PER_TOKEN = 1.0
 """Whatever a provider counts, a token is taken for no less than a character."""

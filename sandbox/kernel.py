@@ -277,6 +277,8 @@ class Kernel:
         self.seen: dict[str, tuple[int, str]] = {}
         self.sources: dict[str, str] = {}
         self.tools: dict[str, Callable[..., Any]] = {}
+        self.groups: dict[str, list[dict[str, Any]]] = {}
+        self.help = self.tell  # bound once: it is known for what it is
         self.module = type(sys)("__main__")
         self.names = self.module.__dict__
 
@@ -347,7 +349,34 @@ class Kernel:
             if self.names.get(name) is old:
                 del self.names[name]
         self.tools = fresh
+        self.groups = {}
+        for tool in tools:
+            self.groups.setdefault(tool.get("group") or "others", []).append(tool)
+        self.names["help"] = self.help
         self.names.update(self.tools)
+
+    def tell(self, *topics: Any) -> None:
+        """What `help` is in cells: of a group by its name, of a tool by its name or itself, else Python's."""
+        topic = topics[0] if topics else None
+        if not topics:
+            told = [f"- {name}: {', '.join(t['name'] for t in tools)}" for name, tools in self.groups.items()]
+            sys.stdout.write("\n".join(["help(…) of a tool, or of a group by its name:", *told, ""]))
+        elif isinstance(topic, str) and topic in self.groups:
+            sys.stdout.write(f"{group_help(topic, self.groups[topic])}\n")
+        else:
+            builtins.help(self.tools.get(topic, topic) if isinstance(topic, str) else topic)
+
+    def meant(self, problem: BaseException) -> str:
+        """Where a cell called a tool that is none: the nearest one, with its signature."""
+        if type(problem) is not NameError or not isinstance(problem.name, str):
+            return ""
+        from difflib import get_close_matches
+
+        near = get_close_matches(problem.name, self.tools, n=1, cutoff=0.7)
+        briefs = [
+            tool.get("signature") for tools in self.groups.values() for tool in tools if tool["name"] in near
+        ]
+        return f"\nDid you mean {briefs[0]}?" if briefs and briefs[0] else ""
 
     # The main thread
 
@@ -391,7 +420,7 @@ class Kernel:
         except SystemExit as stop:
             error = f"SystemExit: {stop.code}" if stop.code else ""
         except BaseException as problem:  # noqa: BLE001 - whatever a cell raises is its result
-            error = explain(problem)
+            error = explain(problem) + self.meant(problem)
         finally:
             self.in_cell = False
         if os.getpid() != self.pid:  # the cell forked and its child came back here
@@ -472,7 +501,8 @@ class Kernel:
 
     def variables(self) -> dict[str, Any]:
         """The cell's own variables: no modules, no tools, no private names."""
-        own = {**self.tools, "final_answer": self.names.get("final_answer"), "ToolError": ToolError}
+        own = {"help": self.help, **self.tools, "ToolError": ToolError}
+        own["final_answer"] = self.names.get("final_answer")
         return {
             name: value
             for name, value in list(self.names.items())
@@ -601,6 +631,15 @@ def make_proxy(tool: dict[str, Any], call: Callable[[str, dict[str, Any]], Any])
     # inspect.signature and help() follow __wrapped__: a stub costs less than importing inspect.
     proxy.__wrapped__ = signature_stub(tool)  # type: ignore[attr-defined]
     return proxy
+
+
+def group_help(name: str, tools: list[dict[str, Any]]) -> str:
+    """The signatures and first lines of a group's tools, and the fields of what they return."""
+    lines = [f"The tools of {name}. A parameter without a type is text; help(tool) tells one in full.", ""]
+    lines += [f"- {tool.get('brief') or tool.get('signature') or tool['name']}" for tool in tools]
+    if results := dict.fromkeys(line for tool in tools for line in tool.get("results") or ()):
+        lines += ["", "Fields of the results:", *(f"- {result}" for result in results)]
+    return "\n".join(lines)
 
 
 def signature_stub(tool: dict[str, Any]) -> Any:

@@ -32,7 +32,9 @@ def audit_dataset(
     tokenizer: str | None = None,
     region: str | None = None,
 ) -> AuditReport:
-    """Measure what is wrong with a dataset, with row numbers: inspect_dataset(source, offset=row) shows them.
+    """Measure what is wrong with a dataset; `findings` says it in words, `evidence` has the numbers of rows.
+
+    inspect_dataset(source, offset=row) shows a row.
 
     Types and missing values, empty rows, exact and near duplicates, two answers to one question, outliers
     among numbers, lengths, balance of labels, languages, personal data (e-mail, phone, card, IBAN) and signs

@@ -9,12 +9,13 @@ from ml_intern.data import formats, sealing
 from ml_intern.data.results import DatasetView
 from ml_intern.data.table import columns_of, group_column, sample_of
 from ml_intern.tooling import tool
+from ml_intern.viewer import preview
 
 SHOWN_ROWS = 50
 SHOWN_CHARS = 300
 
 
-@tool(effect="read")
+@tool(effect="read", needs=["hub:read"])
 def inspect_dataset(
     ctx: ToolContext,
     source: str,
@@ -38,12 +39,17 @@ def inspect_dataset(
         offset: First row to show.
         chars: Longest text to show; longer ones are shortened and say so.
     """
+    offset, wanted, chars = max(0, offset), max(0, min(rows, SHOWN_ROWS)), max(1, chars)
+    seen = preview.look(ctx, source, split, offset, wanted, chars)
+    if isinstance(seen, DatasetView):
+        left = _shown_less(rows, len(seen.sample), max(0, seen.rows - offset))
+        return seen.model_copy(update={"notes": [*seen.notes, *left]})
     table = sealing.openly(ctx.evals, ctx.datasets.open(source, split))
     found = formats.detect(table.rows)
-    offset = max(0, offset)
-    sample = sample_of(table.rows, offset, max(0, min(rows, SHOWN_ROWS)), max(1, chars))
+    sample = sample_of(table.rows, offset, wanted, chars)
     end = offset + len(sample)
-    notes = [*table.notes, *_shown_less(rows, len(sample), table.rows.height - offset)]
+    unseen = [f"{seen} So it was downloaded."] if seen else []
+    notes = [*unseen, *table.notes, *_shown_less(rows, len(sample), table.rows.height - offset)]
     return DatasetView(
         source=table.source,
         split=table.split,

@@ -19,10 +19,10 @@ from ml_intern.tooling import tool
 
 @tool(effect="read")
 def list_evals(ctx: ToolContext) -> list[EvalInfo]:
-    """The sealed evaluations: items by split, metrics (help(evaluate)), the one that decides, queries left.
+    """The sealed evaluations: items by split, metrics, the one that decides, what it can tell, queries left.
 
-    `detectable` says of each split what difference it can tell: look before you trust one. The items
-    themselves are shown to nobody.
+    `detectable` says of each split what difference it can tell: look before you trust one; help(evaluate)
+    says what each metric counts. The items themselves are shown to nobody.
     """
     return [ctx.evals.described(info) for info in ctx.evals.list()]
 

@@ -40,7 +40,7 @@ def filter_dataset(
     name: str | None = None,
     difficulty: Difficulty | None = None,
 ) -> FilteredDataset:
-    """Keep the rows for which a condition holds, or that are neither too easy nor too hard for a model.
+    """Keep the rows for which a condition (SQL) holds, or that are neither too easy nor too hard for a model.
 
     With `difficulty`, a job draws samples of a model for every row and the host scores them against the row's
     own answer; kept rows have a new column `pass_rate`, the share that was right.

@@ -139,7 +139,7 @@ def read_samples(ctx: ToolContext, job: str, step: int | None = None) -> list[Sa
 def wait_for_job(
     ctx: ToolContext, job: str | list[str], timeout: float | str = 600, until: str | None = None
 ) -> JobStatus | list[JobStatus]:
-    """Wait for one job or several; a list of ids gives a list of statuses in its order.
+    """Wait for a job, or for several (a list gives a list), or until something holds, "loss plateau" say.
 
     A training that succeeded has its model in the folder result.output + "/model", which a cell may read. A
     failed job is returned as failed, with its `failure`. When the time is over the jobs run on, and their

@@ -12,6 +12,7 @@ from ml_intern.errors import ToolError
 from ml_intern.research.model import Finding, Question
 from ml_intern.tooling import tool
 
+SUBJECT = "session"
 MOST_QUESTIONS = 32
 MOST_STEPS = 200
 

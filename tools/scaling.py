@@ -20,6 +20,8 @@ from ml_intern.ledger.model import Inference, Scores
 from ml_intern.models import experiment_of, resolve_model
 from ml_intern.tooling import Price, tool
 
+SUBJECT = "evaluation"
+
 
 def drawing_price(ctx: ToolContext, rewards: bool) -> Price:
     """At the most a GPU is held for the limits of both jobs, or for what is left."""

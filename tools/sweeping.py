@@ -26,6 +26,7 @@ from ml_intern.tools.training import (
     processes_in,
 )
 
+SUBJECT = "training"
 MOST_TRIALS = 500
 
 

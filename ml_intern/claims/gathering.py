@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
     from ml_intern.jobs.local import Jobs
     from ml_intern.ledger import Ledger
 
-SILENT = frozenset({"plan", "notify", "start_experiment", "finish_experiment", "write_file", "edit_file"})
+TO_THE_HUB = frozenset({"write_hub_file", "hub_pull_requests", "create_collection", "publish_dataset"})
+"""Tools that put what the brain wrote into a repository."""
+OFF_THE_HUB = frozenset({"read_hub_file", "inspect_repo", "inspect_dataset", "hub_pull_requests"})
+"""Tools that read repositories; of one that the brain wrote into they give back its own words."""
+SILENT = frozenset(
+    {"plan", "notify", "start_experiment", "finish_experiment", "write_file", "edit_file", "write_hub_file"}
+    | {"create_collection"}
+)
 """Tools that say back what the brain has said."""
 
 OWN_WORDS = frozenset(
@@ -444,10 +452,14 @@ def _facts(value: Any, where: str, owner: str = "", kind: Kind = "fact") -> Iter
 
 
 def _hear(found: Evidence, heard: Heard, scripts: set[str]) -> None:
+    written: set[str] = set()
     for told in heard.told:
+        if told.tool in TO_THE_HUB:
+            written.add(_repository(told))
         if told.tool in SILENT:
             continue
         own = _of_the_brain(told, scripts, heard.began)
+        own = own or (told.tool in OFF_THE_HUB and _repository(told) in written)
         found.active = found.active or not (own or told.failed)
         found.add([Known(told.seconds, f"seconds of {told.tool}", "time", "seconds")])
         if told.tool in (*IN_THE_LEDGER, *IN_THE_JOBS):
@@ -481,6 +493,12 @@ def _of_the_brain(told: ToolTold, scripts: set[str], began: float | None) -> boo
     if told.tool in OF_FILES:
         return not _older(str(told.arguments.get("path", "")), began)
     return False
+
+
+def _repository(told: ToolTold) -> str:
+    """The repository of a call, by its bare name: with and without its namespace it is the same."""
+    named = str(told.arguments.get("repo") or told.arguments.get("source") or told.tool)
+    return re.split(r"[@:]", named)[0].rstrip("/").rpartition("/")[2].casefold()
 
 
 def _older(path: str, began: float | None) -> bool:

@@ -391,11 +391,12 @@ def serve_command(**given: Any) -> None:
 
 @front.command("tools")
 @click.argument("name", required=False)
+@click.option("--tokens", is_flag=True, help="Count what the system prompt takes, part by part.")
 @json_option
 def tools_command(**given: Any) -> None:
     """List the tools that cells can call.
 
-    With a NAME, the whole help of that tool.
+    With a NAME, the whole help of that tool, or the tools of that group.
     """
     from ml_intern.cli import commands
 

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ml_intern.jobs.model import JobStatus
     from ml_intern.ledger import Experiment
     from ml_intern.settings import Settings
+    from ml_intern.tooling import ToolSpec
 
 START_S, POLL_S = 30.0, 0.05
 """How long the Hub may take to answer, and how often it is tried, in seconds."""
@@ -150,25 +152,17 @@ def _announce(folder: Path, host: str, port: int) -> None:
             return
 
 
-def tools(name: str | None, as_json: bool) -> None:
-    """List the tools, or show one."""
-    from ml_intern.outside.mcp_servers import McpServers
-    from ml_intern.registry import load_tools
-    from ml_intern.tooling import did_you_mean
-
+def tools(name: str | None, as_json: bool, tokens: bool = False) -> None:
+    """List the tools, show one or those of a group, or count what the prompt takes."""
     settings = _settings(None)
-    servers = McpServers(settings.mcp_servers)
-    try:
-        found = load_tools(settings, servers.specs())
-    finally:
-        servers.close()
-    for problem in servers.problems:
-        click.echo(problem, err=True)
+    found = _loaded(settings)
+    if tokens:
+        _print_tokens(settings, found, as_json)
+        return
     if name is not None:
-        chosen = next((spec for spec in found if spec.name == name), None)
-        if chosen is None:
-            raise UsageError(f"There is no tool {name!r}{did_you_mean(name, [s.name for s in found])}.")
-        found = [chosen]
+        group = [spec for spec in found if spec.subject == name]
+        found = group or [_chosen(found, name)]
+        name = None if group else name
     if as_json:
         keys = ("name", "subject", "origin", "effect", "needs", "signature", "doc")
         print_json({"tools": [{k: getattr(s, k) for k in keys} | {"schema": s.json_schema()} for s in found]})
@@ -179,6 +173,43 @@ def tools(name: str | None, as_json: bool) -> None:
         print_table(
             ("subject", "effect", "tool", ""), [(s.subject, s.effect, s.name, s.summary) for s in found]
         )
+
+
+def _loaded(settings: Settings) -> list[ToolSpec]:
+    """The tools of the settings; servers that give no answer are named."""
+    from ml_intern.outside.mcp_servers import McpServers
+    from ml_intern.registry import load_tools
+
+    servers = McpServers(settings.mcp_servers)
+    try:
+        found = load_tools(settings, servers.specs())
+    finally:
+        servers.close()
+    for problem in servers.problems:
+        click.echo(problem, err=True)
+    return found
+
+
+def _chosen(found: Sequence[ToolSpec], name: str) -> ToolSpec:
+    from ml_intern.tooling import did_you_mean
+
+    known = {n for spec in found for n in (spec.name, spec.subject)}
+    for spec in found:
+        if spec.name == name:
+            return spec
+    raise UsageError(f"There is no tool {name!r}{did_you_mean(name, known)}.")
+
+
+def _print_tokens(settings: Settings, found: Sequence[ToolSpec], as_json: bool) -> None:
+    from ml_intern.prompt_tokens import count
+
+    counted = count(found, settings)
+    if as_json:
+        print_json({"tokens": counted})
+        return
+    names = list(next(iter(counted.values())))
+    rows = [(part, *(str(tokens[name]) for name in names)) for part, tokens in counted.items()]
+    print_table(("part of the prompt", *names), rows)
 
 
 def evals(name: str | None, as_json: bool) -> None:

@@ -52,6 +52,7 @@ class Stopper:
         self._say = say
         self._last_words = last_words
         self._before: dict[int, Any] = {}
+        self._before_bell = -1
         self._ending = threading.Lock()
         self._over = False
         self._listening, self._bell = os.pipe()
@@ -60,6 +61,7 @@ class Stopper:
     def __enter__(self) -> Stopper:
         threading.Thread(target=self._listen, name="stop", daemon=True).start()
         if threading.current_thread() is threading.main_thread():
+            self._before_bell = signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)
             self._before = {s: signal.signal(s, self._on_signal) for s in STOP_SIGNALS}
         return self
 
@@ -71,18 +73,20 @@ class Stopper:
         for number, handler in self._before.items():
             # After a stop only the last words are left; one Ctrl-C too many must not cut them off.
             signal.signal(number, signal.SIG_IGN if self._asked.is_set() else handler)
+        if self._before:
+            signal.set_wakeup_fd(self._before_bell)
         os.close(self._bell)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        # A handler runs between two lines of the main thread, inside of any lock, and may be interrupted by
-        # the next one: it rings the bell and does nothing else. Starting a thread here can deadlock.
-        try:
-            os.write(self._bell, b"!")
-        except BlockingIOError:
-            pass
+        # Python runs this in the main thread only, and not while that waits for a lock and the signal came to
+        # another thread. What must not be missed is the byte that Python's own handler, in C, puts into the
+        # bell in whichever thread: the signal's number.
+        pass
 
     def _listen(self) -> None:
-        while os.read(self._listening, 1):
+        while rung := os.read(self._listening, 1):
+            if rung[0] not in STOP_SIGNALS:
+                continue
             work = self._at_once if self._asked.is_set() else self._gently
             self._asked.set()
             threading.Thread(target=work, name="stop-work", daemon=True).start()

@@ -157,6 +157,15 @@ class DatasetStore:
             return self._stored(self._read(place))
         return self._fetched(source, split, unit, size)
 
+    def on_the_hub(self, source: str) -> tuple[str, str | None] | None:
+        """The repository and split that a source names on the Hub as it is now; None for all else."""
+        source = source.strip()
+        match = _HUB.fullmatch(source)
+        if match is None or match["revision"] or self.fetch is None or self._find(source):
+            return None
+        path, _, _ = self._path(source)
+        return None if path else (match["id"], match["split"])
+
     def stream(self, source: str, split: str | None = None) -> Stream | None:
         """The rows of a large source in pieces; None where it is small enough to be opened.
 

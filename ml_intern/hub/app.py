@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ml_intern.hub import discussions, jobs, pages, repos, transfer
+from ml_intern.hub import collecting, discussions, jobs, pages, repos, transfer
 from ml_intern.hub.names import Problem
 from ml_intern.hub.server import is_loopback
 from ml_intern.hub.storage import Storage
@@ -19,13 +19,13 @@ from ml_intern.hub.wire import Access, Entrance, open_request, problem_response,
 
 _LOG = logging.getLogger(__name__)
 BODY_LIMIT = 32 * 2**20
-TABLES = (jobs.routes, repos.routes, transfer.routes, discussions.routes, pages.routes)
+TABLES = (jobs.routes, collecting.routes, repos.routes, transfer.routes, discussions.routes, pages.routes)
 
 
 def make_app(storage: Storage, access: Access) -> Starlette:
     """The application on a storage."""
     door = _Door(storage, access)
-    methods = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
     return Starlette(routes=[Route("/{path:path}", door.answer, methods=methods)])
 
 

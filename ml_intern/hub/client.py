@@ -185,8 +185,14 @@ class Hub:
             found["HF_HUB_DISABLE_XET"] = "1"
         return {**found, "HF_TOKEN": self.token} if self.token else found
 
-    def check_target(self, repo: str, repo_type: Kind, private: bool) -> str:
+    def check_target(self, repo: str, repo_type: Kind, private: bool, proposed: bool = False) -> str:
         """Whether an upload would be taken, as far as reading can tell; nothing is changed. The full name.
+
+        Args:
+            repo: ``namespace/name``, or ``name`` for the user's own namespace.
+            repo_type: model, dataset or space.
+            private: Whether only the owner may see what is uploaded.
+            proposed: It is a pull request, which may go to a namespace of others.
 
         Raises:
             ToolError: The name, the rights or the repository's visibility stand in the way.
@@ -195,7 +201,7 @@ class Hub:
 
         repo = self.full_name(repo)
         if not self.embedded:
-            self._check_rights(repo)
+            self._check_rights(repo, proposed)
         with self.reach(repo):
             try:
                 check_visibility(repo, self.api.repo_info(repo, repo_type=repo_type), private)
@@ -231,7 +237,7 @@ class Hub:
         refuse_credentials(folder)
         repo = self.full_name(repo)
         with self.reach(repo):
-            made = self._make(repo, repo_type, private)
+            made = self.make(repo, repo_type, private)
             try:
                 commit = self.api.upload_folder(
                     repo_id=repo,
@@ -243,19 +249,19 @@ class Hub:
                 )
             except BaseException:
                 if made:
-                    self._drop_empty(repo, repo_type)
+                    self.drop_empty(repo, repo_type)
                 raise
             info = self.api.repo_info(repo, repo_type=repo_type, revision=commit.oid)
             files = sorted(self.api.list_repo_files(repo, repo_type=repo_type, revision=commit.oid))
             return PublishResult(repo, self.url(repo, repo_type), commit.oid, files, bool(info.private))
 
-    def find_commit(self, repo: str, repo_type: Kind, words: str) -> str | None:
+    def find_commit(self, repo: str, repo_type: Kind, words: str, revision: str | None = None) -> str | None:
         """The commit whose description holds some words; None when there is none or no such repository."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
             with self.reach(repo):
-                commits = self.api.list_repo_commits(repo, repo_type=repo_type)
+                commits = self.api.list_repo_commits(repo, repo_type=repo_type, revision=revision)
         except (ToolError, RepositoryNotFoundError):
             return None
         return next((c.commit_id for c in commits if words in c.message), None)
@@ -292,24 +298,24 @@ class Hub:
                     raise
                 raise told from error
 
-    def _make(self, repo: str, kind: Kind, private: bool) -> bool:
-        """Make the repository, or check the one that exists; True when it is new."""
+    def make(self, repo: str, kind: Kind, private: bool, space_sdk: str | None = None) -> bool:
+        """Make the repository, or check the one that exists; True when it is new. Run it inside `reach`."""
         from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
         try:
             found = self.api.repo_info(repo, repo_type=kind)
         except RepositoryNotFoundError:
             try:
-                self.api.create_repo(repo, repo_type=kind, private=private)
+                self.api.create_repo(repo, repo_type=kind, private=private, space_sdk=space_sdk)
             except HfHubHTTPError as error:
                 if error.response.status_code != 409:
                     raise
-                return self._make(repo, kind, private)  # made by another process in between
+                return self.make(repo, kind, private)  # made by another process in between
             return True
         check_visibility(repo, found, private)
         return False
 
-    def _check_rights(self, repo: str) -> None:
+    def _check_rights(self, repo: str, proposed: bool) -> None:
         from huggingface_hub.errors import HfHubHTTPError
 
         if self.token is None:
@@ -321,9 +327,9 @@ class Hub:
                 if error.response.status_code != 404:
                     raise
                 return  # a Hub that cannot say who we are
-        check_account(repo, account, official=self.official)
+        check_account(repo, account, official=self.official and not proposed)
 
-    def _drop_empty(self, repo: str, kind: Kind) -> None:
+    def drop_empty(self, repo: str, kind: Kind) -> None:
         """An upload failed: a repository that was made for it and holds nothing goes as well."""
         from huggingface_hub.errors import HfHubHTTPError
 

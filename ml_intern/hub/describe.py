@@ -37,6 +37,8 @@ def describe(repo: Repo, commit: Commit, *, blobs: bool = False, siblings: bool 
     found.update({k: card[k] for k in ("pipeline_tag", "library_name") if isinstance(card.get(k), str)})
     if config:
         found["config"] = _plain({k: config[k] for k in ("architectures", "model_type") if k in config})
+    if repo.name.kind == "space":
+        found["sdk"] = set_.get("sdk") or card.get("sdk")
     if siblings:
         found["siblings"] = [_sibling(commit, path, blobs) for path in commit.files]
     return found if repo.name.kind == "model" else {k: v for k, v in found.items() if k != "modelId"}

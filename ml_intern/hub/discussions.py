@@ -1,15 +1,17 @@
-"""Discussions and pull requests, thin: open, comment, rename, close, merge without conflicts."""
+"""Discussions and pull requests: open, comment, edit, rename, close, show the changes, merge what fits."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from ml_intern.hub.diffs import conflicts, diff
 from ml_intern.hub.names import Problem
 from ml_intern.hub.objects import write_atomic
 from ml_intern.hub.repository import MAIN, Add, Delete, Operation, Repo
@@ -53,8 +55,15 @@ def create(call: Call) -> Response:
 
 @routes.add(f"GET {_BASE}/{{num}}")
 def details(call: Call) -> Response:
-    """One discussion with its events."""
-    return JSONResponse(_load(call.repo(), call.path["num"]))
+    """One discussion with its events; of a pull request what it changes, and where main is in the way."""
+    repo = call.repo()
+    found = _load(repo, call.path["num"])
+    if found["isPullRequest"]:
+        base, after = repo.commit(found["base"]).files, repo.commit(f"refs/pr/{found['num']}").files
+        found["diff"] = diff(repo, base, after) if call.flag("diff") else ""
+        if found["status"] in ("open", "draft"):
+            found["filesWithConflicts"] = conflicts(base, repo.commit().files, after)
+    return JSONResponse(found)
 
 
 @routes.add(f"POST {_BASE}/{{num}}/comment")
@@ -64,6 +73,19 @@ def comment(call: Call) -> Response:
     event = _comment(call.need_user(), str(call.json().get("comment", "")))
     _append(repo, call.path["num"], event)
     return JSONResponse({"newMessage": event})
+
+
+@routes.add(f"POST {_BASE}/{{num}}/comment/{{id}}/edit")
+def edit(call: Call) -> Response:
+    """Say it in other words."""
+    text = str(call.json().get("content", ""))
+    return _reworded(call, lambda data: {"edited": True, "latest": {**data["latest"], "raw": text}})
+
+
+@routes.add(f"POST {_BASE}/{{num}}/comment/{{id}}/hide")
+def hide(call: Call) -> Response:
+    """Take words back; they are gone for good."""
+    return _reworded(call, lambda data: {"hidden": True, "latest": {**data["latest"], "raw": ""}})
 
 
 @routes.add(f"POST {_BASE}/{{num}}/title")
@@ -82,6 +104,8 @@ def status(call: Call) -> Response:
     repo, wanted = call.repo(write=True), str(call.json().get("status", ""))
     if wanted not in ("open", "closed"):
         raise Problem("BadRequest", f"{wanted!r} is not a status: open or closed.")
+    if _load(repo, call.path["num"])["status"] == "merged":
+        raise Problem("BadRequest", "It is merged: that is its last status.")
     event = _event(call.need_user(), "status-change", {"status": wanted})
     _append(repo, call.path["num"], event, status=wanted)
     return JSONResponse({"newStatus": event})
@@ -96,7 +120,9 @@ def merge(call: Call) -> Response:
         raise Problem("BadRequest", f"Discussion {num} is not an open pull request.")
     user = call.need_user()
     title = f"{found['title']} (#{num})"
-    commit = repo.push(MAIN, _changes(repo, found["base"], f"refs/pr/{num}"), title, "", user, None)
+    before = repo.head()
+    changes = _changes(repo, found["base"], f"refs/pr/{num}", before)
+    commit = repo.push(MAIN, changes, title, "", user, before)
     found["changes"]["mergeCommitId"] = commit.oid
     event = _event(user, "status-change", {"status": "merged"})
     _append(repo, num, event, status="merged", changes=found["changes"])
@@ -133,17 +159,26 @@ def note_commit(repo: Repo, num: int, user: str, commit: Commit) -> None:
     )
 
 
-def _changes(repo: Repo, base: str, revision: str) -> list[Operation]:
+def _changes(repo: Repo, base: str, revision: str, main: str) -> list[Operation]:
     """What a pull request changed; where main changed the same file otherwise, it is refused."""
-    before, after, now = repo.commit(base).files, repo.commit(revision).files, repo.commit().files
-    operations: list[Operation] = []
-    for path in sorted({*before, *after}):
-        if before.get(path) == after.get(path) or now.get(path) == after.get(path):
-            continue
-        if now.get(path) != before.get(path):
-            raise Problem("Conflict", f"{path!r} was changed on main as well.")
-        operations.append(Add(path, after[path]) if path in after else Delete(path))
-    return operations
+    before, after, now = (repo.commit(each).files for each in (base, revision, main))
+    if clash := conflicts(before, now, after):
+        raise Problem("Conflict", f"{clash[0]!r} was changed on main as well.")
+    changed = [p for p in sorted({*before, *after}) if before.get(p) != after.get(p) != now.get(p)]
+    return [Add(path, after[path]) if path in after else Delete(path) for path in changed]
+
+
+def _reworded(call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Response:
+    repo, num = call.repo(write=True), call.path["num"]
+    call.need_user()
+    with repo.storage.lock(repo.name):
+        found = _load(repo, num)
+        said = (e for e in found["events"] if e["type"] == "comment" and e["id"] == call.path["id"])
+        if (event := next(said, None)) is None:
+            raise Problem("NotFound", f"Discussion {num} has no comment {call.path['id']}.")
+        event["data"] |= change(event["data"])
+        _save(repo, found)
+    return JSONResponse({"updatedComment": event})
 
 
 def _append(repo: Repo, num: str, event: dict[str, Any], **changes: Any) -> None:

@@ -68,6 +68,55 @@ class RepoView(BaseModel):
     note: str = DATA_NOTE
 
 
+class WrittenFile(BaseModel):
+    """A file in a repository; `pull_request` is the number of one that was opened for it."""
+
+    repo: str
+    path: str
+    url: str
+    commit: str
+    changed: bool
+    pull_request: int | None = None
+    notes: list[str] = Field(default_factory=list)
+
+
+class Branches(BaseModel):
+    """The branches of a repository with their newest commits, its tags, and what was done."""
+
+    repo: str
+    branches: dict[str, str]
+    tags: list[str]
+    done: str = ""
+
+
+class PullRequest(BaseModel):
+    """A pull request. `number` is 0 where there is none; `next_offset` is where its diff goes on."""
+
+    number: int
+    title: str
+    status: str
+    author: str
+    created: str
+    url: str = ""
+    comments: list[str] = Field(default_factory=list)
+    files: list[str] = Field(default_factory=list)
+    conflicts: list[str] = Field(default_factory=list)
+    diff: str = ""
+    next_offset: int | None = None
+    merged_as: str = ""
+    note: str = DATA_NOTE
+
+
+class MadeCollection(BaseModel):
+    """A collection; `missing` are the items that the Hub does not know, with what it said."""
+
+    slug: str
+    url: str
+    private: bool
+    items: list[str]
+    missing: dict[str, str] = Field(default_factory=dict)
+
+
 class FilePage(BaseModel):
     """A stretch of a file's text. `next_offset` is where to read on; None at the end."""
 

@@ -2,6 +2,7 @@
 
     root/objects/…                      every file's bytes, once
     root/repos/models/NAMESPACE/NAME/   repo.json  refs.json  commits/OID.json  discussions/N.json
+    root/collections/NAMESPACE/SLUG.json
     root/locks/…                        one lock a repository, shared by all servers on this root
 
 A commit becomes visible by one rename of ``refs.json``; everything it needs was written and flushed before.
@@ -120,9 +121,14 @@ class Storage:
 
     @contextmanager
     def lock(self, name: RepoName) -> Iterator[None]:
-        """Only one writer of a repository, over threads and processes; a dead holder's lock is free."""
-        path = self.root / "locks" / f"{name.kind}--{name.namespace}--{name.name}"
-        with path.open("w") as file:
+        """Only one writer of a repository."""
+        with self.locked(f"{name.kind}--{name.namespace}--{name.name}"):
+            yield
+
+    @contextmanager
+    def locked(self, what: str) -> Iterator[None]:
+        """Only one writer of something, over threads and processes; a dead holder's lock is free."""
+        with (self.root / "locks" / what).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

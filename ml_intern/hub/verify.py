@@ -5,6 +5,7 @@ Prints one JSON object: the number of parameters, and whether the model computes
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -12,8 +13,13 @@ import sys
 
 def main(repo: str, revision: str) -> dict[str, object]:
     """Load tokenizer and model from the Hub that the environment names, and run one forward pass."""
+    gc.disable()  # the heap only grows while modules are imported
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+    from transformers.models.auto.tokenization_auto import AutoTokenizer
+
+    gc.freeze()
+    gc.enable()
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     tokenizer = AutoTokenizer.from_pretrained(repo, revision=revision)

@@ -120,6 +120,11 @@ class OutsideSpec(ToolSpec):
         shown = ", ".join(whole)
         return f"{self.name}({shown if len(shown) <= 600 else ', '.join(short)})"
 
+    @property
+    def brief(self) -> str:
+        """The same: the types are words already."""
+        return self.signature
+
     def _result_model(self) -> None:
         return None
 

@@ -24,6 +24,7 @@ class ResearchAgent(InternAgent):
         count: Told of the input and output tokens of each answer that was paid for.
     """
 
+    plans = False
     count: Callable[[int, int], None] = staticmethod(lambda given, said: None)
 
     def so_far(self) -> str:

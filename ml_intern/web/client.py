@@ -172,6 +172,11 @@ class Web:
         defaults = {"accept": "application/json", "parse": Page.json}
         return self._fetch(Order(url_of(url, params), body, credential=credential, **{**defaults, **options}))
 
+    def leave_alone(self, url: str, seconds: float, credential: Credential | None = None) -> None:
+        """Nobody asks a host before so many seconds have passed: it said so in its own words."""
+        keyed = credential is not None and credential.belongs_to(url)
+        self.engine.fetcher.leave_alone(url, seconds, keyed)
+
     def _fetch(self, order: Order) -> Page:
         # A new function each time: who leaves takes only its own away.
         def tell(text: str) -> None:

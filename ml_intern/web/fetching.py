@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import httpx
 
 from ml_intern.masking import mask
-from ml_intern.retry import LONGEST_WAIT_S, retry_after, run_with_retry
+from ml_intern.retry import LONGEST_WAIT_S, limits_rate, retry_after, run_with_retry
 from ml_intern.web.addresses import Doors
 from ml_intern.web.bodies import ACCEPTED, Truncated, read_bounded
 from ml_intern.web.cache import Cache, fetched_at, raw_body
@@ -62,6 +62,10 @@ class Fetcher:
         self._wire.close()
         self.cache.close()
 
+    def leave_alone(self, url: str, seconds: float, keyed: bool) -> None:
+        """Nobody asks a URL's host before so many seconds have passed, with a key or without one."""
+        self._wire.leave_alone(_host(url), seconds, keyed)
+
     def fetch(self, order: Order, flight: Flight) -> Page:
         """The page.
 
@@ -74,7 +78,7 @@ class Fetcher:
         try:
             return run_with_retry(
                 lambda: self._follow(order, flight, damaged),
-                tries=self._tries,
+                tries=self._tries if order.tries is None else min(self._tries, order.tries),
                 report=flight.tell,
                 stop=flight.abandoned,
                 base_s=self._backoff_s,
@@ -268,11 +272,12 @@ def _explained(error: Exception, order: Order) -> WebError:
         status = error.response.status_code
         asked = retry_after(error)
         when = f"; it asks to wait {asked:.0f} s" if asked else ""
-        if status == 429:
+        if limits_rate(error):
             return Throttled(
-                f"{host} limits the rate of requests (status 429){when}.", "Ask less, or later.", status
+                f"{host} limits the rate of requests (status {status}){when}.", "Ask less, or later.", status
             )
-        return Unreachable(f"{host} answers with status {status}{when}.", "Try again later.", status)
+        told = f"{host} answers with status {status}{when}."
+        return Unreachable(told, "Try again later.", status, error.body)
     told = _short(str(error)) or type(error).__name__
     return Unreachable(f"{host} gives no answer ({told}).", "Check the network, or try again later.")
 

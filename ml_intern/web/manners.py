@@ -70,12 +70,32 @@ MANNERS = (
         source="https://huggingface.co/docs/hub/rate-limits: requests are counted over five minutes, 500"
         " without a token and 1,000 with one",
     ),
+    Manners(
+        "api.github.com",
+        single=True,
+        fresh_s=60.0,
+        source="https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api:"
+        " one request after the other; 60 an hour without a token, 5,000 with one",
+    ),
+    Manners(
+        "raw.githubusercontent.com",
+        every_s=0.05,
+        source="https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api: no figure"
+        " for this host; twenty a second spare it",
+    ),
+    Manners(
+        ".duckduckgo.com", every_s=2.0, source="https://duckduckgo.com: no figure; a person is no faster"
+    ),
+    Manners(".bing.com", every_s=2.0, source="https://www.bing.com: no figure; a person is no faster"),
 )
 """Hosts that are known; any other is asked as it comes, and slows us by 429 and Retry-After."""
 
 
-MIRRORED = ("arxiv", "arxiv-site", "semantic-scholar", "openalex", "huggingface")
-"""Services whose address a person may change: arXiv's API, its texts, and the others."""
+MIRRORED = (
+    "arxiv", "arxiv-site", "semantic-scholar", "openalex", "huggingface", "dataset-viewer",
+    "github", "github-raw", "duckduckgo", "bing",
+)  # fmt: skip
+"""Services whose address a person may change: of arXiv and GitHub the API and the texts apart."""
 
 
 def manners_of(host: str, known: Iterable[Manners] = MANNERS) -> Manners:

@@ -28,6 +28,7 @@ class Order:
         limit: Bytes that are taken.
         total_s: From a request's beginning to the end of its answer.
         parse: Makes `Page.data`; a ValueError says that the answer is damaged.
+        tries: Further tries at the most, where the caller has another way; None: as many as usual.
     """
 
     url: str
@@ -37,6 +38,7 @@ class Order:
     limit: int = 20 * MEGABYTE
     total_s: float = 60.0
     parse: Callable[[Page], Any] | None = None
+    tries: int | None = None
 
     @property
     def method(self) -> str:
@@ -55,7 +57,7 @@ class Order:
     @property
     def same(self) -> tuple[object, ...]:
         """Equal for two orders that one fetch can answer."""
-        return self.key(self.url), self.credential, self.limit, self.parse
+        return self.key(self.url), self.credential, self.limit, self.parse, self.tries
 
 
 def url_of(url: str, params: Mapping[str, Any] | None = None) -> str:

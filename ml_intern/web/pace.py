@@ -1,7 +1,9 @@
 """Whose turn it is: the pauses between requests to one host, kept by all processes of this machine.
 
-A small file for each host says from when on it may be asked again. A second one is locked for as long as a
-request lasts, for hosts that want one connection at a time. The system frees the lock of a process that dies.
+A small file for each host says from when on it may be asked again; who has a key has an allowance of its
+own, so a host that is closed to callers without one stays open to them. A second file is locked for as long
+as a request lasts, for hosts that want one connection at a time. The system frees the lock of a process that
+dies.
 """
 
 from __future__ import annotations
@@ -61,10 +63,11 @@ class Pacer:
             if line >= 0:
                 os.close(line)
 
-    def hold(self, manners: Manners, seconds: float) -> None:
-        """Nobody asks this host before so many seconds have passed."""
+    def hold(self, manners: Manners, seconds: float, keyed: bool = False) -> None:
+        """Nobody asks this host before so many seconds have passed: with a key, or without one."""
         with self._times(manners) as times:
-            times.held = max(times.held, times.now + min(seconds, LONGEST_HOLD_S))
+            until = times.now + min(seconds, LONGEST_HOLD_S)
+            times.held[keyed] = max(times.held[keyed], until)
 
     def _reserve(self, manners: Manners, keyed: bool) -> float:
         """Seconds until the turn that is now ours.
@@ -76,13 +79,14 @@ class Pacer:
         if not pause and not self._path(manners, "next").exists():
             return 0.0  # nothing is known of this host
         with self._times(manners) as times:
-            left = times.held - times.now
+            held = times.held[keyed]
+            left = held - times.now
             if left > LONGEST_WAIT_S:
                 raise Throttled(
                     f"{manners.host.lstrip('.')} asked to be left alone for another {left:.0f} s.",
                     "Do something else meanwhile, or use what the cache holds.",
                 )
-            begin = max(times.now, times.free, times.held)
+            begin = max(times.now, times.free, held)
             times.free = begin + pause
             return begin - times.now
 
@@ -94,7 +98,7 @@ class Pacer:
             times = _Times.read(os.pread(handle, 128, 0))
             yield times
             os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{times.free:.3f} {times.held:.3f}".encode(), 0)
+            os.pwrite(handle, f"{times.free:.3f} {times.held[0]:.3f} {times.held[1]:.3f}".encode(), 0)
         finally:
             os.close(handle)
 
@@ -128,22 +132,24 @@ def _wait(seconds: float, host: str, stop: Callable[[], bool], tell: Callable[[s
 
 @dataclass
 class _Times:
-    """Seconds since the epoch: now, when the next turn is free, until when the host wants nobody."""
+    """Seconds since the epoch: now, when the next turn is free, until when the host wants nobody.
+
+    `held` has two: for callers without a key, and with one.
+    """
 
     now: float
     free: float
-    held: float
+    held: list[float]
 
     @classmethod
     def read(cls, text: bytes) -> _Times:
         now = time.time()
-        words = [*text.split(), b"0", b"0"]
-        free, held = _number(words[0]), _number(words[1])
+        free, *held = [_number(word) for word in (*text.split(), b"0", b"0", b"0")][:3]
         # Further ahead than anybody ever writes: a clock was set back.
         return cls(
             now,
             free if free < now + LONGEST_QUEUE_S else now,
-            held if held < now + LONGEST_HOLD_S + 1 else now,
+            [until if until < now + LONGEST_HOLD_S + 1 else now for until in held],
         )
 
 

@@ -16,7 +16,7 @@ import httpx
 
 from ml_intern.errors import UsageError
 from ml_intern.masking import mask
-from ml_intern.retry import retry_after
+from ml_intern.retry import limits_rate, retry_after, used_up
 from ml_intern.web.addresses import Doors, GuardedBackend
 from ml_intern.web.cache import stamp
 from ml_intern.web.errors import Unreachable
@@ -87,12 +87,18 @@ class Wire(httpx.BaseTransport):
             with self._lock:
                 self.sent += 1
             response = transport.handle_request(_on_the_wire(request, sending))
-            if response.status_code in PASSING or response.status_code >= 500:
-                raise self._later(request.url.host, manners, response)
+            if _passes(response):
+                raise self._later(request.url.host, manners, response, bool(sending.key))
+            if left := used_up(response.headers):  # the next request would be refused
+                self._pacer.hold(manners, left, bool(sending.key))
             stamp(response, manners.fresh_s)
             assert isinstance(response.stream, httpx.SyncByteStream)
             response.stream = _WithTurn(response.stream, turn.pop_all())
         return response
+
+    def leave_alone(self, host: str, seconds: float, keyed: bool) -> None:
+        """Nobody asks a host before so many seconds have passed, with a key or without one."""
+        self._pacer.hold(manners_of(host, self._manners), seconds, keyed)
 
     def close(self) -> None:
         """Close the connections."""
@@ -101,7 +107,7 @@ class Wire(httpx.BaseTransport):
                 transport.close()
             self._transports.clear()
 
-    def _later(self, host: str, manners: Manners, response: httpx.Response) -> Later:
+    def _later(self, host: str, manners: Manners, response: httpx.Response, keyed: bool) -> Later:
         """Whoever else asks this host waits as well, so that a rate limit is not run into again and again.
 
         Raised, not answered: the cache would throw its older answer away.
@@ -110,7 +116,7 @@ class Wire(httpx.BaseTransport):
         response.close()
         later = Later(host, response, body)
         if asked := retry_after(later):
-            self._pacer.hold(manners, asked)
+            self._pacer.hold(manners, asked, keyed)
         return later
 
     def _transport(self, url: httpx.URL) -> httpx.HTTPTransport:
@@ -175,6 +181,12 @@ class _WithTurn(httpx.SyncByteStream):
 def _tls() -> ssl.SSLContext:
     """Certificates are read once a process: that takes a tenth of a second."""
     return httpx.create_ssl_context()
+
+
+def _passes(response: httpx.Response) -> bool:
+    """Whether an answer may be another one in a while."""
+    status = response.status_code
+    return status in PASSING or status >= 500 or limits_rate(Later("", response, b""))
 
 
 def _beginning(response: httpx.Response) -> bytes:

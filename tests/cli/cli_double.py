@@ -167,20 +167,22 @@ class Double:
         yield CellStarted(1, "while True: pass")
         Path(os.environ["READY"]).touch()
         if self.scenario == "stubborn":
-            time.sleep(60)
+            time.sleep(600)
         if self.scenario == "stuck":
             threading.Thread(target=time.sleep, args=(300,)).start()  # no daemon: Python waits for it
-        self.stopped.wait(60)
+        self.stopped.wait(600)
         yield CellFinished(1, False, "KeyboardInterrupt", 1.0)
         yield Notice("error", "Interrupted; the cell has ended.")
         yield finished("interrupted", 130, "")
 
     def interrupt(self) -> None:
         self.stopped.set()
+        if heard := os.environ.get("HEARD"):
+            Path(heard).touch()
 
     def close(self) -> None:
         if self.scenario == "stubborn":
-            time.sleep(60)
+            time.sleep(600)
 
     def result(self) -> RunResult:
         last = self.last or finished("failed", 1, "")

@@ -185,7 +185,7 @@ def test_hub_serve(tmp_path: Path) -> None:
     models = json.load(urllib.request.urlopen(f"{endpoint}/api/models"))
     assert models == []
     process.send_signal(2)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0 and err == ""
 
 

@@ -132,6 +132,6 @@ def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
         text=True,
         env=environment(tmp_path, SLOW_S="1"),
         cwd=tmp_path,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0 and "BrokenPipe" not in done.stderr and "Traceback" not in done.stderr

@@ -39,14 +39,13 @@ class Loopback:
         self.seen: list[dict[str, str]] = []
         self.redirect: str | None = None
         self._app = make_server().streamable_http_app()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
         config = uvicorn.Config(
-            self._answer, interface="asgi3", port=self.port, log_level="critical", timeout_graceful_shutdown=1
+            self._answer, interface="asgi3", log_level="critical", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread = threading.Thread(target=self._server.run, args=([self._listening],), daemon=True)
         self._thread.start()
         while not self._server.started:
             time.sleep(0.01)
@@ -69,7 +68,8 @@ class Loopback:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(60)
+        self._listening.close()
 
 
 async def _say(send: Any, status: int, headers: list[tuple[bytes, bytes]]) -> None:

@@ -75,4 +75,4 @@ def test_names_that_a_cell_has_keep_their_meaning(run: Run) -> None:
 def test_time_in_a_call_is_not_the_cells(run: Run) -> None:
     began = time.monotonic()
     assert run("tracker__wait(seconds=1.0)").value == "'waited'"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 100

@@ -163,8 +163,9 @@ def test_imported_classes_are_no_tools_and_native_ones_stay(folder: Path) -> Non
 
 
 def test_a_call_waits_for_the_one_before_and_leaves_with_the_run(folder: Path, make: Make) -> None:
-    text = '''
+    text = f'''
 import time
+from pathlib import Path
 from smolagents import tool
 @tool
 def slow(seconds: int) -> str:
@@ -173,7 +174,9 @@ def slow(seconds: int) -> str:
     Args:
         seconds: S.
     """
-    time.sleep(seconds)
+    Path({str(folder / "begun")!r}).touch()
+    while seconds and not Path({str(folder / "go")!r}).exists():
+        time.sleep(0.02)
     return "done"
 slow.effect = "read"
 '''
@@ -183,12 +186,15 @@ slow.effect = "read"
         threading.Thread(target=lambda s=s: outcomes.append(router.call("slow", {"seconds": s})))
         for s in (3, 0)
     ]
-    for call in calls:
-        call.start()
-        time.sleep(0.3)
+    calls[0].start()
+    while not (folder / "begun").exists():
+        time.sleep(0.02)
+    calls[1].start()
+    time.sleep(0.3)  # so that it waits; where it does not yet, it is stopped all the same
     router.interrupted.set()
-    calls[1].join(2)
+    calls[1].join(100)
     assert not calls[1].is_alive() and "stopped" in outcomes[0].message
+    (folder / "go").touch()
     calls[0].join()
 
 

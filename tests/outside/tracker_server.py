@@ -50,6 +50,8 @@ def make(name: str = "tracker") -> MCPServer:
     @server.tool()
     async def wait(seconds: float, file: str = "") -> str:
         """Wait; when stopped, leave a file."""
+        if file:
+            Path(f"{file}.begun").touch()
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:

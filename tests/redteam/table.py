@@ -42,6 +42,8 @@ LIMITS = """## What is not stopped
   row fewer, are another evaluation; another state folder, or a file that the person deletes, knows of nothing.
 - A script that was given a downloaded model, and moves its weights by more than rounding does (0.002), counts as a
   training of it. Whether that was learning or noise nobody sees; the card names the base and tells the distance.
+- Of code and settings that are written into a repository only numbers beside the name of a score are looked at;
+  what a program computes and shows, and what a picture shows, is not.
 - A model of one's own that says what it was told to say is no cheat that a scorer can see: read its samples.
 - What a job reads in the workspace (a chat template, a tokenizer, a script's data) is looked at when it starts; a
   cell that goes on running may change it then. Datasets and models that are scored are copies, and cannot change.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml_intern.brains.base import Brain
-from ml_intern.view import CHARS_PER_TOKEN
+from ml_intern.counting import CHARS_PER_TOKEN
 
 
 def narrow(brain: Brain, room: int, max_output_tokens: int) -> None:

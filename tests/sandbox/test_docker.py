@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from support.docker_engine import ensure_engine, sandbox_image
 from support.ordinary import as_ordinary_user
+from support.out_of_time import run_out_of_time
 
 from ml_intern.errors import InternError
 from ml_intern.sandbox.base import Limits, Mounts
@@ -45,7 +46,7 @@ def containers(folder: Path) -> list[str]:
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
 
 
-def until(holds: Callable[[], Any], what: str, seconds: float = 30) -> None:
+def until(holds: Callable[[], Any], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"waited for {what}"
@@ -72,9 +73,10 @@ def test_files_are_shared_at_the_same_path(inside: KernelHost) -> None:
 def test_a_cell_over_its_time_is_interrupted_and_a_deaf_one_killed(
     open_kernel: OPEN, docker: DockerSandbox
 ) -> None:
-    kernel = open_kernel(docker, timeout_s=1.0, grace_s=1.0)
-    assert "KeyboardInterrupt" in kernel.run("x = 1\nwhile True: pass").error
-    result = kernel.run("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass")
+    kernel = open_kernel(docker, grace_s=2.0)
+    assert "KeyboardInterrupt" in run_out_of_time(kernel, "x = 1\nprint(x)\nwhile True: pass").error
+    deaf = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass"
+    result = run_out_of_time(kernel, deaf)
     assert "did not react" in result.error and "Survived: x" in result.lost
     assert kernel.run("x").value == "1"
 
@@ -290,8 +292,12 @@ for _ in range(60):
             os._exit(0)
         os._exit(0)
     os.wait()
-time.sleep(0.5)
-len([p for p in os.listdir("/proc") if p.isdigit()])
+def left():
+    return len([p for p in os.listdir("/proc") if p.isdigit()])
+end = time.monotonic() + 30
+while left() >= 5 and time.monotonic() < end:
+    time.sleep(0.05)
+left()
 """
     assert int(kernel.run(code).value) < 5
 
@@ -312,8 +318,11 @@ def test_a_command_gives_output_code_and_lateness(docker: DockerSandbox, tmp_pat
     both = ["sh", "-c", "for i in 1 2 3 4 5; do echo out; echo err >&2; done; pwd; exit 3"]
     done = run_in_sandbox(docker, mounts, limits, both, 60)
     assert (done.returncode, done.stdout) == (3, "out\nerr\n" * 5 + f"{tmp_path}\n")
-    with pytest.raises(subprocess.TimeoutExpired) as late:
-        run_in_sandbox(docker, mounts, limits, ["sh", "-c", "echo begun; sleep 60"], 1.5)
+    for seconds in (1.5, 10, 40):  # a busy machine may not have begun so soon
+        with pytest.raises(subprocess.TimeoutExpired) as late:
+            run_in_sandbox(docker, mounts, limits, ["sh", "-c", "echo begun; sleep 600"], seconds)
+        if late.value.output:
+            break
     assert late.value.output == "begun\n"
     assert containers(tmp_path) == []
 
@@ -454,21 +463,22 @@ SILENT = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is
             "systemctl start docker",
         ),
         ('echo \'{"ServerVersion": "1", "OSType": "windows"}\'', "no Linux containers", "Switch"),
-        ("exec sleep 60", "does not answer", "systemctl restart docker"),
+        ("exec sleep 600", "does not answer", "systemctl restart docker"),
     ],
 )
 def test_each_thing_that_is_missing_is_told_with_what_mends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, message: str, hint: str
 ) -> None:
     monkeypatch.delenv("DOCKER_HOST", raising=False)
-    monkeypatch.setattr("ml_intern.sandbox.engine.ANSWER_S", 0.5)
+    silent = message == "does not answer"
+    monkeypatch.setattr("ml_intern.sandbox.engine.ANSWER_S", 0.5 if silent else 60)
     if script is not None:
         fake_client(tmp_path / "bin", script)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/nowhere")
     begun = time.monotonic()
     with pytest.raises(InternError, match=message) as refused:
         DockerSandbox()
-    assert hint in refused.value.hint and "\n" not in str(refused.value) and time.monotonic() - begun < 10
+    assert hint in refused.value.hint and "\n" not in str(refused.value) and time.monotonic() - begun < 120
 
 
 @pytest.mark.parametrize("host", ["tcp://user:pass@10.0.0.1:2375", "ssh://me@far"])

@@ -11,6 +11,7 @@ from ml_intern.brains.base import Brain, Ending, answer, role_of, text_of
 from ml_intern.events import Event
 from ml_intern.result import RunResult
 from ml_intern.sandbox.bare import BareSandbox
+from ml_intern.secrets import Secrets
 from ml_intern.session import Session
 from ml_intern.settings import Settings
 
@@ -73,11 +74,12 @@ def play(
     prompt: str = "do it",
     window: int = 128_000,
     folder: Path | None = None,
+    secrets: Secrets | None = None,
     **settings: Any,
 ) -> Played:
     """Run a session over replies, in plain processes, to its end; with a folder, one that goes on."""
     brain, given = Plays(replies, window), Settings.load(state=state, **settings)
-    session = Session(given, prompt, brain, BareSandbox("a test"), None, folder=folder)
+    session = Session(given, prompt, brain, BareSandbox("a test"), None, secrets, folder=folder)
     try:
         events = list(session.run())
         return Played(session.result(), brain, session, events)

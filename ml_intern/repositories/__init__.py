@@ -1,0 +1,1 @@
+"""Code of others on GitHub: found, read and cited by commit."""
