@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from ml_intern.documentation.store import Entry, Store
 from ml_intern.documentation.words import asked_words, like, pieces
@@ -27,21 +28,28 @@ LOOKED_AT = 12
 
 def search(store: Store, place: str, libraries: list[str], question: str, limit: int) -> list[Entry]:
     """The entries that answer a question best."""
+    wanted = _wanted(asked_words(question))
     ranked = sorted(
-        (replace(e, score=_score(e, question)) for e in store.candidates(place, libraries, question)),
+        (replace(e, score=_score(e, wanted)) for e in store.candidates(place, libraries, question)),
         key=_order,
     )
     return _without_echoes(_with_owners(store, place, ranked), limit)
 
 
-def _score(entry: Entry, question: str) -> float:
-    words = asked_words(question)
-    own = set(_stems(pieces(entry.name.rpartition(".")[2])))
-    near = {*own, *_stems(pieces(entry.name))}
-    told = {*near, *_stems(asked_words(entry.summary))}
-    covered = sum(_has(word, told) for word in words) / len(words)
-    named = sum(_has(word, near) for word in words) / len(words)
-    exact = sum(_has(word, own) for word in words) / max(len(own), 1)
+Wanted = list[tuple[str, frozenset[str]]]
+"""The stems of a question's words, each with those of other words for it."""
+
+
+def _wanted(words: Iterable[str]) -> Wanted:
+    return [(_stem(word), frozenset(map(_stem, like(word)))) for word in words]
+
+
+def _score(entry: Entry, wanted: Wanted) -> float:
+    own, near = _name_stems(entry.name)
+    told = near.union(_summary_stems(entry.summary))
+    covered = sum(_has(word, told) for word in wanted) / len(wanted)
+    named = sum(_has(word, near) for word in wanted) / len(wanted)
+    exact = sum(_has(word, own) for word in wanted) / max(len(own), 1)
     score = entry.score * (0.5 + covered) + 6 * named + 4 * min(exact, 1.0)
     score *= 1 + FAME * math.log2(1 + entry.fame)
     return (
@@ -73,23 +81,37 @@ def _order(entry: Entry) -> tuple[float, int, str]:
     return -entry.score, len(entry.name), entry.name
 
 
-def _has(word: str, among: set[str]) -> float:
+def _has(word: tuple[str, frozenset[str]], among: frozenset[str]) -> float:
     """1 for the word, less for another one that means the same."""
-    if _stem(word) in among:
+    stem, others = word
+    if stem in among:
         return 1.0
-    return 0.6 if any(_stem(other) in among for other in like(word)) else 0.0
+    return 0.0 if others.isdisjoint(among) else 0.6
 
 
 def shared(words: Sequence[str], among: Iterable[str]) -> float:
     """The share of a question's words that are among others, as they are or in another word for it."""
-    told = set(_stems(among))
-    return sum(_has(word, told) for word in words) / max(len(words), 1)
+    told = frozenset(_stems(among))
+    return sum(_has(word, told) for word in _wanted(words)) / max(len(words), 1)
+
+
+@lru_cache(maxsize=20_000)
+def _summary_stems(summary: str) -> frozenset[str]:
+    return frozenset(map(_stem, asked_words(summary)))
+
+
+@lru_cache(maxsize=100_000)
+def _name_stems(name: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Of the last part of a name, and of all of it."""
+    own = frozenset(_stems(pieces(name.rpartition(".")[2])))
+    return own, own.union(_stems(pieces(name)))
 
 
 def _stems(words: Iterable[str]) -> list[str]:
     return [_stem(word) for word in words]
 
 
+@lru_cache(maxsize=100_000)  # the same words stand in thousands of entries
 def _stem(word: str) -> str:
     for end in ("ings", "ing", "ies", "ions", "ion", "ers", "er", "ed", "es", "s", "e"):
         if word.endswith(end) and len(word) - len(end) >= 3:

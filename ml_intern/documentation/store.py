@@ -28,6 +28,7 @@ WEIGHTS = (9.0, 3.0, 5.0, 1.0)
 """What a word counts in the name, in what the name stands in, in the summary, in the text."""
 
 CANDIDATES = 400
+"""Entries of a library that are looked at closely; half of that where several are searched."""
 
 _COLUMNS = (
     "p.library, p.version, e.name, e.kind, e.public, e.signature, e.summary, e.id, e.file, e.line, e.fame"
@@ -168,12 +169,14 @@ class Store:
         weights = ",".join(map(str, WEIGHTS))
         found: list[Entry] = []
         with closing(self.open()) as connection:
-            for part in self._parts(connection, place, libraries):
+            parts = self._parts(connection, place, libraries)
+            most = CANDIDATES if len(parts) < 2 else CANDIDATES // 2
+            for part in parts:
                 rows = connection.execute(
                     f"SELECT {_COLUMNS}, -w.score FROM (SELECT rowid, bm25(words_{part}, {weights}) AS score"
                     f" FROM words_{part} WHERE words_{part} MATCH ? ORDER BY score LIMIT ?) w"
                     " JOIN entries e ON e.id = w.rowid JOIN parts p ON p.id = e.part",
-                    (matched, CANDIDATES),
+                    (matched, most),
                 )
                 found += [Entry(*row) for row in rows]
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -182,11 +183,13 @@ def shortened(contexts: tuple[str, ...]) -> list[str]:
 def _names(paper: Paper) -> list[str]:
     """All names of a paper: its ids, and its title with the years that may be meant."""
     names = sorted(paper.keys)
-    title = re.sub(r"[\W_]+", "", paper.title.lower())
-    if len(title) >= SHORTEST_TITLE and paper.year:
-        # A preprint and its journal version are a year apart: pairs of years overlap by one.
-        names += [
-            f"title:{title}:{paper.year - 1}-{paper.year}",
-            f"title:{title}:{paper.year}-{paper.year + 1}",
-        ]
-    return names
+    return [*names, *_title_names(paper.title, paper.year)] if paper.year else names
+
+
+@lru_cache(maxsize=50_000)  # a paper is met many times
+def _title_names(title: str, year: int) -> tuple[str, ...]:
+    plain = re.sub(r"[\W_]+", "", title.lower())
+    if len(plain) < SHORTEST_TITLE:
+        return ()
+    # A preprint and its journal version are a year apart: pairs of years overlap by one.
+    return f"title:{plain}:{year - 1}-{year}", f"title:{plain}:{year}-{year + 1}"

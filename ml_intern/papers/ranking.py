@@ -12,6 +12,7 @@ from typing import Literal
 
 from ml_intern.papers.graph import Graph, Node
 from ml_intern.papers.model import Paper
+from ml_intern.papers.semantic_scholar import Link
 
 Rank = Literal["balanced", "influence", "recency", "similarity", "intent"]
 
@@ -50,13 +51,13 @@ class Ranking:
         self._length = _length(self._wanted.values())
         self._year = (today or date.today()).year
 
-    def score(self, paper: Paper, node: Node | None = None, links: int = 0) -> float:
-        """From 0 to 1. `links`: how many papers of the graph it is linked with."""
+    def score(self, paper: Paper, cited: Node | Link | None = None, links: int = 0) -> float:
+        """From 0 to 1. `cited` tells what for, `links` how many papers of the graph it is linked with."""
         measures = {
             "influence": _influence(paper),
             "recency": math.exp(-max(0, self._year - paper.year) / YEARS) if paper.year else 0.0,
             "similarity": self._similarity(paper),
-            "intent": _intent(node) if node else 0.0,
+            "intent": _intent(cited) if cited else 0.0,
             "links": min(1.0, math.log1p(links) / math.log1p(20)),
         }
         return round(sum(self._weights[name] * value for name, value in measures.items()), 5)
@@ -80,9 +81,9 @@ def _influence(paper: Paper) -> float:
     return min(1.0, 0.6 * cited + 0.4 * meant)
 
 
-def _intent(node: Node) -> float:
-    best = max((INTENTS.get(intent, 0.0) for intent in node.intents), default=0.0)
-    return min(1.0, 0.6 * best + 0.4 * node.influential)
+def _intent(cited: Node | Link) -> float:
+    best = max((INTENTS.get(intent, 0.0) for intent in cited.intents), default=0.0)
+    return min(1.0, 0.6 * best + 0.4 * cited.influential)
 
 
 @lru_cache(maxsize=20_000)  # papers are scored again after each wave

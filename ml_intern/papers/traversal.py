@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ml_intern.papers.graph import Edge, Graph, Node, shortened
+from ml_intern.papers.graph import Edge, Graph, shortened
 from ml_intern.papers.neighbours import Neighbourhood, Source
 from ml_intern.papers.ranking import Ranking
 from ml_intern.papers.semantic_scholar import Link
@@ -213,8 +213,7 @@ class Traversal:
         return fresh
 
     def _score(self, link: Link) -> float:
-        node = Node(paper=link.paper, depth=0, intents=list(link.intents), influential=link.influential)
-        return self._ranking.score(link.paper, node)
+        return self._ranking.score(link.paper, link)
 
     def _take(self, candidates: list[_Candidate], room: int) -> list[_Candidate]:
         """Take the best in, each paper once; those that are left."""

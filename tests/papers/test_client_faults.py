@@ -240,13 +240,16 @@ def test_an_empty_page_is_no_error(client: str, serve: Serve, make_web: Make) ->
 LABELS = ("text/html; charset=utf-16", "application/json; charset=no-such", "text/plain; charset=ascii", "")
 
 
-@pytest.mark.parametrize(
+some = pytest.mark.parametrize(
     "client",
     [
         pytest.param(name, marks=() if n % 6 == 0 else pytest.mark.thorough, id=name)
         for n, name in enumerate(CLIENTS)
     ],
 )
+
+
+@some
 def test_a_wrong_charset_changes_nothing(client: str, serve: Serve, make_web: Make, tmp_path: Any) -> None:
     asks = CLIENTS[client]
     expected = asks.call(_web(make_web, serve(lambda _: Reply(asks.body)), folder=tmp_path / "good"))
@@ -257,7 +260,7 @@ def test_a_wrong_charset_changes_nothing(client: str, serve: Serve, make_web: Ma
         assert len(server.asked) <= 2
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@some
 def test_a_server_that_does_not_answer_is_left_when_the_person_says_so(
     client: str, serve: Serve, make_web: Make
 ) -> None:

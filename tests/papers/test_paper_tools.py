@@ -118,6 +118,15 @@ def test_a_citation_graph_comes_ranked_and_goes_on(serve: Serve, make_context: C
     assert more.size == 90 and more.path == found.path
 
 
+def test_a_rate_limit_is_told_with_the_graph(serve: Serve, make_context: Context) -> None:
+    literature = Literature(60)
+    literature.faults["/batch"] = [Reply(status=429, headers={"Retry-After": "0.1"})] * 2
+    server = serve(literature.answer)
+    found = tools.citation_graph(make_context(server.url), Literature.arxiv(0), depth=9, max_papers=500)
+    assert found.size == 60
+    assert any(note.startswith("It was slowed 2 times, at last: ") for note in found.notes)
+
+
 def test_a_citation_graph_of_nothing_is_told(serve: Serve, make_context: Context) -> None:
     server = serve(Literature(10).answer)
     with pytest.raises(ToolError, match=r"Neither Semantic Scholar nor OpenAlex knows 2401\.99999"):
