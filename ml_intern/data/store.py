@@ -28,6 +28,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ml_intern import __version__
 from ml_intern.data import sources
+from ml_intern.data.loading import TABLE_SUFFIXES
 from ml_intern.data.streams import Stream
 from ml_intern.data.table import Table, columns_of, digest
 from ml_intern.data.units import CHUNK_CHARS, Unit
@@ -319,15 +320,19 @@ class DatasetStore:
         match = _HUB.fullmatch(source)
         if not match or self.fetch is None or source.startswith((".", "/", "~")):
             raise self._missing(source)
+        if Path(match["id"]).suffix.lower() in TABLE_SUFFIXES:
+            raise self._missing(source)  # a slip in a path; no Hub has to be asked for it
         self.refuse(match["id"], match["split"] or split)
         revision = f"@{match['revision']}" if match["revision"] else ""
         return self.fetch(match["id"] + revision), match["id"], match["split"]
 
     def _missing(self, source: str) -> ToolError:
         known = [p.parent.name for p in self._places()] + [sources.STDLIB]
-        near = self.files.workspace / Path(source).parent
-        if near.is_dir() and self.files.workspace in [near.resolve(), *near.resolve().parents]:
-            known += [str(Path(source).parent / p.name) for p in near.iterdir() if p.exists()]
+        for base in (self.files.workspace, self.files.project):
+            for part in {Path(source).parent, Path()}:
+                near = (base / part).resolve()
+                if near.is_dir() and base.resolve() in [near, *near.parents]:
+                    known += [str(part / p.name) for p in near.iterdir() if p.exists()]
         name = source.split("@")[0]
         versions = ", ".join(f"{name}@{v}" for v in self._versions(name)) if _NAME.fullmatch(name) else ""
         hint = (

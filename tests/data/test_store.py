@@ -181,3 +181,19 @@ def test_a_hub_id_is_fetched(store: DatasetStore, tmp_path: Path) -> None:
     assert asked == ["owner/name", "owner/name"]
     with pytest.raises(ToolError, match=r"no dataset or file '\./owner/name'"):
         store.open("./owner/name")
+
+
+def test_a_slip_in_a_path_is_no_name_on_the_hub(store: DatasetStore) -> None:
+    asked: list[str] = []
+
+    def fetch(ref: str) -> Path:
+        asked.append(ref)
+        return store.folder
+
+    store.fetch = fetch
+    (store.files.project / "exam.jsonl").write_text('{"a": 1}\n')
+    with pytest.raises(
+        ToolError, match=r"no dataset or file 'data/exam\.jsonl' \(did you mean 'exam\.jsonl'\?\)"
+    ):
+        store.open("data/exam.jsonl")
+    assert asked == []
