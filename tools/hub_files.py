@@ -172,6 +172,8 @@ def hub_pull_requests(
     repo = ctx.hub.full_name(repo)
     if action == "list":
         return proposals.listing(ctx, repo, kind)
+    if before := proposals.done_before(ctx, mark_of(ctx.key)):
+        return before
     if action == "open":
         return [_opened(ctx, Place(repo, kind, private=private, proposed=True), title, text, files or {})]
     if number is None:

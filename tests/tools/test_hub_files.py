@@ -524,6 +524,7 @@ def test_what_was_done_before_an_answer_was_lost_is_not_done_again(
         lost(monkeypatch, method)
         with pytest.raises(httpx.ReadTimeout):
             tool(call(key), *given, **more)
+        tool(call(key), *given, **more)  # as the router tries again
         return spec.reconcile(call(key), key)
 
     wrote(call(), "README.md", "# Thing\n")
