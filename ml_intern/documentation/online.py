@@ -13,6 +13,7 @@ from typing import Any
 from ml_intern.documentation.results import EXCERPT_CHARS, DocHit
 from ml_intern.documentation.search import shared
 from ml_intern.documentation.words import asked_words, pieces
+from ml_intern.papers.values import a_list
 from ml_intern.web.client import Web
 from ml_intern.web.errors import Missing, NotCached, Throttled, Unreachable, WebError
 from ml_intern.web.page import Page
@@ -37,7 +38,7 @@ def guides(web: Web, question: str, libraries: Sequence[str], limit: int) -> tup
     notes: list[str] = []
     failed: WebError | None = None
     for library in libraries[:MOST_LIBRARIES]:
-        for ask in (_searched, _listed):
+        for ask in (searched, _listed):
             try:
                 hits, note = ask(web, base, question, library)
             except WebError as error:
@@ -82,15 +83,15 @@ def fetch_page(web: Web, url: str) -> Page:
         raise type(error)(error.message, f"What is installed: search_docs({words!r}, {library!r}).") from None
 
 
-def _searched(web: Web, base: str, question: str, library: str) -> tuple[list[DocHit], str]:
+def searched(web: Web, base: str, question: str, library: str) -> tuple[list[DocHit], str]:
     """Passages by the site's own search, and a note."""
     asked = {"q": question.lower(), "product": library}
-    page = web.get_json(f"{base}/api/docs/search", asked)
+    page = web.get_json(f"{base}/api/docs/search", asked, parse=a_list)
     return list(_passages(page.data, library)), page.note
 
 
-def _passages(rows: Any, library: str) -> Iterator[DocHit]:
-    for row in rows[:100] if isinstance(rows, list) else ():
+def _passages(rows: list[Any], library: str) -> Iterator[DocHit]:
+    for row in rows[:100]:
         url = row.get("source_page_url") if isinstance(row, dict) else None
         if not isinstance(url, str) or not url.startswith("https://"):
             continue

@@ -11,7 +11,7 @@ import pytest
 from support.loopback import Answer, Loopback, Reply
 from support.paper_answers import atom
 
-from ml_intern.documentation.online import fetch_page
+from ml_intern.documentation.online import fetch_page, searched
 from ml_intern.documentation.pages import read_page
 from ml_intern.errors import Interrupted, ToolError
 from ml_intern.papers.arxiv_api import Arxiv
@@ -113,7 +113,7 @@ CLIENTS: dict[str, Client] = {
         lambda web: fetch_page(web, "https://huggingface.co/docs/trl").text, HTML, checked=False
     ),
     "docs search": Client(
-        lambda web: web.get_json(f"{web.base('huggingface', '')}/api/docs/search", {"q": "x"}).data, DOCS
+        lambda web: searched(web, web.base("huggingface", ""), "packing", "trl")[0], DOCS, []
     ),
 }  # fmt: skip
 
