@@ -47,8 +47,8 @@ def limits_rate(error: BaseException) -> bool:
 def used_up(headers: Any) -> float | None:
     """Seconds until an allowance of requests begins anew, where the headers say that nothing is left of it.
 
-    ``x-ratelimit-reset`` is a moment with some servers, a number of seconds with others. At least a second:
-    moments are told in whole ones.
+    ``x-ratelimit-reset`` is a moment with some servers and a number of seconds with others. A second at
+    least, since moments are told in whole ones.
     """
     reset = _number(headers.get("x-ratelimit-reset"))
     if reset is None or (headers.get("x-ratelimit-remaining") or "").strip() != "0":

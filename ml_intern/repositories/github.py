@@ -97,11 +97,6 @@ class GitHub:
         self._raw = web.base("github-raw", RAW)
 
     @property
-    def offline(self) -> bool:
-        """Whether only the cache answers."""
-        return self._web.offline
-
-    @property
     def has_token(self) -> bool:
         """Whether requests to the API carry a token."""
         return self._token is not None and self._token.belongs_to(self._api)

@@ -166,7 +166,7 @@ def _by_repositories(github: GitHub, question: Question, limit: int) -> CodeHits
             continue
         hits += found
         read += count
-    how = f"{read} files of {_listed(names)}" if names else "no repository fits these words"
+    how = f"{read} files of {', '.join(names)}" if names else "no repository fits these words"
     return CodeHits(hits=_mixed(hits, limit), how=how, notes=github.remarks.all())
 
 
@@ -191,7 +191,3 @@ def _mixed(hits: Sequence[CodeHit], limit: int) -> list[CodeHit]:
         places[hit.repo] = places.get(hit.repo, 0) + 1
         ranked.append((places[hit.repo], hit))
     return [hit for _, hit in sorted(ranked, key=lambda pair: pair[0])][:limit]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
