@@ -181,9 +181,23 @@ def test_a_dead_kernels_children_do_not_keep_the_host_waiting(kernel: KernelHost
 
 
 def test_a_kernel_that_cut_the_line_to_the_host_is_replaced(open_kernel: OPEN, sandbox: Sandbox) -> None:
-    deaf = "import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('begun')"
     kernel = open_kernel(sandbox, grace_s=0.5)
-    dead = run_out_of_time(kernel, f"{deaf}\nos.closerange(0, 64)\ntime.sleep(60)")
+    heard = kernel.mounts.workspace / "heard"
+    code = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print('begun', flush=True)
+while not os.path.exists('heard'): time.sleep(0.01)
+os.closerange(0, 64)
+time.sleep(60)
+"""
+
+    def shorten(text: str) -> None:
+        kernel.timeout_s = 1.0
+        heard.touch()
+
+    dead = kernel.run(code, shorten)
+    kernel.timeout_s = 60.0
     assert not dead.ok and "restarted" in dead.lost and kernel.run("1").ok
 
 
