@@ -24,7 +24,7 @@ ASKED = [{"role": "system", "content": "be brief"}, {"role": "user", "content": 
 
 def connect(url: str, env: dict[str, str] | None = None, **settings: Any) -> tuple[Brain, list[Event]]:
     told: list[Event] = []
-    chosen = Settings(model="openai:tiny", base_url=url, **settings)
+    chosen = Settings(**{"model": "openai:tiny", "base_url": url, "connect_timeout_s": 60, **settings})
     return build_brain(chosen, told.append, env or {}), told
 
 
@@ -47,7 +47,7 @@ def waiting(
         "tiny",
         base_url=url,
         api_key="none",
-        settings=Settings(**settings),
+        settings=Settings(**{"connect_timeout_s": 60, **settings}),
         emit=told.append,
         facts=Facts(),
         stream=stream,

@@ -97,6 +97,7 @@ class Run:
             "sandbox": "none",
             "budget": "5 usd, 1h, 100k tokens",
             "compute": "local",
+            "connect_timeout_s": 60,
             **settings,
         }
         self.events: list[Event] = []
