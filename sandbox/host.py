@@ -37,6 +37,9 @@ class KernelHost:
         timeout_s: A cell's own time; what host tools take does not count.
         grace_s: From the interrupt to the kill.
         output_chars: A cell's text is whole up to here; above, it is head, tail and the path of the whole.
+
+    Attributes:
+        saving_s: What saving the variables of a kernel before its kill may take: the grace once more.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class KernelHost:
     ) -> None:
         self.sandbox, self.mounts, self.limits = sandbox, mounts, limits
         self.timeout_s, self.grace_s, self.output_chars = timeout_s, grace_s, output_chars
+        self.saving_s = grace_s
         self._dropped = 0
         self._tools = list(tools)
         self._answers = Answers(sandbox, mounts, on_call)
@@ -285,8 +289,8 @@ class KernelHost:
         """Ask a kernel that will be killed to save what it can: a busy Python loop leaves room for that."""
         self._ask(
             link,
-            {"type": "snapshot", "path": str(self._files.snapshot), "seconds": self.grace_s},
-            self.grace_s + 1,
+            {"type": "snapshot", "path": str(self._files.snapshot), "seconds": self.saving_s},
+            self.saving_s + 1,
         )
 
     def _restore(self) -> list[str]:
@@ -294,7 +298,7 @@ class KernelHost:
             return []
         frame = {"type": "restore", "path": str(self._files.snapshot)}
         try:
-            reply = self._ask(self._link, frame, self.grace_s + 10)
+            reply = self._ask(self._link, frame, self.saving_s + 10)
         finally:
             self._files.drop_snapshot()
         names = (reply or {}).get("saved")

@@ -33,9 +33,11 @@ def check_endpoint(
     import openai
 
     limit = settings.connect_timeout_s
+    # Here, not in the time that the endpoint has: the first use of it imports hundreds of modules.
+    models = client.with_options(timeout=limit, max_retries=0).models.with_raw_response
     try:
         # Name resolution obeys no timeout of the client, so the whole request gets one of ours.
-        listed = apart(lambda: _list_models(client, limit), limit_s=limit + 2)
+        listed = apart(lambda: _list_models(models), limit_s=limit + 2)
     except (openai.OpenAIError, OSError, ValueError) as error:
         _judge(error, base_url, masked)
         return None
@@ -45,8 +47,8 @@ def check_endpoint(
     return _window(found or {})
 
 
-def _list_models(client: Any, limit: float) -> list[dict[str, Any]]:
-    response = client.with_options(timeout=limit, max_retries=0).models.with_raw_response.list()
+def _list_models(models: Any) -> list[dict[str, Any]]:
+    response = models.list()
     try:
         listed = response.http_response.json()
     except ValueError:

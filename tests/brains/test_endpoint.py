@@ -3,7 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,26 +24,34 @@ ASKED = [{"role": "system", "content": "be brief"}, {"role": "user", "content": 
 
 def connect(url: str, env: dict[str, str] | None = None, **settings: Any) -> tuple[Brain, list[Event]]:
     told: list[Event] = []
-    chosen = Settings(model="openai:tiny", base_url=url, **settings)
+    chosen = Settings(**{"model": "openai:tiny", "base_url": url, "connect_timeout_s": 60, **settings})
     return build_brain(chosen, told.append, env or {}), told
 
 
 def waiting(
-    url: str, stream: bool = False, **settings: Any
+    url: str,
+    stream: bool = False,
+    meanwhile: Callable[[EndpointBrain], None] = lambda brain: None,
+    **settings: Any,
 ) -> tuple[EndpointBrain, list[Event], list[float]]:
-    """A brain whose waits take no time but are written down."""
+    """A brain whose waits take no time but are written down; `meanwhile` happens in each."""
     told: list[Event] = []
     waits: list[float] = []
+
+    def rest(seconds: float) -> None:
+        waits.append(seconds)
+        meanwhile(brain)
+
     brain = EndpointBrain(
         "openai:tiny",
         "tiny",
         base_url=url,
         api_key="none",
-        settings=Settings(**settings),
+        settings=Settings(**{"connect_timeout_s": 60, **settings}),
         emit=told.append,
         facts=Facts(),
         stream=stream,
-        sleep=waits.append,
+        sleep=rest,
     )
     return brain, told, waits
 
@@ -191,21 +199,32 @@ def test_a_stream_that_breaks_after_its_start_is_an_error(scripted_server: Start
 
 
 def test_a_slow_reply_times_out_as_a_passing_fault(scripted_server: Start) -> None:
-    server = scripted_server([{"text": "late", "delay": 8}, "in time"])
-    brain, _, waits = waiting(server.url, request_timeout_s=2)
+    server = scripted_server([{"text": "late", "delay": 120}, "in time"])
+
+    def be_patient(brain: EndpointBrain) -> None:  # with the reply that comes
+        brain.client = brain.client.with_options(timeout=120)
+
+    brain, _, waits = waiting(server.url, meanwhile=be_patient, request_timeout_s=2)
     assert brain.generate(ASKED).content == "in time"
     assert len(waits) == 1
 
 
-def test_stopping_gives_up_a_request_and_a_wait_at_once(scripted_server: Start) -> None:
-    limited = {"status": 429, "headers": {"Retry-After": "60"}}
-    for entry in ({"text": "late", "delay": 120}, limited):
-        brain, _ = connect(scripted_server([entry]).url)
-        threading.Timer(0.5, brain.interrupt).start()
-        began = time.monotonic()
-        with pytest.raises(Interrupted):
-            brain.generate(ASKED)
-        assert time.monotonic() - began < 50
+@pytest.mark.parametrize("waits", [False, True], ids=["a request", "a wait"])
+def test_stopping_gives_up_at_once(scripted_server: Start, waits: bool) -> None:
+    limited = {"status": 429, "headers": {"Retry-After": "300"}}
+    server = scripted_server([limited if waits else {"text": "late", "delay": 300}])
+    brain, told = connect(server.url)
+
+    def stop() -> None:
+        while not (told if waits else server.chats):
+            time.sleep(0.01)
+        brain.interrupt()
+
+    threading.Thread(target=stop, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        brain.generate(ASKED)
+    assert time.monotonic() - began < 200
 
 
 # Before the run
@@ -255,19 +274,21 @@ def test_a_refused_key_ends_at_once_and_is_not_repeated(scripted_server: Start) 
     assert "sk-wrong-and-secret" not in str(caught.value)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port at which nobody listens, and which nobody else is given meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 @pytest.mark.parametrize(
     "url",
-    [f"http://127.0.0.1:{free_port()}/v1", "http://no-such-host.invalid/v1", "https://127.0.0.1:1/v1"],
+    ["http://127.0.0.1:PORT/v1", "http://no-such-host.invalid/v1", "https://127.0.0.1:1/v1"],
     ids=["refused", "unknown host", "no port"],
 )
-def test_an_endpoint_that_is_not_there_is_told_in_seconds(url: str) -> None:
-    brain, _ = connect(url)
+def test_an_endpoint_that_is_not_there_is_told_in_seconds(url: str, closed_port: int) -> None:
+    brain, _ = connect(url.replace("PORT", str(closed_port)))
     began = time.monotonic()
     with pytest.raises(NoBrain, match="cannot be reached") as caught:
         brain.prepare("do it")

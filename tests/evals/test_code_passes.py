@@ -324,7 +324,8 @@ def test_what_never_ends_is_ended(means: Means, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.thorough
-def test_a_fork_bomb_takes_nobody_with_it(means: Means) -> None:
+def test_a_fork_bomb_takes_nobody_with_it(means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_intern.evals.programs.ITEM_S", 30.0)  # the honest one must not be too slow here
     assert ask({"bomb": CHEATS[BOMB], "an honest one": (RIGHT, ADD)}, means) == {
         "bomb": False,
         "an honest one": True,

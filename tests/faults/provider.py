@@ -38,7 +38,10 @@ class Provider:
         self.always = always
         self.asked: list[dict[str, Any]] = []
         self.answered = 0
-        self.port = 0
+        self._held = socket.socket()  # while nobody listens here, the port is nobody else's either
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind(("127.0.0.1", 0))
+        self.port = int(self._held.getsockname()[1])
         self._lock = threading.Lock()
         self.start()
 
@@ -50,7 +53,6 @@ class Provider:
         bound = type("Bound", (Handler,), {"provider": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", self.port), bound)
         self._http.daemon_threads = True
-        self.port = self._http.server_port
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:

@@ -97,6 +97,7 @@ class Run:
             "sandbox": "none",
             "budget": "5 usd, 1h, 100k tokens",
             "compute": "local",
+            "connect_timeout_s": 60,
             **settings,
         }
         self.events: list[Event] = []
@@ -104,7 +105,9 @@ class Run:
     def begin(self, provider: Provider, **settings: Any) -> RunResult:
         given = {"model": "openai:x", "base_url": provider.url, **self.settings, **settings}
         intern = MLIntern(**given)
-        self.events = list(intern.stream("do it"))
+        self.events = []
+        for event in intern.stream("do it"):
+            self.events.append(event)
         return intern.last
 
     def resume(self, **settings: Any) -> RunResult:

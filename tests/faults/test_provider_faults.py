@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +126,12 @@ OVERFLOWS = {
 }
 
 
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.02)
+
+
 def spread(faults: list[Fault]) -> list[Fault | None]:
     """Up to three before each answer."""
     return [one for at in range(0, len(faults), 3) for one in [*faults[at : at + 3], None]]
@@ -158,7 +165,7 @@ def test_a_date_to_wait_for_is_by_the_provider_s_clock(
     provider: Start, run: Run, skewed_s: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def limited(handler: Handler, body: dict[str, Any]) -> None:
-        now = REAL() + skewed_s  # the server's Date header says the same
+        now = int(REAL()) + skewed_s  # the server's Date header says the same
         monkeypatch.setattr(handler, "date_time_string", lambda timestamp=None: formatdate(now, usegmt=True))
         send(handler, 429, "{}", {"Retry-After": formatdate(now + 2, usegmt=True)})
 
@@ -173,27 +180,33 @@ def test_a_date_to_wait_for_is_by_the_provider_s_clock(
 def test_a_reply_that_does_not_come_is_given_up(provider: Start, run: Run, stream: bool) -> None:
     faults = [None, stalled(120), trickle(0.1)]
     began = time.monotonic()
-    result = run.begin(provider(faults), brain_stream=stream, request_timeout_s=2, brain_retries=2)
+    server = provider(faults)
+    result = run.begin(server, brain_stream=stream, request_timeout_s=2, brain_retries=6)
     assert time.monotonic() - began < 100
     run.check(result)
-    assert len(run.warnings) == 2
+    assert server.faults == []  # a good reply that this machine is too slow for is asked for once more, too
+    assert 2 <= len(run.warnings) == len(server.asked) - len(TEXTS)
 
 
 @both
-def test_a_slow_reply_that_goes_on_is_taken(provider: Start, run: Run, stream: bool) -> None:
+def test_a_slow_reply_that_goes_on_is_taken(provider: Start, run: Run, stream: bool, tmp_path: Path) -> None:
     def slowly(handler: Handler, body: dict[str, Any]) -> None:
         text = handler.provider.reply_to(body)
         if not stream:
-            time.sleep(0.6)
+            time.sleep(0.6 * timeout_s)
             return said(handler, body, text)
         begin_stream(handler)
         for event in events(text):
             feed(handler, event[:5])
             feed(handler, event[5:])
-            time.sleep(0.1)
+            time.sleep(0.1 * timeout_s)
         handler.wfile.write(b"0\r\n\r\n")
 
-    run.check(run.begin(provider([slowly]), brain_stream=stream, request_timeout_s=1))
+    timeout_s = 1
+    run.check(run.begin(provider([slowly]), brain_stream=stream, request_timeout_s=timeout_s))
+    if run.warnings:  # as slow in proportion, where the machine stalls
+        run, timeout_s = Run(tmp_path / "again"), 30
+        run.check(run.begin(provider([slowly]), brain_stream=stream, request_timeout_s=timeout_s))
     assert run.warnings == []
 
 
@@ -201,9 +214,13 @@ def test_a_slow_reply_that_goes_on_is_taken(provider: Start, run: Run, stream: b
 def test_nobody_there_for_a_while(provider: Start, run: Run, stream: bool) -> None:
     server = provider()
 
+    def come_back() -> None:
+        until(lambda: any("refused" in told for told in run.warnings))
+        server.start()
+
     def leave(handler: Handler, body: dict[str, Any]) -> None:
         server.stop()  # from here on connections are refused
-        threading.Timer(1.0, server.start).start()
+        threading.Thread(target=come_back, daemon=True).start()
         hang_up(handler, body)
 
     server.faults = [None, leave]

@@ -180,6 +180,8 @@ def play(
     dictated: str = "[]",
     window: int = 512_000,
     end: str = DONE,
+    between: Callable[[Session], None] = lambda session: None,
+    hear: Callable[[Session, Event], None] = lambda session, event: None,
     prompt: str = "make the best model of riddles that you can",
     **settings: Any,
 ) -> World:
@@ -194,6 +196,8 @@ def play(
         dictated: What the brain answers where a tool has it write data.
         window: Of the brain, in tokens.
         end: The cell with which it ends.
+        between: What the host does before each cell.
+        hear: What it does with each event.
         prompt: What the person says.
         **settings: Of the session.
     """
@@ -215,10 +219,18 @@ def play(
                 **(prepare(session, project) or {}),
             }
             cells = [filled(code, words) for code in [*setup, *(a.cell for a in attempts)]]
-            played = Attacker(cells, lambda: standing(session, project), window, end)
+
+            def look() -> dict[str, Any]:
+                between(session)
+                return standing(session, project)
+
+            played = Attacker(cells, look, window, end)
             played.dictated = dictated
             session.brain = session.research_brain = played
-            events = list(session.run())
+            events = []
+            for event in session.run():
+                events.append(event)
+                hear(session, event)
             return _world(session, project, played, events, attempts, len(setup))
         finally:
             session.close()

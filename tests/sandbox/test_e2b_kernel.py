@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.e2b_server import KEY, E2BServer
-from support.out_of_time import run_out_of_time
+from support.out_of_time import run_deaf
 
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.e2b import E2BSandbox
@@ -71,10 +71,10 @@ def test_an_interrupted_cell_keeps_its_variables(kernel: KernelHost) -> None:
 def test_what_survives_a_cell_that_must_be_killed(
     open_kernel: Callable[..., KernelHost], sandbox: E2BSandbox
 ) -> None:
-    kernel = open_kernel(sandbox, grace_s=2.0)
+    kernel = open_kernel(sandbox)
     kernel.run("kept = {'a': 1}\nimport threading\nlost = threading.Lock()")
     stubborn = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
-    stopped = run_out_of_time(kernel, f"print('began', flush=True)\n{stubborn}")
+    stopped = run_deaf(kernel, f"print('began', flush=True)\n{stubborn}")
     assert "did not react" in stopped.error and stopped.output == "began\n"
     assert "Survived: kept" in stopped.lost and "Lost: lost" in stopped.lost
     assert kernel.run("kept").value == "{'a': 1}"

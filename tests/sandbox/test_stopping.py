@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.out_of_time import run_out_of_time
+from support.out_of_time import run_deaf, run_out_of_time
 
 from ml_intern.errors import InternError
 from ml_intern.sandbox.base import Sandbox
@@ -115,10 +115,10 @@ STUBBORN = "while True:\n    try:\n        time.sleep(0.05)\n    except BaseExce
 def test_a_cell_that_does_not_react_is_killed_and_says_what_survived(
     open_kernel: OPEN, sandbox: Sandbox
 ) -> None:
-    kernel = open_kernel(sandbox, grace_s=2.0)
+    kernel = open_kernel(sandbox)
     kernel.run("import time, threading\nimport math as m\nnumbers = [1, 2]\nlock = threading.Lock()")
     kernel.run("def twice(n):\n    return 2 * n\nclass Box:\n    n = 3\nbox = Box()")
-    killed = run_out_of_time(kernel, f"print('begun')\n{STUBBORN}")
+    killed = run_deaf(kernel, f"print('begun')\n{STUBBORN}")
     assert not killed.ok and killed.output == "begun\n"
     assert "longer than its 0.5 s" in killed.error and "did not react" in killed.error
     assert "restarted" in killed.lost and "Lost: lock" in killed.lost
@@ -182,8 +182,21 @@ def test_a_dead_kernels_children_do_not_keep_the_host_waiting(kernel: KernelHost
 
 def test_a_kernel_that_cut_the_line_to_the_host_is_replaced(open_kernel: OPEN, sandbox: Sandbox) -> None:
     kernel = open_kernel(sandbox, grace_s=0.5)
-    kernel.timeout_s = 1.0
-    dead = kernel.run("import os, time\nos.closerange(0, 64)\ntime.sleep(60)")
+    heard = kernel.mounts.workspace / "heard"
+    code = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print('begun', flush=True)
+while not os.path.exists('heard'): time.sleep(0.01)
+os.closerange(0, 64)
+time.sleep(60)
+"""
+
+    def shorten(text: str) -> None:
+        kernel.timeout_s = 1.0
+        heard.touch()
+
+    dead = kernel.run(code, shorten)
     kernel.timeout_s = 60.0
     assert not dead.ok and "restarted" in dead.lost and kernel.run("1").ok
 

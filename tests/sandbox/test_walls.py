@@ -308,9 +308,12 @@ def test_many_processes_share_one_memory_limit(open_kernel: OPEN, grouped: Local
     kernel = open_kernel(walls, limits=Limits(memory_mb=160))
     code = """
 import subprocess, sys
-bomb = "import time; x = b'x' * (60 << 20); time.sleep(2)"
-children = [subprocess.Popen([sys.executable, '-I', '-c', bomb]) for _ in range(6)]
-all(child.wait() == 0 for child in children)
+bomb = "import sys; x = b'x' * (60 << 20); print('held', flush=True); sys.stdin.read()"
+ends = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE}
+children = [subprocess.Popen([sys.executable, '-I', '-c', bomb], **ends) for _ in range(6)]
+told = [child.stdout.readline() for child in children]  # each holds its memory until all had their turn
+[child.stdin.close() for child in children]
+all([word == b"held\\n" and child.wait() == 0 for word, child in zip(told, children)])
 """
     result = kernel.run(code)
     assert result.value == "False" or "memory" in result.error

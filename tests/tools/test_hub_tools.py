@@ -100,6 +100,7 @@ def imitation(target: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two evaluations and a loading back, each of which imports torch
 def test_a_model_is_published_once_and_loads_for_everybody(
     services: Services, call: Callable[..., ToolContext], events: list[Event], tiny_model: Path
 ) -> None:
