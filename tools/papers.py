@@ -33,13 +33,20 @@ Ids = str | list[str]
 
 
 class CitedPaper(BaseModel):
-    """A paper of a citation graph. `context` is a sentence that cites, `intents` what for."""
+    """A paper of a citation graph. `context` is a sentence that cites, `intents` what for.
+
+    Attributes:
+        relation: ``reference``: `via` cites it; ``citation``: it cites `via`.
+        via: The paper that it was reached from.
+    """
 
     id: str
     title: str
     year: int | None
     citations: int | None
     depth: int
+    relation: str
+    via: str
     score: float
     intents: list[str] = Field(default_factory=list)
     context: str = ""
@@ -113,7 +120,8 @@ def citation_graph(
 ) -> CitationGraph:
     """Follow a paper's citations: what it cites, who cites it, and theirs; ranked, in few requests.
 
-    Each of `papers` has id, title, year, citations, depth, score, intents, context. Asked again, it goes on
+    Each of `papers` has id, title, year, citations, depth, relation (reference: `via` cites it; citation: it
+    cites `via`), via, score, intents, context; `edges` are pairs (citing, cited). Asked again, it goes on
     from the saved graph, also with more depth or papers.
 
     Args:
@@ -154,8 +162,11 @@ def recommend_papers(ctx: ToolContext, liked: Ids, disliked: Ids = "", limit: Li
     wanted, unwanted = _forms(liked), _forms(disliked)
     if not wanted:
         raise ToolError("No paper to begin with.", "Give at least one id in `liked`.")
-    papers, note = services_of(ctx).semantic_scholar.recommend(wanted, unwanted, limit)
-    return Papers(papers=papers, notes=[note] if note else [])
+    most = min(limit + len(wanted) + len(unwanted), 500)
+    papers, note = services_of(ctx).semantic_scholar.recommend(wanted, unwanted, most)
+    given = {parse_id(id).key for id in (*wanted, *unwanted)}
+    fresh = [paper for paper in papers if not given & paper.keys]
+    return Papers(papers=fresh[:limit], notes=[note] if note else [])
 
 
 @tool(effect="read", needs=KEYS)
@@ -168,8 +179,14 @@ def search_snippets(ctx: ToolContext, query: str, limit: Limit = 10, papers: Ids
         papers: Ids of papers to look in; nothing: all.
     """
     filters = {"paperIds": ",".join(_forms(papers)) or None}
-    found, note = services_of(ctx).semantic_scholar.snippets(query, limit, **filters)
-    return Snippets(snippets=found, notes=[note] if note else [])
+    service = services_of(ctx).semantic_scholar
+    found, note = service.snippets(query, limit, **filters)
+    notes = [note] if note else []
+    try:
+        service.name_papers(found)
+    except WebError as error:
+        notes.append(f"Papers are shown by CorpusId, which the other tools take as well: {error.message}")
+    return Snippets(snippets=found, notes=notes)
 
 
 @tool(effect="read")
@@ -273,6 +290,7 @@ def _shown(graph: Graph, source: str, path: Path, waits: list[str]) -> CitationG
         notes.append(f"{graph.unknown} neighbours have no id that anybody could follow.")
     if waits:
         notes.append(f"It was slowed {len(waits)} times, at last: {waits[-1]}.")
+    ways = _ways(graph)
     papers = [
         CitedPaper(
             id=names[key],
@@ -280,6 +298,8 @@ def _shown(graph: Graph, source: str, path: Path, waits: list[str]) -> CitationG
             year=node.paper.year,
             citations=node.paper.citations,
             depth=node.depth,
+            relation=ways[key][0],
+            via=ways[key][1],
             score=node.score,
             intents=node.intents,
             context=said.get(key, ""),
@@ -297,6 +317,20 @@ def _shown(graph: Graph, source: str, path: Path, waits: list[str]) -> CitationG
         path=str(path),
         notes=notes,
     )
+
+
+def _ways(graph: Graph) -> dict[str, tuple[str, str]]:
+    """How each paper is related to the one nearer to the root that it was reached from, and its id."""
+    best: dict[str, tuple[int, float, str, str]] = {}
+    for edge in graph.edges:
+        for here, there, relation in (
+            (edge.cited, edge.citing, "reference"),
+            (edge.citing, edge.cited, "citation"),
+        ):
+            via = graph.nodes[there]
+            way = (via.depth, -via.score, relation, via.paper.id)
+            best[here] = min(best.get(here, way), way)
+    return {key: best[key][2:] if key in best else ("", "") for key in graph.nodes}
 
 
 def _forms(ids: Ids) -> list[str]:

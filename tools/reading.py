@@ -18,10 +18,11 @@ from ml_intern.papers.ids import parse_id
 from ml_intern.papers.sources import PaperSource, fetch_paper_sources
 from ml_intern.tooling import tool
 from ml_intern.tools.papers import KEYS, services_of
-from ml_intern.web.errors import WebError
+from ml_intern.web.errors import Missing, WebError
 
 SUBJECT = "papers"
 NO_READER = "No language model read it: tables and patterns alone, which find less."
+WORDS = "Check the id: search_papers(query) finds papers by words, and shows abstracts."
 FEWEST_CHARS = 2_000
 """A form without headings and with less text than this is a page about the paper, not the paper."""
 
@@ -97,6 +98,9 @@ def _read(ctx: ToolContext, id: str) -> Document:
                 return document
             why.append(f"{source.kind}: it has no headings")
             spare = spare or (document if len(document.abstract) >= FEWEST_CHARS else None)
+    except Missing as error:
+        if not why:
+            raise Missing(error.message, WORDS, error.status, error.body) from None
     except WebError:
         if not why:
             raise

@@ -67,7 +67,10 @@ def fetch_page(web: Web, url: str) -> Page:
     """
     hit = _DOCS.match(url)
     if hit is None:
-        return web.get(url, accept=_TEXT)
+        try:
+            return web.get(url, accept=_TEXT)
+        except Missing as error:
+            raise _gone(error, url, "/".join(url.split("/")[:3]) + "/") from None
     place = hit[1].rstrip("/").removesuffix(".md").removesuffix(".html")
     base = f"{web.base('huggingface', OFFICIAL)}/docs/{place}"
     try:
@@ -77,10 +80,19 @@ def fetch_page(web: Web, url: str) -> Page:
             except Missing:
                 pass
         return web.get(base, accept=_TEXT)
+    except Missing as error:
+        raise _gone(error, place, f"{OFFICIAL}/docs/{place.partition('/')[0]}") from None
     except (NotCached, Unreachable, Throttled) as error:
         library, _, page = place.partition("/")
         words = " ".join(pieces(page.rpartition("/")[2])) or library
         raise type(error)(error.message, f"What is installed: search_docs({words!r}, {library!r}).") from None
+
+
+def _gone(error: Missing, place: str, root: str) -> Missing:
+    """The same with a way to the right page."""
+    words = " ".join(pieces(place.rstrip("/").rpartition("/")[2]))
+    hint = f"Find the page: search_docs({words!r}, online=True), or begin at {root}."
+    return Missing(error.message, hint, error.status, error.body)
 
 
 def searched(web: Web, base: str, question: str, library: str) -> tuple[list[DocHit], str]:

@@ -13,7 +13,7 @@ from ml_intern.documentation.markdown import markdown
 from ml_intern.documentation.online import fetch_page
 from ml_intern.documentation.results import NOTE, DocPage, page
 from ml_intern.errors import ToolError
-from ml_intern.files import Files
+from ml_intern.files import Closed, Files
 from ml_intern.web.client import Web
 
 READ_BYTES = 64 << 20
@@ -87,6 +87,8 @@ def _file(files: Files, source: str) -> tuple[str, str, str, str]:
         path = files.readable(source)
     except ToolError as error:
         hint = "For a class or function ask api_reference." if "/" not in source else error.hint
+        if not isinstance(error, Closed):
+            hint = f"{hint.rstrip('.')}. search_docs(query) finds pages of what is installed."
         raise ToolError(error.message, hint) from None
     if path.stat().st_size > READ_BYTES:
         raise ToolError(f"{source!r} is larger than {READ_BYTES >> 20} MB.", "Open it in a cell.")

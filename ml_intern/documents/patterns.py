@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Kind = Literal["data", "method", "hyperparameters", "results"]
@@ -36,7 +37,8 @@ SETTINGS = {
     "discount": r"discount(?: factor)?|\\?gamma\b",
     "seeds": r"(?:random )?seeds?",
     "layers": r"(?:number of |num\.? )?layers",
-    "hidden size": r"hidden (?:size|dim(?:ension)?s?)|d_?\{?model\}?",
+    "hidden size": (r"hidden (?:size|dim(?:ension)?s?)|d_?\{?model\}?|"
+        r"(?:model |hidden |layer )?(?<!beam )width"),
     "heads": r"(?:number of )?(?:attention )?heads",
     "parameters": r"(?:number of )?parameters",
     "hardware": r"gpus?|tpus?|hardware|accelerators?",
@@ -47,8 +49,15 @@ MOST_SENTENCE = 1_500
 WORDED = ("optimizer", "schedule", "hardware")
 """Of sentences these are taken by the words that they may be, and not by a number."""
 
+COUNTED = ("epochs", "steps", "seeds", "layers", "heads", "warm-up")
+"""The number may stand before these: "3 epochs", "5% warm-up"."""
+
+CLOSE = ("layers", "hidden size", "heads", "parameters", "steps", "discount", "LoRA alpha")
+"""Common words: the number must follow at once."""
+
 NUMBER = (
-    r"\$?\s*[~≈]?\s*(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
+    r"\$?\s*[~≈]?\s*(?:10\s*\^\s*\{?\s*[-−–]\s*\d{1,4}\s*\}?|"
+    r"(?<!\d)\d{1,15}(?:,\d{3}){0,5}(?:\.\d{1,15})?|\.\d{1,15})"
     r"(?:\s*(?:\\?(?:times|cdot)|[×·x*])\s*10\s*\^?\s*\{?\s*[-−–]?\s*\d+\s*\}?|"
     r"[eE][-−–+]?\d+)?\s*\$?(?:\s*[kKMB%]\b|\s*%)?"
 )
@@ -91,10 +100,50 @@ _DOES = re.compile(
     rf"\bwe (?:propose|introduce|present) ([^.,;]{{3,80}})",
 )
 _RESULT = re.compile(
-    rf"\b(?:({_SCORES})\b[^.;]{{0,60}}?\b(?:of|to|is|at|reaches|=|:|by)\s+({NUMBER})|"
+    rf"\b(?:({_SCORES})\b[^.;]{{0,60}}?\b(?:of|to|is|at|reaches|=|:)\s+({NUMBER})|"
     rf"({NUMBER})\s*(?:\(?[^.;()]{{0,20}}\)?\s)?({_SCORES})\b)",
     re.I,
 )
+_COMPARES = re.compile(
+    r"(?:\b(?:above|below|beyond|under|than|at least|at most|exceed\w*|from|between|by|within|"
+    r"(?<!warm )(?<!warmed )up to)|[<>≤≥±])\s*(?:the |a |an |about |around |only )?$",
+    re.I,
+)
+"""Before a number: it is a bound, a range or a difference, and not what was set or reached."""
+_PASSES = re.compile(r"\b(?:every|each|per|first|last|after|over)\s+(?:the )?$", re.I)
+"""Before a number: it counts a part of the training. Of a warm-up it does say how long that is."""
+_RANGE = re.compile(rf"\s*(?:to|-|–|—|\.\.\.?|\\?dots)\s*{NUMBER}")
+_IN_RANGE = re.compile(r"\d[\d.,eE%]*\s*(?:to|-|–|—)\s*$")
+_MORE = (
+    r"(?:gain|improvement|increase|decrease|drop|difference|reduction|boost|margin|change|deviation|gap|"
+    r"advantage)s?"
+)
+_GAIN = re.compile(rf"\b{_MORE}\s+(?:of|is|was|to|in|=|:)\s*(?:about |around |only |up to )?$", re.I)
+_POINTS = re.compile(
+    rf"\s*%?\s*(?:(?:percentage |absolute |relative )*(?:points?|pp|pts|higher|lower|better|worse|more|less|"
+    rf"fewer|times|{_MORE}|samples?|steps|epochs|tokens|examples|shots?|runs|seeds)\b|[x×](?!\w))",
+    re.I,
+)
+"""After a number: it is a difference, or it counts something."""
+_FAILS = re.compile(
+    r"\b(?:hurts?|harm(?:s|ed|ful)|degrad\w+|worse\w*|ablat\w+|unstable|changed nothing|"
+    r"(?:did|does|do|would)(?: not|n't) (?:help|improve|change|matter|work|converge)|"
+    r"no (?:gain|improvement|benefit|difference|effect)|fail(?:s|ed) to|"
+    r"(?<!avoid )(?<!prevent )(?:diverge[sd]?|collapse[sd]?)|"
+    r"(?:lower|reduc|decreas|drop)(?:s|es|ed|ped)? (?:the |our |its |test |final ){0,2}"
+    r"(?:accuracy|performance|scores?|results?|quality|reward))\b",
+    re.I,
+)
+_ANY_SETTING = re.compile(
+    rf"\b(?:{'|'.join(words for name, words in SETTINGS.items() if name not in WORDED)})", re.I
+)
+_LEARNING_RATE = re.compile(rf"\b(?:{SETTINGS['learning rate']})", re.I)
+_TRIED_HEADS = re.compile(
+    r"ablat|sensitivity|negative result|limitation|unsuccessful|fail|"
+    r"(?:did|does|do)(?: not|n.t) (?:help|work)|what hurts",
+    re.I,
+)
+_OWN_HEADS = re.compile(r"experiment|train|set-?up|implementation|detail|hyper-?param", re.I)
 _DATA_HEADS = re.compile(
     r"data|corpus|benchmark|setup|set-up|experiment|abstract|task|train|implementation|evaluation", re.I
 )
@@ -102,7 +151,14 @@ _METHOD_HEADS = re.compile(
     r"method|approach|train|abstract|model|setup|implementation|experiment|algorithm|fine-?tun", re.I
 )
 _RESULT_HEADS = re.compile(r"result|experiment|abstract|evaluat|analysis|ablation|conclusion|main", re.I)
-_PAST = re.compile(r"related|background|acknowledg|reference|ethic|broader", re.I)
+_PAST = re.compile(
+    r"\brelated\b(?! settings)|background|prior work|acknowledg|\breferences\b|ethic|broader", re.I
+)
+
+
+_SETTING_CAPTION = re.compile(r"hyper-?param|setting|configuration", re.I)
+ABOVE = " / "
+"""Between a heading and the one that it stands under."""
 
 
 @dataclass(frozen=True)
@@ -124,23 +180,37 @@ def sentences(text: str) -> list[str]:
     return [" ".join(part.split())[:MOST_SENTENCE] for part in parts if len(part.strip()) > 15]
 
 
-def telling(heading: str, text: str) -> bool:
-    """Whether a section may say something of the recipe."""
+def rank(heading: str, text: str) -> int | None:
+    """How soon a reader shall see a section, 0 first; None where it tells of the work of others.
+
+    Args:
+        heading: With the headings above it.
+        text: What stands in it.
+    """
     if _PAST.search(heading):
-        return False
-    heads = (_DATA_HEADS, _METHOD_HEADS, _RESULT_HEADS)
-    return any(head.search(heading) for head in heads) or bool(re.search(_named("learning rate"), text, re.I))
+        return None
+    if _METHOD_HEADS.search(heading) or _DATA_HEADS.search(heading) or _LEARNING_RATE.search(text):
+        return 0
+    return 1 if _RESULT_HEADS.search(heading) else 2
 
 
-def _named(name: str) -> str:
-    return rf"\b(?:{SETTINGS[name]})"
+def tried(heading: str) -> bool:
+    """Whether settings under a heading are those of trials: an ablation, or what did not help."""
+    parts = heading.split(ABOVE)
+    return any(_TRIED_HEADS.search(part) and not _OWN_HEADS.search(part) for part in parts)
+
+
+def settles(caption: str, heading: str) -> bool:
+    """Whether a table of settings tells those that were used, and not those that were tried."""
+    return bool(_SETTING_CAPTION.search(caption)) or not (tried(heading) or tried(caption))
 
 
 def in_sentence(sentence: str, heading: str) -> Iterator[Hit]:
-    """What a sentence tells."""
+    """What a sentence tells. `heading` is its own with those above it."""
     if _PAST.search(heading):
         return
-    yield from _settings(sentence)
+    if not (tried(heading) or _FAILS.search(sentence)):
+        yield from _settings(sentence)
     if _METHOD_HEADS.search(heading):
         for hit in _DOES.finditer(sentence):
             yield Hit("method", hit[1] or "proposal", (hit[1] or hit[2]).strip(), sentence)
@@ -150,30 +220,15 @@ def in_sentence(sentence: str, heading: str) -> Iterator[Hit]:
             yield Hit("data", hit[1] or hit[2], _clean(counts[0]) if counts else (hit[1] or hit[2]), sentence)
     if _RESULT_HEADS.search(heading):
         for hit in _RESULT.finditer(sentence):
-            yield Hit("results", (hit[1] or hit[4]).lower(), _clean(hit[2] or hit[3]), sentence)
+            start, end = hit.span(2 if hit[2] else 3)
+            if _is_set(sentence, start, end) and not _is_gain(sentence, start, end):
+                yield Hit("results", (hit[1] or hit[4]).lower(), _clean(hit[2] or hit[3]), sentence)
 
 
 def _settings(sentence: str) -> Iterator[Hit]:
-    numeric = (item for item in SETTINGS.items() if item[0] not in WORDED)
-    for name, words in numeric:
-        if name in (
-            "layers",
-            "hidden size",
-            "heads",
-            "parameters",
-            "hardware",
-            "steps",
-            "discount",
-            "LoRA alpha",
-        ):
-            between = r"\s*(?:\s(?:of|is|are|was|to|=|set to|as|at)\s|=|:)\s*"
-        else:
-            between = r"[^.;,\d]{0,30}?(?:\bof\b|\bis\b|\bwas\b|\bto\b|\bas\b|\bat\b|=|:|\()?\s*"
-        after = re.search(rf"\b(?:{words}){between}({NUMBER})", sentence, re.I)
-        before = re.search(rf"({NUMBER})\s*(?:total |full |training )?(?:{words})\b", sentence, re.I)
-        hit = before if name in ("epochs", "steps", "seeds", "layers", "heads") and before else after
-        if hit:
-            yield Hit("hyperparameters", name, _clean(hit[1]), sentence)
+    for name in SETTINGS:
+        if name not in WORDED and (value := _value(name, sentence)):
+            yield Hit("hyperparameters", name, _clean(value), sentence)
     if hit := re.search(rf"\b({_OPTIMIZERS})\b", sentence):
         yield Hit("hyperparameters", "optimizer", hit[1], sentence)
     if hit := re.search(rf"\b({_SCHEDULES})\b[^.;]{{0,40}}\b(?:schedul\w+|decay|annealing)", sentence, re.I):
@@ -186,15 +241,57 @@ def _settings(sentence: str) -> Iterator[Hit]:
         yield Hit("hyperparameters", "hardware", hit[1], sentence)
 
 
+def _value(name: str, sentence: str) -> str:
+    """The number that a sentence sets something to; "" where it sets it to none."""
+    for form in _forms(name):
+        place = 0
+        while hit := form.search(sentence, place):
+            place = hit.end("words")
+            start, end = hit.span("number")
+            passes = name != "warm-up" and _PASSES.search(_before(sentence, start))
+            other = _ANY_SETTING.search(sentence[place:start]) and name != "warm-up"
+            if _is_set(sentence, start, end) and not passes and not other:
+                return hit["number"]
+    return ""
+
+
+@cache
+def _forms(name: str) -> tuple[re.Pattern[str], ...]:
+    """How the number of a setting is written: "3 epochs" where it is one that is counted, "epochs: 3"."""
+    words = rf"(?P<words>{SETTINGS[name]})"
+    between = r"[^.;,\d]{0,30}?(?:\bof\b|\bis\b|\bwas\b|\bto\b|\bas\b|\bat\b|=|:|\()?\s*"
+    if name in CLOSE:
+        between = r"\s*(?:\s(?:of|is|are|was|to|=|set to|as|at)\s|=|:)\s*"
+    if name == "hidden size":
+        between = rf"(?:{between}|\s+)"
+    after = rf"\b{words}{between}(?P<number>{NUMBER})"
+    before = rf"(?P<number>{NUMBER})\s*(?:total |full |training |linear )?{words}\b"
+    return tuple(re.compile(form, re.I) for form in ([before, after] if name in COUNTED else [after]))
+
+
+def _before(sentence: str, start: int) -> str:
+    """The words before a number, its own signs left out."""
+    return sentence[max(0, start - 40) : start].rstrip("$~≈ ") + " "
+
+
+def _is_set(sentence: str, start: int, end: int) -> bool:
+    """Whether a number stands for itself, and is no bound and no end of a range."""
+    before = _before(sentence, start)
+    return not (_COMPARES.search(before) or _IN_RANGE.search(before) or _RANGE.match(sentence, end))
+
+
+def _is_gain(sentence: str, start: int, end: int) -> bool:
+    """Whether a number is a difference, or counts something."""
+    return bool(_GAIN.search(_before(sentence, start)) or _POINTS.match(sentence, end))
+
+
 def in_table(rows: list[list[str]], caption: str) -> Iterator[Hit]:
     """What the cells of a table tell: settings by rows or by columns, and scores."""
     if len(rows) < 2:
         return
     header, body = rows[0], rows[1:]
     by_row = [(name, row) for row in rows if (name := _setting(row[0] if row else ""))]
-    if by_row and (
-        len(by_row) * 2 >= len(body) or re.search(r"hyper-?param|setting|configuration", caption, re.I)
-    ):
+    if by_row and (len(by_row) * 2 >= len(body) or _SETTING_CAPTION.search(caption)):
         yield from _by_rows(header, by_row, rows)
         return
     by_column = {place: name for place, cell in enumerate(header) if place and (name := _setting(cell))}

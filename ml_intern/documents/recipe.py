@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Literal
 
 from ml_intern.documents import patterns
-from ml_intern.documents.model import Document
+from ml_intern.documents.model import Document, markdown_table
 from ml_intern.documents.reading import NOTE
 
 Part = Literal["data", "method", "hyperparameters", "results"]
@@ -88,7 +88,46 @@ def extract(document: Document, reader: Reader | None = None, label: str = "a la
     # What patterns find comes behind what was read: they see every table, a reader sees what it was shown.
     for part, finding in _by_patterns(document):
         _add(getattr(recipe, part), finding)
+    for part in ("hyperparameters", "results"):
+        setattr(recipe, part, _merged(getattr(recipe, part), alike=part == "hyperparameters"))
     return recipe
+
+
+def _merged(findings: list[Finding], alike: bool) -> list[Finding]:
+    """What the reader and a pattern both found in a section comes once: the reader's, with the table named.
+
+    Args:
+        findings: Of one part, the reader's first.
+        alike: The names must share a word: of settings many have the same number.
+    """
+    kept = list(findings)
+    for place, told in enumerate(f for f in findings if f.found_by == "reader"):
+        for way in ("table", "text") if _number(told) is not None else ():
+            same = [f for f in kept if f.found_by == way and _number(f) == _number(told)]
+            same = [f for f in same if _section(f) == _section(told) and (_shared(f, told) or not alike)]
+            if same:
+                double = max(same, key=lambda found: _shared(found, told))
+                kept.remove(double)
+                kept[place] = replace(told, section=max(kept[place].section, double.section, key=len))
+    return kept
+
+
+def _section(finding: Finding) -> str:
+    return re.sub(r" \(Table [^()]*\)$", "", finding.section)
+
+
+def _shared(one: Finding, other: Finding) -> int:
+    """How many words the name of one has in common with the name and the quote of the other."""
+    return len(set(_folded(one.name).split()) & set(_folded(f"{other.name} {other.quote}").split()))
+
+
+def _number(finding: Finding) -> float | None:
+    """The first number of a value."""
+    text = re.sub(
+        r"\s*(?:\\?(?:times|cdot)|[×·])\s*10\s*\^?\s*\{?\s*([-−–]?)\s*(\d+)", r"e\1\2", finding.value
+    )
+    hit = re.search(r"\d*\.?\d+(?:e-?\d{1,3})?", re.sub("[−–]", "-", text).replace(",", ""), re.I)
+    return float(hit[0]) if hit else None
 
 
 def _add(known: list[Finding], finding: Finding) -> None:
@@ -98,17 +137,35 @@ def _add(known: list[Finding], finding: Finding) -> None:
 
 
 def _by_patterns(document: Document) -> Iterator[tuple[Part, Finding]]:
+    above = _lineage(document)
     for table in document.tables:
-        where = document.heading_of(table.section)
+        inside = 0 <= table.section < len(above)
+        where, heads = document.heading_of(table.section), above[table.section] if inside else ""
         for row in patterns.in_table(table.rows, table.caption):
             title = f"Table {table.number}".strip()
             part: Part = "hyperparameters" if row.kind == "hyperparameters" else "results"
-            yield part, Finding(row.name, row.value, f"{where} ({title})", row.quote[:QUOTE_CHARS], "table")
-    texts = [("Abstract", document.abstract), *((s.heading, s.text) for s in document.sections)]
-    for heading, text in texts:
+            if part == "results" or patterns.settles(table.caption, heads):
+                yield (
+                    part,
+                    Finding(row.name, row.value, f"{where} ({title})", row.quote[:QUOTE_CHARS], "table"),
+                )
+    texts = [("Abstract", "Abstract", document.abstract)]
+    texts += [(s.heading, heads, s.text) for s, heads in zip(document.sections, above, strict=True)]
+    for heading, heads, text in texts:
         for sentence in patterns.sentences(text):
-            for hit in patterns.in_sentence(sentence, heading):
+            for hit in patterns.in_sentence(sentence, heads):
                 yield hit.kind, Finding(hit.name, hit.value, heading, sentence[:QUOTE_CHARS], "text")
+
+
+def _lineage(document: Document) -> list[str]:
+    """Each section's heading behind those that it stands under."""
+    found: list[str] = []
+    open_: list[tuple[int, str]] = []
+    for section in document.sections:
+        open_ = [(level, heading) for level, heading in open_ if level < section.level]
+        open_.append((section.level, section.heading))
+        found.append(patterns.ABOVE.join(heading for _, heading in open_))
+    return found
 
 
 def _ask(document: Document, reader: Reader, recipe: Recipe) -> None:
@@ -126,19 +183,30 @@ def _ask(document: Document, reader: Reader, recipe: Recipe) -> None:
 
 
 def _pieces(document: Document) -> list[str]:
-    parts = [("Abstract", document.abstract), *((s.heading, s.text) for s in document.sections)]
-    wanted = [
-        f"## {heading}\n\n{text}" for heading, text in parts if text and patterns.telling(heading, text)
-    ]
+    """The paper's text, with method and experiments first, and without what it tells of others' work."""
+    ranked: list[tuple[int, str]] = [(-1, f"## Abstract\n\n{document.abstract}")] if document.abstract else []
+    for index, (section, heads) in enumerate(zip(document.sections, _lineage(document), strict=True)):
+        text = "\n\n".join([section.text, *_untold(document, index, section.text)]).strip()
+        rank = patterns.rank(heads, text)
+        if rank is not None and text:
+            ranked.append((rank, f"## {section.heading}\n\n{text}"))
     pieces: list[str] = []
-    for text in wanted:
+    for _, text in sorted(ranked, key=lambda found: found[0]):
         for start in range(0, len(text), MOST_CHARS):
             part = text[start : start + MOST_CHARS]
-            if pieces and len(pieces[-1]) + len(part) <= MOST_CHARS:
+            if pieces and len(pieces[-1]) + len(part) + 2 <= MOST_CHARS:
                 pieces[-1] += f"\n\n{part}"
             else:
                 pieces.append(part)
     return pieces
+
+
+def _untold(document: Document, index: int, text: str) -> Iterator[str]:
+    """The tables of a section that its text does not show."""
+    for table in document.tables:
+        shown = markdown_table(table.rows)
+        if table.section == index and shown and shown not in text:
+            yield f"Table {table.number}: {table.caption}\n\n{shown}"
 
 
 def _told(reply: str, document: Document) -> Iterator[tuple[Part, Finding | None]]:

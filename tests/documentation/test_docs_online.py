@@ -120,8 +120,9 @@ def test_a_page_without_markdown_is_read_from_its_html(
     page = read_docs(_at(desk, _web(make_web, server)), f"{HF}/docs/hub/guide")
     assert page.title == "A guide" and "Text of the guide." in page.text and "Menu" not in page.text
     assert server.paths() == ["/docs/hub/guide.md", "/docs/hub/guide"]
-    with pytest.raises(ToolError, match=r"/docs/trl/nowhere does not exist"):
+    with pytest.raises(ToolError, match=r"/docs/trl/nowhere does not exist") as told:
         read_docs(_at(desk, _web(make_web, server)), f"{HF}/docs/trl/nowhere")
+    assert "search_docs('nowhere', online=True)" in told.value.hint and f"{HF}/docs/trl." in told.value.hint
 
 
 def test_other_pages_of_the_network(desk: ToolContext, serve: Serve, make_web: Make) -> None:

@@ -149,3 +149,87 @@ def test_a_long_paper_is_shown_in_pieces() -> None:
 
     extract(Document("html", sections=sections), reader)
     assert 1 < len(sizes) <= 6 and max(sizes) < MOST_CHARS + 2000
+
+
+@pytest.mark.parametrize(
+    ("sentence", "settings"),
+    [
+        ("Dropout above 0.1 lowered accuracy by 4 points.", {}),
+        ("Batch sizes from 32 to 256 were compared, and up to 30 epochs.", {}),
+        ("A weight decay of 0.3 hurts performance.", {}),
+        ("We train for 900 steps and evaluate every 50 steps.", {"steps": "900"}),
+        (
+            "It has 4 layers, width 128 and 4 heads, 5% warmup, a learning rate of $10^{-4}$.",
+            {"layers": "4", "hidden size": "128", "heads": "4", "warm-up": "5%", "learning rate": "10^{-4}"},
+        ),
+    ],
+)
+def test_a_setting_is_what_was_used(sentence: str, settings: dict[str, str]) -> None:
+    paper = Document("html", sections=[Section("1", "Method", 1, sentence)])
+    assert _told(extract(paper), "hyperparameters") == settings
+
+
+def test_what_did_not_help_gives_no_settings() -> None:
+    parts = [("4", "Results", 1, "Fine."), ("4.1", "What did not help", 2, "We used a dropout of 0.1.")]
+    rows = [["Run", "Dropout"], ["a", "0.3"]]
+    tables = [Table("1", "Runs.", rows, 1)]
+    paper = Document("html", sections=[Section(*part) for part in parts], tables=tables)
+    assert extract(paper).hyperparameters == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "value"),
+    [
+        ("Voting raises the accuracy of small models by 1 to 3 points at 16 samples.", None),
+        ("We see an accuracy gain of 4.2 there.", None),
+        ("We gain 3 points accuracy.", None),
+        ("The accuracy is 71.3 ± 0.4 with less compute.", "71.3"),
+    ],
+)
+def test_a_difference_is_no_result(sentence: str, value: str | None) -> None:
+    told = _told(extract(Document("html", abstract=sentence)), "results")
+    assert told.get("accuracy") == value
+
+
+def test_the_reader_sees_every_section_with_the_method_first() -> None:
+    rows = [["Setting", "Accuracy"], ["loss on answers", "83.5"]]
+    heads = [
+        "1 Introduction",
+        "2 Related Work",
+        "2.1 Old",
+        "3 Method",
+        "3.1 Worked steps",
+        "4 Results",
+        "4.1 Odd",
+    ]
+    sections = [
+        Section(head.partition(" ")[0], head.partition(" ")[2], head.count(".") + 1, f"Words of {head}.")
+        for head in heads
+    ]
+    paper = Document("html", sections=sections, tables=[Table("1", "All.", rows, 6)])
+    asked: list[str] = []
+
+    def reader(messages: Sequence[dict[str, str]], number: int) -> str:
+        asked.append(messages[-1]["content"])
+        return ""
+
+    extract(paper, reader)
+    places = [asked[0].find(f"Words of {head}.") for head in heads]
+    assert places[1] == places[2] == -1, "the work of others stays out"
+    assert 0 < places[3] < places[4] < places[5] < places[6] < places[0]
+    assert "| loss on answers | 83.5 |" in asked[0]
+
+
+def test_what_the_reader_and_a_table_tell_comes_once() -> None:
+    rows = [["Setting", "Accuracy"], ["loss on answers", "83.5"], ["two lines", "83.5"]]
+    text = "Accuracy is below.\n\n| loss on answers | 83.5 |"
+    paper = Document(
+        "html", sections=[Section("4", "Results", 1, text)], tables=[Table("1", "All.", rows, 0)]
+    )
+    told = {"part": "results", "name": "accuracy, loss on answers", "value": "83.5"}
+    told["quote"] = "| loss on answers | 83.5 |"
+    results = extract(paper, lambda *_: json.dumps(told)).results
+    assert [(f.name, f.section, f.found_by) for f in results] == [
+        ("accuracy, loss on answers", "4 Results (Table 1)", "reader"),
+        ("two lines / Accuracy", "4 Results (Table 1)", "table"),
+    ]

@@ -114,6 +114,10 @@ def test_a_citation_graph_comes_ranked_and_goes_on(serve: Serve, make_context: C
     ids = {found.root.id, *(paper.id for paper in found.papers)}
     assert found.edges and all({*edge} <= ids for edge in found.edges)
     assert any(paper.context for paper in found.papers)
+    for paper in found.papers:
+        pair = (paper.via, paper.id) if paper.relation == "reference" else (paper.id, paper.via)
+        assert pair in found.edges and paper.via in ids
+        assert paper.depth > 1 or paper.via == found.root.id
     more = tools.citation_graph(ctx, f"arXiv:{Literature.arxiv(0)}v3", depth=30, max_papers=500)
     assert more.size == 90 and more.path == found.path
 
@@ -144,6 +148,7 @@ def test_recommendations(serve: Serve, make_context: Context) -> None:
         "positivePaperIds": ["ARXIV:2401.00009"],
         "negativePaperIds": ["DOI:10.1000/x"],
     }
+    assert [paper.id for paper in tools.recommend_papers(ctx, "2401.00001v2").papers] == ["10.1000/b"]
     with pytest.raises(ToolError, match="at least one id"):
         tools.recommend_papers(ctx, [])
     with pytest.raises(ToolError, match="does not know ids like W1234567"):
@@ -158,6 +163,24 @@ def test_snippets(serve: Serve, make_context: Context) -> None:
     [snippet] = found.snippets
     assert (snippet.text, snippet.section, snippet.paper) == ("We use a rank of 8.", "Setup", "CorpusId:5")
     assert server.asked[0].query["paperIds"] == "ARXIV:2401.00001"
+
+
+def test_a_snippet_names_its_paper_as_other_tools_take_it(serve: Serve, make_context: Context) -> None:
+    arxiv = {"disclaimer": "Extracted from the paper available at https://arxiv.org/abs/1805.02262, which"}
+    papers = [
+        {"corpusId": "5"},
+        {"corpusId": "6", "openAccessInfo": arxiv},
+        {"corpusId": "7", "externalIds": {"ArXiv": "2401.00007"}},
+        {"corpusId": "8"},
+        {"corpusId": "5"},
+    ]
+    rows = [{"snippet": {"text": "Words."}, "paper": paper} for paper in papers]
+    known = {"paperId": "a", "externalIds": {"ArXiv": "2401.00005", "CorpusId": 5}}
+    server = serve(lambda asked: [known, None] if asked.path.endswith("/batch") else {"data": rows})
+    found = tools.search_snippets(make_context(server.url), "words")
+    wanted = ["2401.00005", "1805.02262", "2401.00007", "CorpusId:8", "2401.00005"]
+    assert [snippet.paper for snippet in found.snippets] == wanted and found.notes == []
+    assert server.asked[-1].json == {"ids": ["CorpusId:5", "CorpusId:8"]} and len(server.asked) == 2
 
 
 def test_trending_papers_come_by_upvotes(serve: Serve, make_context: Context) -> None:

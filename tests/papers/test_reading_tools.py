@@ -214,6 +214,10 @@ def test_a_doi_leads_to_arxiv_or_to_an_open_pdf(serve: Serve, make_context: Cont
         lambda asked: _by_doi({"paperId": "a", "openAccessPdf": {"url": f"{server.url}/open.pdf"}})(asked)
     )
     assert read_paper(make_context(server.url), "10.1145/1.3").source == "pdf"
+    assert read_paper(make_context(serve(_by_doi(on_arxiv)).url), "CorpusId:5").source == "html"
+    with pytest.raises(ToolError) as told:
+        read_paper(make_context(serve(_by_doi(Reply({}, 404))).url), "CorpusId:6")
+    assert "search_papers(query)" in told.value.hint
     bare = serve(_by_doi({"paperId": "a"}))
     with pytest.raises(ToolError, match=r"no open copy is known|does not exist"):
         read_paper(make_context(bare.url), "10.1145/1.4")
