@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+from support.made_papers import as_pdf, made
 
 from ml_intern.context import ToolContext
 from ml_intern.documentation.markdown import markdown
@@ -53,11 +51,6 @@ def test_files_of_the_workspace(desk: ToolContext) -> None:
 
 
 def test_a_pdf_is_read_as_a_paper(desk: ToolContext) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "documents"))
-    try:
-        from made_papers import as_pdf, made
-    finally:
-        sys.path.pop(0)
     paper = made(1)
     (desk.files.workspace / "p.pdf").write_bytes(as_pdf(paper))
     page = read_docs(desk, "p.pdf")

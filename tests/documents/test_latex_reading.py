@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from made_papers import archive_of
+from support.made_papers import archive_of
 
 from ml_intern.documents import archive, latex
 from ml_intern.documents.reading import document_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from made_papers import Paper, archive_of, as_html, as_latex, as_pdf, made
+from support.made_papers import Paper, archive_of, as_html, as_latex, as_pdf, made
 
 from ml_intern.documents.model import Document
 from ml_intern.documents.reading import document_of, read_section

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.loopback import Answer, Asked, Loopback, Reply
+from support.made_papers import Paper, Part, archive_of, as_html, as_latex, as_pdf, made
 
 from ml_intern.context import ToolContext
 from ml_intern.documents.reading import NOTE
 from ml_intern.errors import ToolError
 from ml_intern.tools.reading import NO_READER, extract_recipe, read_paper
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "documents"))
-from made_papers import Paper, Part, archive_of, as_html, as_latex, as_pdf, made
-
-sys.path.pop(0)
 
 Serve = Callable[[Answer], Loopback]
 Context = Callable[..., ToolContext]

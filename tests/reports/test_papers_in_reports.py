@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.loopback import Asked, Loopback, Reply
+from support.made_papers import as_html, made
 from support.paper_answers import Literature
 from support.scripted_runs import Played, cell, play
 
@@ -15,11 +15,6 @@ from ml_intern.papers.graph import Graph
 from ml_intern.papers.ids import parse_id
 from ml_intern.papers.model import Paper
 from ml_intern.reports import read_story, report_html, report_markdown, write_report
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "documents"))
-from made_papers import as_html, made
-
-sys.path.pop(0)
 
 PAPER = made(5)
 CODE = """
