@@ -180,7 +180,7 @@ def another_form(right: dict[str, float]) -> list[str]:
         return []
     return [
         f"{low} finds {right[low]:.0%} of the answers right, {high} {right[high]:.0%}: many are right "
-        f"in another form than the target's, or with more text around them. A low {low} says little of the model here."
+        f"in another form than the target's, or with more text around them. {low} says little here."
     ]
 
 
