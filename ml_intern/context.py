@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ml_intern.research.model import Ask
     from ml_intern.secrets import Secrets
     from ml_intern.settings import Settings
+    from ml_intern.task_time import TaskTime
     from ml_intern.web.client import Web
 
 
@@ -52,6 +53,8 @@ class Services:
     """What small tools keep between calls (the plan)."""
     left: Callable[[], dict[str, float | None]] = dict
     """What is left of the budget, by unit; None where there is no ceiling."""
+    task_time: Callable[[], TaskTime | None] = lambda: None
+    """The time that the task's sentence names, where there is no ceiling of it and nobody is there."""
     run_in_sandbox: Callable[[list[str], float], CompletedProcess[str]] | None = None
     """Runs a command in the session's sandbox: argv, seconds. None where there is no sandbox."""
     python: str = "python3"

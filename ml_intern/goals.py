@@ -14,6 +14,9 @@ OPEN = ("todo", "doing")
 LEAST_LEFT = 0.1
 """Share of every ceiling that must be left: a run at its end is not asked to begin something."""
 
+LEAST_OF_TASK = 0.2
+"""The same share of a time that the task's sentence names, which nothing holds the run to."""
+
 SHOWN = 10
 """Items of the plan that the reminder names."""
 
@@ -40,7 +43,7 @@ class Goals:
             return ""
         self._wanted = False
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
-        return f"The plan has open items, and there is budget left: {'; '.join(left[:SHOWN])}{more}."
+        return f"The plan has open items, and {self._room()}: {'; '.join(left[:SHOWN])}{more}."
 
     def hold(self) -> str:
         """Why a final answer is held back, or nothing."""
@@ -54,7 +57,15 @@ class Goals:
         return [text for text, status in plan_of(self._services.notes) if status in OPEN]
 
     def _budget_left(self) -> bool:
-        return enough_left(self._budget)
+        named = self._services.task_time()
+        return enough_left(self._budget) and (named is None or named.left >= LEAST_OF_TASK * named.whole)
+
+    def _room(self) -> str:
+        """What there is to go on with: nothing is said to be left where no ceiling was set."""
+        if "seconds" in self._budget.caps:
+            return "there is budget left"
+        named = self._services.task_time()
+        return named.told if named else "no ceiling of time is set"
 
 
 def enough_left(budget: Budget) -> bool:

@@ -49,6 +49,7 @@ from ml_intern.secrets import Secrets
 from ml_intern.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.snapshots import Snapshots
+from ml_intern.task_time import TaskTime, task_time
 from ml_intern.undoing import put_back
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class Session:
         )
         self.services.anew = lambda: self.router.snapshots.again
         self.services.left, self.services.spent = self.router.left, self.router.spent
+        self.services.task_time = self._task_time
         self.research = Research(
             self.router, sandbox, self.mounts, self.limits, self.brain_of, self._end_with
         )
@@ -371,6 +373,12 @@ class Session:
         clock.daemon = True
         clock.start()
         return clock
+
+    def _task_time(self) -> TaskTime | None:
+        """What the task says of time. A person who is there has the clock, and may say more meanwhile."""
+        if "seconds" in self.budget.caps or self.router.desk.approver is not None:
+            return None
+        return task_time(self.prompt, self.budget.used("seconds"))
 
     def proxies(self) -> Sequence[Proxy]:
         """What the cells can call."""

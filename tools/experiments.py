@@ -172,7 +172,8 @@ def finish_experiment(
     verdict: Literal["kept", "discarded", "crashed", "inconclusive"],
     notes: str = "",
 ) -> Experiment:
-    """Close an experiment. ``kept`` needs a gain over the parent that the paired interval confirms.
+    """Close an experiment. ``kept`` needs a gain over the parent in the primary metric that the paired
+    interval confirms.
 
     A baseline (no parent) may be kept once it was measured.
 
@@ -267,7 +268,7 @@ def _demand_gain(ctx: ToolContext, e: Experiment) -> None:
         raise ToolError(
             f"{e.id} cannot be kept: {found.says}",
             f"Finish it as {'inconclusive' if found.verdict == 'inconclusive' else 'discarded'}, "
-            "or measure more (another seed, a larger change).",
+            f"or measure more (another seed, a larger change). {found.metric} is the metric that decides.",
         )
     _demand_no_better(ctx, e, found)
 

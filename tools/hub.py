@@ -313,6 +313,7 @@ def _frozen(ctx: ToolContext, experiment: str, model: Path) -> Iterator[None]:
 def _complete(ctx: ToolContext, intent: Intent) -> PublishedModel:
     """What follows the push, and may be done again: record, tell, load back, report."""
     from ml_intern.hub import publishing
+    from ml_intern.hub.confirming import behind_its_parent
     from ml_intern.hub.loading import load_back
     from ml_intern.hub.report import write_report
 
@@ -341,6 +342,7 @@ def _complete(ctx: ToolContext, intent: Intent) -> PublishedModel:
         test=row.test,
         load=publishing.load_command(ctx.hub, intent.repo),
         serve=publishing.serve_command(ctx.hub),
+        note=behind_its_parent(row, ctx.ledger),
     )
 
 

@@ -47,8 +47,9 @@ def notify(ctx: ToolContext, message: str) -> str:
 
 @tool(effect="read")
 def time_left(ctx: ToolContext) -> float | None:
-    """Seconds of wall time left in the budget; None when there is no ceiling."""
-    return ctx.services.left()["seconds"]
+    """Seconds of wall time left in the budget, or else of the time that the task names; None without both."""
+    left, named = ctx.services.left()["seconds"], ctx.services.task_time()
+    return left if left is not None or named is None else round(named.left, 1)
 
 
 @tool(effect="read")

@@ -239,9 +239,9 @@ def smoke_test(
 
     Takes what launch_training takes. The result has job, state, parameters, vocab_size, tokens_per_step,
     seconds_per_step with its error (the first step warms up and is not counted), startup_seconds, and
-    estimated_seconds with estimated_range for the max_steps that the config asks for (None where it asks for
-    none), as long as no other job runs beside it. A failure raises an error that says what
-    failed and which field of the config it is about.
+    estimated_seconds with estimated_range for max_steps, asked for or counted from rows and epochs (note says
+    so, or why it is not known), as long as no other job runs beside it. A failure raises an error that says
+    what failed and which field of the config it is about.
 
     Args:
         method: As for launch_training.

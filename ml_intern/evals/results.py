@@ -30,6 +30,10 @@ SHARES = (
     "code_passes",
 )
 """Metrics whose items are right or wrong, as far as that is known before the first score."""
+SAME_ANSWER = ("exact_match", "numeric_match", "math_match")
+"""Metrics that look for one answer, each with more or less around it."""
+NONE_RIGHT, MANY_RIGHT = 0.05, 0.3
+"""Shares of right answers by two of these that are told: (nearly) none by the one, many by the other."""
 SHOWN = 8
 """Samples that the brain may read."""
 MANY_EMPTY = 0.05
@@ -65,6 +69,7 @@ def scored(
     warnings += [*means.notes, *narrow(rows.get("completions", ()))]
     chosen = positions(rows["options"], items) if "options" in rows else {}
     warnings += one_sided(chosen, items)
+    warnings += another_form({n: float(per_item[n].numerator.mean()) for n in SAME_ANSWER if n in per_item})
     if len(items) < 100:
         warnings.append(f"Only {len(items)} items: intervals will be wide.")
     unconditional = [r["text"] for r in rows.get("samples", ())]
@@ -165,6 +170,17 @@ def narrow(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [
         f"The model's window has {window} tokens: {len(short)} of {len(rows)} answers could have no more "
         f"than {limit}{lost}. Give it a larger window (max_position_embeddings), or shorten the prompts."
+    ]
+
+
+def another_form(right: dict[str, float]) -> list[str]:
+    """A warning where one metric finds nearly nothing right and another one much, in the same answers."""
+    low, high = (min(right, key=right.__getitem__), max(right, key=right.__getitem__)) if right else ("", "")
+    if not right or right[low] > NONE_RIGHT or right[high] < MANY_RIGHT:
+        return []
+    return [
+        f"{low} finds {right[low]:.0%} of the answers right, {high} {right[high]:.0%}: many are right "
+        f"in another form than the target's, or with more text around them. {low} says little here."
     ]
 
 

@@ -63,8 +63,25 @@ def luck_of_the_seed(experiment: Experiment, ledger: Ledger) -> str:
         return f"- Its gain over {of} did not hold on {found.new_seeds} new seeds: take it for luck."
     if found.verdict != "better":
         told = "not clearly apart from" if found.verdict == "inconclusive" else "worse than"
-        return f"- It is {told} {of}."
+        return f"- It is {told} {of} in {found.metric}."
     return f"- Its gain over {of} was not confirmed on new seeds: it may be the luck of its one seed."
+
+
+def behind_its_parent(experiment: Experiment, ledger: Ledger) -> str:
+    """Who publishes a model whose parent scored better on dev is told, in a line; else empty."""
+    metric, parent = experiment.primary, experiment.parent
+    if not metric or not parent:
+        return ""
+    before, now = ledger.get(parent).dev.get(metric), experiment.dev.get(metric)
+    if before is None or now is None or not before.beats(now):
+        return ""
+    found = _newest(experiment, ledger)
+    clear = found is not None and found.metric == metric and found.verdict == "worse"
+    sure = "is worse than" if clear else "scored lower than" if now.higher_is_better else "scored higher than"
+    return (
+        f"{experiment.id} {sure} its parent {parent} in {metric}, which decides: {now.value:.4g} against "
+        f"{before.value:.4g} on dev."
+    )
 
 
 def _newest(experiment: Experiment, ledger: Ledger) -> Comparison | None:

@@ -25,6 +25,7 @@ class PublishedModel(BaseModel):
         test: Sealed test scores; empty when no eval has a test split.
         load: Command that loads the model.
         serve: Command that must run for that on the embedded Hub, once the session is over.
+        note: That its parent scored better, in the metric that decides.
     """
 
     repo: str
@@ -39,6 +40,7 @@ class PublishedModel(BaseModel):
     test: dict[str, Measured] = Field(default_factory=dict)
     load: str
     serve: str = ""
+    note: str = ""
 
 
 class PublishedDataset(BaseModel):

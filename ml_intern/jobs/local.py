@@ -26,6 +26,7 @@ from ml_intern.jobs.backends.places import Backends
 from ml_intern.jobs.folder import read_spec, read_status, write_status
 from ml_intern.jobs.launch import first_status, make_folder, recipes, room_of
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, LogPage, Place
+from ml_intern.jobs.recovery import TRAININGS
 from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.masking import mask
 from ml_intern.sandbox.base import Sandbox
@@ -241,8 +242,16 @@ class Jobs:
         state = self.status(job).state
         # Of a job that still runs nothing is taken: what it writes has not been looked at yet.
         if state not in FINISHED or not (path / "config.json").is_file():
-            raise ToolError(f"Job {job!r} is {state} and has made no model.", "Wait for it, or use another.")
+            raise ToolError(f"Job {job!r} is {state} and has made no model.", self._instead(job, state))
         return path
+
+    def _instead(self, job: str, state: str) -> str:
+        """What helps who wants the model of a job that has none."""
+        if state in FINISHED:
+            return "Use another."
+        ends_early = state == "running" and self.spec(job).method in TRAININGS
+        early = f", end it early with cancel_job({job!r}, keep_model=True)" if ends_early else ""
+        return f"Wait for it{early}, or use another."
 
     def spec(self, job: str) -> JobSpec:
         """What was asked.

@@ -30,6 +30,8 @@ _STUDENT_95 = {4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 12: 2.201, 16: 2.131}
 next smaller number counts, which is cautious."""
 FEW_ROWS = 64
 _USUAL_BATCH = 8
+_USUAL_EPOCHS = 3.0
+_USUAL_GENERATIONS = 8
 _MESSAGE_CHARS = 300
 _FIELDS_OF = {
     "out_of_memory": ("per_device_train_batch_size", "max_length", "hidden_size"),
@@ -51,10 +53,11 @@ class SmokeTest(BaseModel):
         seconds_per_step: The mean of the timed steps.
         seconds_per_step_error: Half of that mean's 95 % interval (Student's t): how far the steps differ.
         startup_seconds: From the start of the process to the first step; all of the data may take longer.
-        max_steps: As the config asks; None where it asks for none.
+        max_steps: As the config asks, or as rows, batch and epochs make them; None where they do not tell.
         estimated_seconds: Startup and `max_steps` steps, if no other job runs beside it; measuring on rows
             that were set apart and saving come on top.
         estimated_range: The same with the least and the most seconds that a step takes by its error.
+        note: Where max_steps comes from, or why it is not known, where the config does not name it.
     """
 
     job: str
@@ -69,6 +72,7 @@ class SmokeTest(BaseModel):
     max_steps: int | None = None
     estimated_seconds: float | None = None
     estimated_range: tuple[float, float] | None = None
+    note: str = ""
 
 
 def smoke_spec(ctx: ToolContext, asked: Training, threads: int) -> JobSpec:
@@ -128,8 +132,7 @@ def smoke_result(jobs: Jobs, status: JobStatus) -> SmokeTest:
     times = _first_times(jobs.folder_of(status.id) / "metrics.jsonl")
     a_step, error = _mean_and_error([times[n] - times[n - 1] for n in range(2, status.step + 1)])
     startup = max(0.0, times[0] - (status.started or times[0]))
-    wanted = {ALIASES.get(k, k): v for k, v in spec.config["asked"].items()}.get("max_steps")
-    steps = wanted if wanted and wanted > 0 else None
+    steps, note = whole_steps(spec)
     around = [startup + (steps or 0) * max(0.0, a_step + sign * error) for sign in (-1, 0, 1)]
     return SmokeTest(
         job=status.id,
@@ -143,7 +146,36 @@ def smoke_result(jobs: Jobs, status: JobStatus) -> SmokeTest:
         max_steps=steps,
         estimated_seconds=round(around[1], 1) if steps else None,
         estimated_range=(round(around[0], 1), round(around[2], 1)) if steps else None,
+        note=note,
     )
+
+
+def whole_steps(spec: JobSpec) -> tuple[int | None, str]:
+    """How many steps the whole training takes, and a word where its config does not name them."""
+    asked = {ALIASES.get(k, k): v for k, v in spec.config["asked"].items()}
+    wanted, trainer = asked.get("max_steps"), spec.config.get("trainer", {})
+    if wanted and wanted > 0:
+        return wanted, ""
+    joined = "its texts are joined into rows" if spec.method == "pretrain" or trainer.get("packing") else ""
+    rows = spec.config.get("rows") or 0
+    if joined or not rows:
+        why = joined or "the rows were not counted"
+        return None, f"max_steps is not known: the config names none, and {why}. Name it for an estimate."
+    epochs = asked.get("num_train_epochs") or _USUAL_EPOCHS
+    steps = math.ceil(epochs * _steps_of_an_epoch(spec, trainer, rows))
+    return steps, f"max_steps was counted: {rows} rows, {epochs:g} epochs."
+
+
+def _steps_of_an_epoch(spec: JobSpec, trainer: Mapping[str, Any], rows: int) -> int:
+    """As the trainer counts them: every process takes its share of the batches, the last may be smaller."""
+    apart = spec.config.get("validation")
+    train = max(1, rows - max(1, round(rows * apart)) if apart else rows)
+    if spec.method == "grpo":
+        train *= int(trainer.get("num_generations") or _USUAL_GENERATIONS)
+        train *= int(trainer.get("num_iterations") or 1)
+    batches = math.ceil(train / int(trainer.get("per_device_train_batch_size") or _USUAL_BATCH))
+    batches = math.ceil(batches / int(spec.config.get("processes") or 1))
+    return math.ceil(batches / int(trainer.get("gradient_accumulation_steps") or 1))
 
 
 def _mean_and_error(seconds: list[float]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
 from ml_intern.files import Files
 from ml_intern.hub.card import loose_words
-from ml_intern.hub.confirming import luck_of_the_seed
+from ml_intern.hub.confirming import behind_its_parent, luck_of_the_seed
 from ml_intern.hub.publishing import check_words
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Comparison
@@ -85,7 +85,8 @@ def test_a_number_that_only_a_cell_printed_is_no_note(ctx: ToolContext) -> None:
         (None, "better", "was not confirmed on new seeds"),
         (True, "better", "was confirmed: it held on 2 new seeds"),
         (False, "inconclusive", "did not hold on 2 new seeds"),
-        (None, "inconclusive", "is not clearly apart from"),
+        (None, "inconclusive", "is not clearly apart from its parent `exp-1` in exact_match."),
+        (None, "worse", "is worse than its parent `exp-1` in exact_match."),
     ],
 )
 def test_a_card_says_what_is_known_of_the_luck_of_a_seed(
@@ -97,6 +98,21 @@ def test_a_card_says_what_is_known_of_the_luck_of_a_seed(
     )
     ctx.ledger.record_comparison(changed)
     assert words in luck_of_the_seed(ctx.ledger.get("exp-2"), ctx.ledger)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"), [("worse", "is worse than"), ("inconclusive", "scored lower than")]
+)
+def test_who_publishes_what_is_behind_its_parent_is_told_in_which_metric(
+    ctx: ToolContext, verdict: Any, words: str
+) -> None:
+    own = ctx.ledger.get("exp-2")
+    assert behind_its_parent(own, ctx.ledger) == "", "exp-2 scored better"
+    found = next(c for c in ctx.ledger.comparisons() if c.b == "exp-2")
+    ctx.ledger.record_comparison(found.model_copy(update={"verdict": verdict}))
+    lower = own.dev["exact_match"].model_copy(update={"value": 0.25})
+    told = behind_its_parent(own.model_copy(update={"dev": {"exact_match": lower}}), ctx.ledger)
+    assert told.startswith(f"exp-2 {words} its parent exp-1 in exact_match, which decides: 0.25 against 0.5")
 
 
 def test_a_card_says_where_nothing_was_compared(ctx: ToolContext) -> None:

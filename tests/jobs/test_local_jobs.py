@@ -281,8 +281,21 @@ def test_unknown_jobs_and_recipes_are_told_with_a_guess(jobs, script, run):
     spec = script("")
     with pytest.raises(ToolError, match="did you mean 'pretrain'"):
         jobs.submit(spec.model_copy(update={"method": "pretrian"}))
-    with pytest.raises(ToolError, match="has made no model"):
+    with pytest.raises(ToolError, match=r"has made no model\. Use another"):
         jobs.model_path("baseline-1")
+
+
+@pytest.mark.parametrize(
+    ("method", "early"), [("sft", ", end it early with cancel_job('a-1', keep_model=True)"), ("script", "")]
+)
+def test_the_model_of_a_running_training_can_be_had_early(jobs, run, monkeypatch, method, early):
+    job = run("", name="a")
+    spec = jobs.spec(job.id).model_copy(update={"method": method})
+    monkeypatch.setattr(jobs, "status", lambda id: job.model_copy(update={"state": "running"}))
+    monkeypatch.setattr(jobs, "spec", lambda id: spec)
+    with pytest.raises(ToolError) as caught:
+        jobs.model_path(job.id)
+    assert caught.value.hint == f"Wait for it{early}, or use another."
 
 
 def test_nothing_of_the_shell_reaches_a_job(run, jobs, monkeypatch):

@@ -62,3 +62,35 @@ def test_the_first_step_is_left_out_and_the_error_is_said(tmp_path):
 def test_even_steps_leave_no_doubt(tmp_path):
     jobs = OneJob(tmp_path, [100.0, 103.0, 104.0, 105.0, 106.0, 107.0])
     assert smoke.smoke_result(jobs, jobs.status).estimated_range == (110.0, 110.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "config", "steps", "told"),
+    [
+        ("sft", {"max_steps": 7}, {}, 7, ""),
+        ("sft", {"epochs": 30}, {"batch": 8}, 30 * 13, "100 rows, 30 epochs"),
+        ("sft", {}, {"batch": 8, "accumulation": 4}, 12, "3 epochs"),
+        (
+            "sft",
+            {"max_steps": -1, "num_train_epochs": 0.5},
+            {"validation": 0.1, "processes": 2},
+            3,
+            "0.5 epochs",
+        ),
+        ("grpo", {"epochs": 1}, {"generations": 4}, 50, "1 epochs"),
+        ("sft", {"epochs": 2}, {"packing": True}, None, "joined into rows"),
+        ("pretrain", {"epochs": 2}, {}, None, "Name it"),
+    ],
+)
+def test_the_steps_of_whole_epochs_are_counted_or_said_to_be_unknown(method, asked, config, steps, told):
+    names = {
+        "batch": "per_device_train_batch_size",
+        "accumulation": "gradient_accumulation_steps",
+        "generations": "num_generations",
+        "packing": "packing",
+    }
+    trainer = {names[name]: value for name, value in config.items() if name in names}
+    own = {name: value for name, value in config.items() if name not in names}
+    spec = JobSpec(name="j", method=method, config={"asked": asked, "rows": 100, "trainer": trainer, **own})
+    found, note = smoke.whole_steps(spec)
+    assert found == steps and told in note and bool(note) == bool(told)

@@ -111,7 +111,9 @@ def test_a_gain_is_kept_and_noise_is_not(ctx: ToolContext) -> None:
     assert experiments.finish_experiment(ctx, better, "kept").verdict == "kept"
     with pytest.raises(ToolError, match=r"exp-3 cannot be kept: .*not clearly apart.*inconclusive"):
         experiments.finish_experiment(ctx, same, "kept")
-    with pytest.raises(ToolError, match=r"exp-4 cannot be kept: .*worse.*discarded"):
+    with pytest.raises(
+        ToolError, match=r"exp-4 cannot be kept: .*worse.*discarded.*exact_match is the metric that"
+    ):
         experiments.finish_experiment(ctx, worse, "kept")
     assert ctx.ledger.get(same).verdict == "open"
     assert experiments.finish_experiment(ctx, same, "inconclusive", "as good").notes == "as good"
