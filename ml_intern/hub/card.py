@@ -12,6 +12,7 @@ import yaml
 
 from ml_intern.claims.evidence import Evidence
 from ml_intern.claims.notes import loose_numbers
+from ml_intern.claims.papers import TOLD, Papers, loose
 from ml_intern.hub.claims import unresolved
 from ml_intern.hub.confirming import OverSeeds, held_against, luck_of_the_seed, over_seeds
 from ml_intern.hub.origin import Origin, lineage_section
@@ -65,6 +66,8 @@ class CardFacts:
     """Commands that train without ML Intern."""
     opened: Sequence[str] = ()
     """What other sessions have scored on the same test splits, in sentences."""
+    papers: Papers = field(default_factory=Papers)
+    """What was read in the session."""
 
     def numbers(self) -> list[float]:
         """The values that come from here, with the level of the intervals."""
@@ -104,7 +107,7 @@ def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts, words: 
         _method(experiment, ledger, facts, words),
         _data(experiment, facts),
         lineage_section(facts.origin),
-        _tried(experiment, others, ledger, words),
+        _tried(experiment, others, ledger, words, facts.papers),
         _cost(experiment, others),
         _environment(experiment),
         _reproduce(experiment, facts),
@@ -210,8 +213,8 @@ def _samples(facts: CardFacts) -> str:
 def _method(experiment: Experiment, ledger: Ledger, facts: CardFacts, words: bool) -> str:
     known = facts.numbers()
     lines = [
-        f"- Change: {_told(experiment.change, ledger, known) if words else ''}",
-        f"- Hypothesis: {_told(experiment.hypothesis, ledger, known) if words else ''}",
+        f"- Change: {_told(experiment.change, ledger, known, facts.papers) if words else ''}",
+        f"- Hypothesis: {_told(experiment.hypothesis, ledger, known, facts.papers) if words else ''}",
         f"- Held against: {held_against(experiment, ledger)}",
         f"- Seed: {experiment.seed}",
     ]
@@ -242,7 +245,9 @@ def _data(experiment: Experiment, facts: CardFacts) -> str:
     )
 
 
-def _tried(experiment: Experiment, others: Sequence[Experiment], ledger: Ledger, words: bool) -> str:
+def _tried(
+    experiment: Experiment, others: Sequence[Experiment], ledger: Ledger, words: bool, papers: Papers
+) -> str:
     metric = experiment.primary or ""
     rows = []
     for e in others:
@@ -253,7 +258,7 @@ def _tried(experiment: Experiment, others: Sequence[Experiment], ledger: Ledger,
             [
                 f"`{e.id}`{mark}",
                 f"`{e.parent}`" if e.parent else "",
-                _told(e.change, ledger, ()) if words else "",
+                _told(e.change, ledger, (), papers) if words else "",
                 str(e.seed),
                 value,
                 e.verdict,
@@ -333,10 +338,11 @@ def _limits(experiment: Experiment, facts: CardFacts, ledger: Ledger) -> str:
     return "## Limits\n\n" + "\n".join(lines)
 
 
-def _told(text: str, ledger: Ledger, known: Iterable[float]) -> str:
-    """Words that the brain wrote ahead of the measurement: shown where their numbers hold."""
+def _told(text: str, ledger: Ledger, known: Iterable[float], papers: Papers) -> str:
+    """Words that the brain wrote ahead of the measurement: shown where their numbers hold or are papers'."""
     plain = line(text)
-    return _WITHHELD if unresolved(plain, ledger, known) else plain
+    missing, quoted = loose(plain, ledger, known, papers)
+    return _WITHHELD if missing else f"{plain} {TOLD}" if quoted else plain
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

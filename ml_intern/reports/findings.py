@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ml_intern.hub.card import show, table
+from ml_intern.hub.claims import claims
 from ml_intern.ledger import Comparison, Experiment
 from ml_intern.reports.story import SHOWN, Story, is_number, shown
 from ml_intern.reports.words import address, line, more, not_measured, p_value, short, signed, value
@@ -107,7 +108,14 @@ def _verdict(e: Experiment) -> str:
 
 
 def _change(e: Experiment, story: Story) -> str:
-    return f"{short(e.change)}{not_measured(story.expected.get(e.id))}"
+    return f"{short(e.change)}{not_measured(_of_the_change(e, story))}"
+
+
+def _of_the_change(e: Experiment, story: Story) -> list[str]:
+    """Of the numbers that were hoped for those in its change; the tree has the hypothesis with the others."""
+    hoped = story.expected.get(e.id, [])
+    own = {claim.shown for claim in claims(e.change)} if hoped else set()
+    return [n for n in hoped if n in own]
 
 
 def _notes(e: Experiment, story: Story) -> str:

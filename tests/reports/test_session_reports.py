@@ -237,3 +237,13 @@ def test_what_was_hoped_is_marked_and_settings_are_not(
     text = (tmp_path / "report" / "report.md").read_text()
     assert ("not measured: " in page) == ("not measured: " in text) == bool(told)
     assert f"(not measured: {told})" in text or not told
+
+
+def test_the_mark_stands_beside_the_words_with_the_numbers(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.start("it reaches an accuracy of 0.931", "worked lines")
+    ledger.close()
+    text = write_report(tmp_path).with_suffix(".md").read_text()
+    assert "not measured" not in section(text, "Experiments")
+    told = "`exp-1` open: worked lines. it reaches an accuracy of 0.931 **(not measured: 0.931)**"
+    assert told in section(text, "Tree of experiments")
