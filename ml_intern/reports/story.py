@@ -130,8 +130,15 @@ class Story:
         return found["sweep"] if found else ""
 
 
-def read_story(session: Path) -> Story:
-    """Collect what a session's folder says. What is missing is left out."""
+def read_story(session: Path, answer: str = "") -> Story:
+    """Collect what a session's folder says. What is missing is left out.
+
+    Args:
+        session: The folder.
+        answer: The answer of a session that is about to end, which its journal does not have yet.
+    """
+    record = read_record(session / "journal.sqlite")
+    record.answer = answer or record.answer
     ledger = Ledger(session / "ledger.sqlite")
     try:
         experiments, comparisons, best = ledger.list(), ledger.comparisons(), ledger.best()
@@ -157,7 +164,7 @@ def read_story(session: Path) -> Story:
         queries=queries,
         data=data,
         more_data=more,
-        record=read_record(session / "journal.sqlite"),
+        record=record,
         doubtful=doubtful,
         expected=expected,
         opened=[*earlier(session.parent.parent, session.name, evals).values()],
