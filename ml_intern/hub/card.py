@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +19,12 @@ from ml_intern.hub.confirming import OverSeeds, held_against, luck_of_the_seed, 
 from ml_intern.hub.origin import Origin, lineage_section
 from ml_intern.ledger import Experiment, Ledger, Measured
 from ml_intern.masking import mask
+from ml_intern.papers.ids import try_id
 
 __all__ = ["CardFacts", "line", "loose_words", "model_card", "table", "tidy", "unresolved"]
 
 _PATH = re.compile(r"(?<![\w:/.])~?/(?:[^\s/'\"]+/)+([^\s/'\"]*)")
+MOST_PAPERS = 60
 _WITHHELD = "(told with numbers that nobody measured, so not repeated here)"
 
 
@@ -105,6 +108,7 @@ def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts, words: 
         _results(experiment, ledger, facts),
         _samples(facts),
         _method(experiment, ledger, facts, words),
+        _papers(facts, words),
         _data(experiment, facts),
         lineage_section(facts.origin),
         _tried(experiment, others, ledger, words, facts.papers),
@@ -240,9 +244,38 @@ def _data(experiment: Experiment, facts: CardFacts) -> str:
         rows = [[f"{role}: `{line(d)}`", "", "", "", ""] for role, d in experiment.data.items()]
     if not rows:
         return ""
-    return "## Data\n\nNewest first; each was made from the one below it.\n\n" + table(
+    return f"## Data\n\n{_order(facts.lineage)}" + table(
         ["dataset", "rows", "made by", "from", "sha256"], rows
     )
+
+
+def _order(lineage: Sequence[Mapping[str, Any]]) -> str:
+    """How the rows of the table hang together: what was made from what, where it is not one chain."""
+    if len(lineage) < 2:
+        return ""
+    made = [(d.get("id"), d.get("parents") or []) for d in lineage]
+    if all(below in parents for (_, parents), (below, _) in itertools.pairwise(made)):
+        return "Newest first; each was made from the one below it.\n\n"
+    known = {id for id, _ in made}
+    told = [
+        f"`{id}` from " + " and ".join(f"`{p}`" for p in parents if p in known)
+        for id, parents in made
+        if known.intersection(parents)
+    ]
+    return f"Newest first. Made from another one of these: {', '.join(told) or 'none'}.\n\n"
+
+
+def _papers(facts: CardFacts, words: bool) -> str:
+    """What was read, with links. Titles are others' words, whose numbers claim nothing of this model."""
+    told = [
+        f"- {line(title[:300]) or 'Paper'}, [{line(id)}](<{found.url}>)" if words else f"- <{found.url}>"
+        for id, title in list(facts.papers.titles.items())[:MOST_PAPERS]
+        if (found := try_id(id)) is not None
+    ]
+    ahead = (
+        "Read in the session that trained this model; that it was read does not say that its advice was used."
+    )
+    return f"## Papers\n\n{ahead}\n\n" + "\n".join(told) if told else ""
 
 
 def _tried(

@@ -10,6 +10,7 @@ from ml_intern.claims.gathering import Heard, ToolTold, gathered
 from ml_intern.claims.notes import loose_numbers
 from ml_intern.claims.papers import TOLD, Papers, loose, papers_read
 from ml_intern.hub.card import CardFacts, model_card
+from ml_intern.hub.publishing import check_card
 from ml_intern.journal import Journal
 from ml_intern.ledger import Ledger, Measured, Scores
 
@@ -73,6 +74,43 @@ def test_a_card_tells_whose_the_numbers_are(papers: Papers, ledger: Ledger) -> N
     assert f"- Hypothesis: worked lines help (2401.10001: 71.2 to 91.4) {TOLD}\n" in card
     assert "- Change: worked lines as in 2403.70007\n" in card
     assert "not repeated here" in model_card(ledger.get("exp-2"), ledger, facts)
+
+
+def test_a_card_lists_what_was_read_and_no_title_or_id_is_a_number(ledger: Ledger) -> None:
+    row = ledger.start("it learns", "a baseline")
+    titles = {"2401.10001v2": "40 Points From | One Trick", "CorpusId:77": "", "10.1145/3292500.3330701": "B"}
+    facts = CardFacts(repo="local/tiny", session="s", parameters=5, papers=Papers(titles))
+    check_card(row, ledger, facts)
+    card = model_card(row, ledger, facts)
+    told = card.split("## Papers\n")[1].split("\n## ")[0]
+    assert "- 40 Points From \\| One Trick, [2401.10001v2](<https://arxiv.org/abs/2401.10001v2>)\n" in told
+    assert told.count("\n- ") == 3
+    assert "## Papers" not in model_card(row, ledger, CardFacts("local/tiny", "s", 5))
+
+
+def row(id: str, *parents: str) -> dict[str, object]:
+    return {"id": id, "rows": 5, "operation": "made", "source": "s.jsonl", "parents": parents}
+
+
+@pytest.mark.parametrize(
+    ("lineage", "told"),
+    [
+        ([row("b@1", "a@1"), row("a@1")], "Newest first; each was made from the one below it.\n\n| "),
+        ([row("c@1"), row("a@1")], "Newest first. Made from another one of these: none.\n\n| "),
+        (
+            [row("c@1", "a@1", "x@1"), row("b@1", "a@1"), row("a@1")],
+            "Newest first. Made from another one of these: `c@1` from `a@1`, `b@1` from `a@1`.\n\n| ",
+        ),
+        ([row("a@1")], "## Data\n\n| "),
+    ],
+    ids=["a chain", "apart", "a tree", "one"],
+)
+def test_a_card_says_what_was_made_from_what(
+    lineage: list[dict[str, object]], told: str, ledger: Ledger
+) -> None:
+    made = ledger.start("it learns", "a baseline")
+    facts = CardFacts(repo="local/tiny", session="s", parameters=5, lineage=lineage)
+    assert told in model_card(made, ledger, facts)
 
 
 @pytest.mark.parametrize(
