@@ -55,7 +55,7 @@ def finish(session: Session, answer: str, error: InternError | None) -> None:
     answer = _checked(session, answer)
     session.finished = SessionFinished(session.id, STATUS.get(code, "failed"), code, mask(answer))
     session.write_card(session.finished.status, code)
-    _renew_report(session)
+    _renew_report(session, session.finished.answer)
     with session.budget.books:
         line = {**session.finished.to_json(), "budget": session.budget.snapshot()}
         session.journal.append("finished", line, durable=True)
@@ -85,7 +85,7 @@ def _tell_end(session: Session, text: str) -> None:
     session.queue.put(notice)
 
 
-def _renew_report(session: Session) -> None:
+def _renew_report(session: Session, answer: str) -> None:
     """A report that a publication left in the workspace was written before the end: tell the end, too."""
     copy = session.workspace / "report" / "report.html"
     if not copy.is_file():
@@ -94,7 +94,7 @@ def _renew_report(session: Session) -> None:
     from ml_intern.safe_files import write_file
 
     try:
-        whole = write_report(session.folder)
+        whole = write_report(session.folder, answer=answer)
         for name in ("report.html", "report.md"):
             write_file(session.workspace, copy.with_name(name), whole.with_name(name).read_bytes())
     except (OSError, InternError) as error:

@@ -245,6 +245,7 @@ def _told_by(
     ctx: ToolContext, experiment: str, staged: Path, repo: str, origin: Origin
 ) -> tuple[Experiment, Ledger, CardFacts]:
     """What a card is made of."""
+    from ml_intern.claims.papers import papers_read
     from ml_intern.hub import publishing
 
     row = ctx.ledger.get(experiment)
@@ -260,6 +261,7 @@ def _told_by(
         ctx.ledger,
         ctx.evals,
         origin,
+        papers_read(ctx.services.folder / "journal.sqlite"),
     )
     return row, ctx.ledger, facts
 

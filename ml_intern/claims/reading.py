@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from ml_intern.claims import words
+from ml_intern.hub.claims import PAPER_IDS
 
 _DECIMAL_COMMA = re.compile(
     r"(?<![\d,.\[(])(0),(\d+)(?![\d,])|(?<![\d,.\[(])(?<!\d)(\d{1,3}),(\d{1,2})(?=\s?(?:%|Prozent|Punkte))"
@@ -61,6 +62,7 @@ _CHANGED = re.compile(
 _NOTHING = (
     re.compile(r"^(```|~~~).*?^\1", re.M | re.S),
     re.compile(r"\bhttps?://\S+"),
+    PAPER_IDS,
     re.compile(r"(?<!\w)(?:~|\.{0,2})?/?(?:[\w.@-]{1,80}/){1,30}[\w.@-]{0,80}[A-Za-z_][\w.@-]{0,80}"),
     re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?Z?)?\b"),
     re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b(?!\s*(?:min|h\b))"),
@@ -73,7 +75,7 @@ _NOTHING = (
     re.compile(r"\b(?:[A-Za-z]\w{0,40}-){1,8}\d[\w.]*|\b[A-Za-z_]{1,80}\d[\w.]*(?:-[\w.]+)*"),
     re.compile(r"\[\d+(?:, ?\d+)*\](?=[\s.,;)]*[A-Za-z(]|\s*$)(?<!\[0\])", re.M),
 )
-"""Digits that claim nothing: code, addresses, paths, dates, ids, hashes, versions, lists, footnotes."""
+"""Digits that claim nothing: code, addresses, papers, paths, dates, ids, hashes, versions, lists, notes."""
 
 _BREAK = re.compile(r"(?<=[.!?])\s{1,40}(?=[A-Z\"'(*_`\[])|\n[ \t]*\n|\n(?=[ \t]*(?:[-*+•]|\d+[.)]|#|\|))|\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,15 +13,18 @@ import yaml
 
 from ml_intern.claims.evidence import Evidence
 from ml_intern.claims.notes import loose_numbers
+from ml_intern.claims.papers import TOLD, Papers, loose
 from ml_intern.hub.claims import unresolved
 from ml_intern.hub.confirming import OverSeeds, held_against, luck_of_the_seed, over_seeds
 from ml_intern.hub.origin import Origin, lineage_section
 from ml_intern.ledger import Experiment, Ledger, Measured
 from ml_intern.masking import mask
+from ml_intern.papers.ids import try_id
 
 __all__ = ["CardFacts", "line", "loose_words", "model_card", "table", "tidy", "unresolved"]
 
 _PATH = re.compile(r"(?<![\w:/.])~?/(?:[^\s/'\"]+/)+([^\s/'\"]*)")
+MOST_PAPERS = 60
 _WITHHELD = "(told with numbers that nobody measured, so not repeated here)"
 
 
@@ -65,6 +69,8 @@ class CardFacts:
     """Commands that train without ML Intern."""
     opened: Sequence[str] = ()
     """What other sessions have scored on the same test splits, in sentences."""
+    papers: Papers = field(default_factory=Papers)
+    """What was read in the session."""
 
     def numbers(self) -> list[float]:
         """The values that come from here, with the level of the intervals."""
@@ -102,9 +108,10 @@ def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts, words: 
         _results(experiment, ledger, facts),
         _samples(facts),
         _method(experiment, ledger, facts, words),
+        _papers(facts, words),
         _data(experiment, facts),
         lineage_section(facts.origin),
-        _tried(experiment, others, ledger, words),
+        _tried(experiment, others, ledger, words, facts.papers),
         _cost(experiment, others),
         _environment(experiment),
         _reproduce(experiment, facts),
@@ -210,8 +217,8 @@ def _samples(facts: CardFacts) -> str:
 def _method(experiment: Experiment, ledger: Ledger, facts: CardFacts, words: bool) -> str:
     known = facts.numbers()
     lines = [
-        f"- Change: {_told(experiment.change, ledger, known) if words else ''}",
-        f"- Hypothesis: {_told(experiment.hypothesis, ledger, known) if words else ''}",
+        f"- Change: {_told(experiment.change, ledger, known, facts.papers) if words else ''}",
+        f"- Hypothesis: {_told(experiment.hypothesis, ledger, known, facts.papers) if words else ''}",
         f"- Held against: {held_against(experiment, ledger)}",
         f"- Seed: {experiment.seed}",
     ]
@@ -237,12 +244,43 @@ def _data(experiment: Experiment, facts: CardFacts) -> str:
         rows = [[f"{role}: `{line(d)}`", "", "", "", ""] for role, d in experiment.data.items()]
     if not rows:
         return ""
-    return "## Data\n\nNewest first; each was made from the one below it.\n\n" + table(
+    return f"## Data\n\n{_order(facts.lineage)}" + table(
         ["dataset", "rows", "made by", "from", "sha256"], rows
     )
 
 
-def _tried(experiment: Experiment, others: Sequence[Experiment], ledger: Ledger, words: bool) -> str:
+def _order(lineage: Sequence[Mapping[str, Any]]) -> str:
+    """How the rows of the table hang together: what was made from what, where it is not one chain."""
+    if len(lineage) < 2:
+        return ""
+    made = [(d.get("id"), d.get("parents") or []) for d in lineage]
+    if all(below in parents for (_, parents), (below, _) in itertools.pairwise(made)):
+        return "Newest first; each was made from the one below it.\n\n"
+    known = {id for id, _ in made}
+    told = [
+        f"`{id}` from " + " and ".join(f"`{p}`" for p in parents if p in known)
+        for id, parents in made
+        if known.intersection(parents)
+    ]
+    return f"Newest first. Made from another one of these: {', '.join(told) or 'none'}.\n\n"
+
+
+def _papers(facts: CardFacts, words: bool) -> str:
+    """What was read, with links. Titles are others' words, whose numbers claim nothing of this model."""
+    told = [
+        f"- {line(title[:300]) or 'Paper'}, [{line(id)}](<{found.url}>)" if words else f"- <{found.url}>"
+        for id, title in list(facts.papers.titles.items())[:MOST_PAPERS]
+        if (found := try_id(id)) is not None
+    ]
+    ahead = (
+        "Read in the session that trained this model; that it was read does not say that its advice was used."
+    )
+    return f"## Papers\n\n{ahead}\n\n" + "\n".join(told) if told else ""
+
+
+def _tried(
+    experiment: Experiment, others: Sequence[Experiment], ledger: Ledger, words: bool, papers: Papers
+) -> str:
     metric = experiment.primary or ""
     rows = []
     for e in others:
@@ -253,7 +291,7 @@ def _tried(experiment: Experiment, others: Sequence[Experiment], ledger: Ledger,
             [
                 f"`{e.id}`{mark}",
                 f"`{e.parent}`" if e.parent else "",
-                _told(e.change, ledger, ()) if words else "",
+                _told(e.change, ledger, (), papers) if words else "",
                 str(e.seed),
                 value,
                 e.verdict,
@@ -333,10 +371,11 @@ def _limits(experiment: Experiment, facts: CardFacts, ledger: Ledger) -> str:
     return "## Limits\n\n" + "\n".join(lines)
 
 
-def _told(text: str, ledger: Ledger, known: Iterable[float]) -> str:
-    """Words that the brain wrote ahead of the measurement: shown where their numbers hold."""
+def _told(text: str, ledger: Ledger, known: Iterable[float], papers: Papers) -> str:
+    """Words that the brain wrote ahead of the measurement: shown where their numbers hold or are papers'."""
     plain = line(text)
-    return _WITHHELD if unresolved(plain, ledger, known) else plain
+    missing, quoted = loose(plain, ledger, known, papers)
+    return _WITHHELD if missing else f"{plain} {TOLD}" if quoted else plain
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -22,11 +22,21 @@ _NUMBER = re.compile(
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9}
 _ORDINALS = {"st", "nd", "rd", "th"}
 
-# What is written with digits but claims nothing: code, addresses, dates, hours, paths, ids of sessions,
-# hashes, versions, the numbers of a list.
+PAPER_IDS = re.compile(
+    r"\barxiv:\s?\d{4}\.\d{4,5}(?:v\d{1,2})?\b"
+    r"|(?<![\w.,/+-])\d\d(?:0[1-9]|1[0-2])\.\d{4,5}(?:v\d{1,2})?\b(?!\s?%|[.,]?\d)"
+    r"|\b[a-z]{2,10}(?:-[a-z]{2,4})?(?:\.[A-Z]{2})?/\d{7}(?:v\d{1,2})?\b"
+    r"|\b10\.\d{4,9}/(?=[^\s]{0,80}(?:[A-Za-z]|\d{5}))[^\s<>\"]{2,200}",
+    re.I,
+)
+"""Names of papers: ids of arXiv, of either kind, and DOIs."""
+
+# What is written with digits but claims nothing: code, addresses, names of papers, dates, hours, paths, ids
+# of sessions, hashes, versions, the numbers of a list.
 _NO_CLAIM = (
     re.compile(r"^(```|~~~).*?^\1", re.M | re.S),
     re.compile(r"\bhttps?://\S+"),
+    PAPER_IDS,
     re.compile(r"\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?Z?)?\b"),
     re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b"),
     re.compile(r"(?<![\w/.])~?/(?:[A-Za-z_.][\w.@+-]*/)(?:[\w.@+-]+/)*[\w.@+-]*…?"),

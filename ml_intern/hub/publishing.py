@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ml_intern.claims.evidence import Evidence
+from ml_intern.claims.papers import Papers
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.model import fingerprint
@@ -107,6 +108,7 @@ def card_facts(
     ledger: Ledger,
     evals: Evals | None = None,
     origin: Origin | None = None,
+    papers: Papers | None = None,
 ) -> CardFacts:
     """What a card needs beside the ledger's row."""
     seen = ledger.scores(experiment=experiment.id)
@@ -134,6 +136,7 @@ def card_facts(
         origin=origin,
         curves=[*curve_numbers(jobs, ledger), *seed_numbers(experiment, ledger)],
         opened=[*earlier(evals.settings.state, session, evals.list()).values()] if evals else (),
+        papers=papers or Papers(),
     )
 
 

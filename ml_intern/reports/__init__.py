@@ -17,16 +17,17 @@ from ml_intern.reports.story import Story, read_story
 __all__ = ["Story", "read_story", "report_html", "report_markdown", "write_report"]
 
 
-def write_report(session: Path, to: Path | None = None) -> Path:
+def write_report(session: Path, to: Path | None = None, answer: str = "") -> Path:
     """Write ``report.md`` and ``report.html``; the path of the HTML file, which needs no other file.
 
     Args:
         session: The session's folder.
         to: Where the report goes; ``report`` in the session's folder when it is not said.
+        answer: The answer of a session that is about to end; else the journal has it.
     """
     target = to or session / "report"
     target.mkdir(parents=True, exist_ok=True)
-    story = read_story(session)
+    story = read_story(session, answer)
     write_atomic(target / "report.md", mask(report_markdown(story)).encode())
     write_atomic(target / "report.html", mask(report_html(story)).encode())
     return target / "report.html"

@@ -7,9 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ml_intern.hub.card import show, table
+from ml_intern.hub.claims import claims
 from ml_intern.ledger import Comparison, Experiment
 from ml_intern.reports.story import SHOWN, Story, is_number, shown
 from ml_intern.reports.words import address, line, more, not_measured, p_value, short, signed, value
+
+LONGEST_ANSWER = 20_000
+"""Characters of the answer."""
+HELD = 6
+"""Comparisons with the best experiment that are told where it has none of its own."""
 
 
 def outcome(story: Story) -> str:
@@ -39,14 +45,21 @@ def _best(story: Story) -> Iterator[str]:
 
 
 def _gain(story: Story) -> Iterator[str]:
-    """Of the comparisons of the best experiment the one with its parent, else the newest."""
+    """Of the comparisons of the best experiment that with its parent, or the newest; else those with it."""
     e = story.best
     own = [c for c in story.comparisons if e is not None and c.b == e.id]
+    others = {(c.b, c.eval, c.metric): c for c in story.comparisons if e is not None and c.a == e.id}
     if own:
         chosen = next((c for c in reversed(own) if e is not None and c.a == e.parent), own[-1])
         yield f"- Against `{chosen.a}`: {_difference(chosen)}; {_standing(chosen)}."
+    elif others:
+        yield from (f"- `{c.b}` against it: {_by(c)}." for c in list(others.values())[-HELD:])
     elif e is not None:
         yield "- It was compared with no other: nobody knows whether it is a gain."
+
+
+def _by(c: Comparison) -> str:
+    return f"{line(c.metric)} on {line(c.eval)} {_difference(c)}; {_standing(c)}"
 
 
 def _test(story: Story) -> Iterator[str]:
@@ -54,6 +67,19 @@ def _test(story: Story) -> Iterator[str]:
     if e is not None:
         told = "; ".join(f"{line(n)} {value(m)}" for n, m in e.test.items()) or "no eval has a test split"
         yield f"- Sealed test, scored once for `{e.id}`: {told}."
+
+
+def answer(story: Story) -> str:
+    """What the agent said at the end, as a quotation: its words make no section, no link and no table."""
+    words = [line(text).replace("#", "\\#") for text in story.record.answer[:LONGEST_ANSWER].splitlines()]
+    if not any(words):
+        return ""
+    cut = "\n>\n> …" if len(story.record.answer) > LONGEST_ANSWER else ""
+    told = (
+        "The agent's own words at the end of the session. Its numbers were held against what was measured "
+        "and read: one that nothing vouches for is marked \\[not verified\\], but in an answer that is JSON."
+    )
+    return f"{told}\n\n" + "\n".join(f"> {text}  " if text else ">" for text in words) + cut
 
 
 def reproduction(story: Story) -> str:
@@ -107,7 +133,14 @@ def _verdict(e: Experiment) -> str:
 
 
 def _change(e: Experiment, story: Story) -> str:
-    return f"{short(e.change)}{not_measured(story.expected.get(e.id))}"
+    return f"{short(e.change)}{not_measured(_of_the_change(e, story))}"
+
+
+def _of_the_change(e: Experiment, story: Story) -> list[str]:
+    """Of the numbers that were hoped for those in its change; the tree has the hypothesis with the others."""
+    hoped = story.expected.get(e.id, [])
+    own = {claim.shown for claim in claims(e.change)} if hoped else set()
+    return [n for n in hoped if n in own]
 
 
 def _notes(e: Experiment, story: Story) -> str:

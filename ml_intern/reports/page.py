@@ -137,8 +137,9 @@ def _node(e: Experiment, expected: dict[str, list[str]]) -> str:
     again = f" · again, of {escape(e.replicates)}" if e.replicates else ""
     named = f"<strong>{escape(e.id)}</strong> {drawing.badge(e.verdict)}"
     loose = expected.get(e.id)
+    hoped = f". {escape(e.hypothesis[:300])}" if e.hypothesis else ""
     mark = f" <strong>(not measured: {escape(', '.join(loose[:5]))})</strong>" if loose else ""
-    return f"{named}{score}{again}<br>{escape(e.change[:300])}{mark}"
+    return f"{named}{score}{again}<br>{escape(e.change[:300])}{hoped}{mark}"
 
 
 def _sweep(story: Story, trials: Sequence[Experiment]) -> str:

@@ -29,6 +29,9 @@ _SPENT = """
 select json_extract(payload, '$.budget.spent') from journal
 where kind in ('result', 'finished') and json_extract(payload, '$.budget.spent') is not null
 order by seq desc limit 1"""
+_ANSWER = """
+select coalesce(json_extract(payload, '$.answer'), '') from journal where kind = 'finished'
+order by seq desc limit 1"""
 _CALLED = """
 select json_extract(payload, '$.call'), json_extract(payload, '$.tool'),
        json_extract(payload, '$.arguments.id')
@@ -66,6 +69,7 @@ class Record:
         papers: Titles of the papers that were read, by their ids.
         spent: By unit: ``usd``, ``tokens``, ``gpu_hours``, ``seconds``, ``jobs``.
         cells: Cells that ran.
+        answer: The last one, with its marks; empty while the session has not ended.
     """
 
     refused: list[Refused] = field(default_factory=list)
@@ -74,6 +78,7 @@ class Record:
     papers: dict[str, str] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
     cells: int = 0
+    answer: str = ""
 
 
 def read_record(path: Path) -> Record:
@@ -105,6 +110,8 @@ def _collected(db: sqlite3.Connection) -> Record:
     noted = [(called.get(str(call), ("",))[0], *told) for call, *told in db.execute(_NOTES, (MOST,))]
     found.dropped = list(dict.fromkeys(words for row in noted for words in _words(*row)))
     spent = db.execute(_SPENT).fetchone()
+    ended = db.execute(_ANSWER).fetchone()
+    found.answer = str(ended[0]) if ended else ""
     told = _json(spent[0]) if spent else None
     if isinstance(told, dict):
         found.spent = {str(k): float(v) for k, v in told.items() if isinstance(v, int | float)}

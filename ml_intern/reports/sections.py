@@ -36,6 +36,7 @@ def sections(story: Story) -> list[tuple[str, str]]:
     """Titles and texts; a text that is empty has nothing to tell."""
     return [
         ("What came of it", findings.outcome(story)),
+        ("The agent's answer", findings.answer(story)),
         ("Reproduction", findings.reproduction(story)),
         (EXPERIMENTS, findings.experiments(story)),
         ("Comparisons", findings.comparisons(story)),

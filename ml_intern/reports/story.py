@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from ml_intern.claims.papers import Papers, loose, papers_read
 from ml_intern.errors import InternError
 from ml_intern.evals.model import EvalInfo
 from ml_intern.evals.opened import earlier
@@ -129,8 +130,15 @@ class Story:
         return found["sweep"] if found else ""
 
 
-def read_story(session: Path) -> Story:
-    """Collect what a session's folder says. What is missing is left out."""
+def read_story(session: Path, answer: str = "") -> Story:
+    """Collect what a session's folder says. What is missing is left out.
+
+    Args:
+        session: The folder.
+        answer: The answer of a session that is about to end, which its journal does not have yet.
+    """
+    record = read_record(session / "journal.sqlite")
+    record.answer = answer or record.answer
     ledger = Ledger(session / "ledger.sqlite")
     try:
         experiments, comparisons, best = ledger.list(), ledger.comparisons(), ledger.best()
@@ -138,7 +146,8 @@ def read_story(session: Path) -> Story:
         queries = {info.name: ledger.queries(info.name) for info in evals}
         jobs = _jobs(session)
         metrics = _metrics(session, _that_matter(experiments, best, jobs))
-        doubtful, expected = _doubtful(ledger, shown(experiments, best), metrics)
+        papers = papers_read(session / "journal.sqlite")
+        doubtful, expected = _doubtful(ledger, shown(experiments, best), metrics, papers)
         evals = [_described(info, ledger) for info in evals]
     finally:
         ledger.close()
@@ -155,7 +164,7 @@ def read_story(session: Path) -> Story:
         queries=queries,
         data=data,
         more_data=more,
-        record=read_record(session / "journal.sqlite"),
+        record=record,
         doubtful=doubtful,
         expected=expected,
         opened=[*earlier(session.parent.parent, session.name, evals).values()],
@@ -297,18 +306,19 @@ class _Known:
 
 
 def _doubtful(
-    ledger: Ledger, experiments: Sequence[Experiment], metrics: dict[str, list[dict[str, Any]]]
+    ledger: Ledger,
+    experiments: Sequence[Experiment],
+    metrics: dict[str, list[dict[str, Any]]],
+    papers: Papers,
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Of the experiments that are shown, numbers that nobody measured: in notes, and in what was hoped."""
-    from ml_intern.hub.claims import unresolved
-
     known = _Known(ledger)
     curves = {float(v) for table in metrics.values() for row in table for v in row.values() if is_number(v)}
 
     def found(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
         told = {id: text for id, text in texts if any(c.isdigit() for c in text)}
-        loose = {id: unresolved(text, known, curves) for id, text in told.items()}
-        return {id: numbers for id, numbers in loose.items() if numbers}
+        missing = {id: loose(text, known, curves, papers)[0] for id, text in told.items()}
+        return {id: numbers for id, numbers in missing.items() if numbers}
 
     notes = found((e.id, e.notes) for e in experiments)
     return notes, found((e.id, _hoped(e)) for e in experiments)

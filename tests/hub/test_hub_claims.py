@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_intern.claims.reading import numbers_in
 from ml_intern.hub.claims import claims, unresolved
 
 
@@ -47,10 +48,19 @@ def test_numbers_are_read(text: str, values: list[float]) -> None:
         "```\nx = 99.9\n```\nand\n~~~\n77\n~~~",
         "the 1st, 2nd, 3rd and 4th",
         "data/7/train-00001.jsonl",
+        "by 2401.10001, (2403.70007v2), arXiv:0704.0001 and hep-th/9901001v1: math.GT/0309136",
+        "doi:10.1145/3292500.3330701, 10.48550/arXiv.2106.09685 and 10.1000/a(b)c",
     ],
 )
 def test_what_claims_nothing(text: str) -> None:
     assert claims(text) == []
+
+
+@pytest.mark.parametrize(
+    "id", ["2401.10001v2", "hep-th/9901001", "10.1145/3292500.3330701", "(10.1000/a1.5)"]
+)
+def test_names_of_papers_claim_nothing_in_an_answer(id: str) -> None:
+    assert numbers_in(f"As {id} says, it helps. {id}: a table.") == []
 
 
 def test_what_resolves_and_what_does_not() -> None:
@@ -83,3 +93,8 @@ def test_a_rounded_value_resolves_to_itself(value: float, decimals: int) -> None
 def test_no_text_breaks_it(text: str) -> None:
     for claim in claims(text):
         assert claim.shown and claim.slack > 0
+
+
+@pytest.mark.parametrize("text", ["accuracy 2401.10001 %", "10.4321/20", "2413.10001", "91.4 by 2401.10001"])
+def test_what_only_looks_like_the_name_of_a_paper_claims(text: str) -> None:
+    assert len(claims(text)) == 1 + ("/" in text)

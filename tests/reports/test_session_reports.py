@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from support.told_session import Told, everything, falling, many
 
-from ml_intern.ledger import Ledger
+from ml_intern.journal import Journal
+from ml_intern.ledger import Comparison, Ledger, Measured, Scores
 from ml_intern.reports import write_report
 from ml_intern.reports.drawing import line_chart
 from ml_intern.reports.story import SHOWN
@@ -237,3 +238,50 @@ def test_what_was_hoped_is_marked_and_settings_are_not(
     text = (tmp_path / "report" / "report.md").read_text()
     assert ("not measured: " in page) == ("not measured: " in text) == bool(told)
     assert f"(not measured: {told})" in text or not told
+
+
+def test_the_mark_stands_beside_the_words_with_the_numbers(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger.start("it reaches an accuracy of 0.931", "worked lines")
+    ledger.close()
+    text = write_report(tmp_path).with_suffix(".md").read_text()
+    assert "not measured" not in section(text, "Experiments")
+    told = "`exp-1` open: worked lines. it reaches an accuracy of 0.931 **(not measured: 0.931)**"
+    assert told in section(text, "Tree of experiments")
+
+
+def test_what_was_held_against_the_best_is_told(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    one, two = ledger.start("it learns", "a baseline"), ledger.start("more", "worked lines", parent="exp-1")
+    for id, value in ((one.id, 0.9), (two.id, 0.1)):
+        right = Measured(value=value, low=value - 0.05, high=value + 0.05, n=109, higher_is_better=True)
+        made = Scores(eval="e", split="dev", model=id, primary="exact", metrics={"exact": right})
+        ledger.record(id, "e", "dev", made)
+    for metric, apart, verdict in (("exact", -0.8, "worse"), ("numeric", 0.3, "better")):
+        found = Comparison(
+            a=one.id, b=two.id, eval="e", metric=metric, value_a=0.5, value_b=0.5, difference=apart, low=apart,
+            high=apart, p=0.01, n=109, higher_is_better=True, verdict=verdict, method="t", says="",  # type: ignore[arg-type]
+        )  # fmt: skip
+        ledger.record_comparison(found)
+    ledger.finish(one.id, "kept", "a baseline")
+    ledger.close()
+    told = section(write_report(tmp_path).with_suffix(".md").read_text(), "What came of it")
+    assert "- `exp-2` against it: exact on e -0.8 (-0.8 to -0.8); worse (p 0.01)." in told
+    assert "- `exp-2` against it: numeric on e +0.3 " in told and "compared with no other" not in told
+
+
+def test_the_answer_is_a_quotation_that_makes_nothing_of_its_own(tmp_path: Path) -> None:
+    assert "agent's answer" not in write_report(tmp_path).with_suffix(".md").read_text()
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.append("finished", {"answer": "an older one"})
+    journal.append("finished", {"answer": f"## Best\n\n- it is 0.9 [not verified]\n{NASTY}"})
+    journal.close()
+    path = write_report(tmp_path)
+    told = section(path.with_suffix(".md").read_text(), "The agent's answer")
+    assert (
+        "own words" in told and "> \\## Best" in told.replace("\\#\\#", "\\##") and "an older one" not in told
+    )
+    assert "> - it is 0.9 \\[not verified\\]" in told
+    sound(path.read_text())
+    again = write_report(tmp_path, answer="the newest").with_suffix(".md").read_text()
+    assert "> the newest" in again and "0.9" not in section(again, "The agent's answer")
