@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ml_intern.context import ToolContext
+from ml_intern.documentation import library as documentation
+from ml_intern.documentation.library import named_in
 from ml_intern.documentation.words import asked_words, pieces
 from ml_intern.errors import ToolError
 from ml_intern.tools.docs import search_docs
@@ -115,6 +117,35 @@ def test_names_are_taken_apart() -> None:
     assert pieces("lr_scheduler_type") == ["lr", "scheduler", "type"]
     assert pieces("HTMLParser2DPOTrainer") == ["html", "parser", "2", "dpo", "trainer"]
     assert asked_words("How do I use the SFTTrainer?") == ["sft", "trainer", "sfttrainer"]
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("packing in trl", ["trl"]),
+        ("the beta of GRPO in TRL and target modules in `peft`?", ["trl", "peft"]),
+        ("datasets.Dataset.map with several processes", ["datasets"]),
+        ("callbacks of the Transformers library", ["transformers"]),
+        ("accelerate training on several datasets", []),
+        ("attention in transformers-like models", []),
+        ("in trlx", []),
+    ],
+    ids=lambda value: None if isinstance(value, list) else value[:12],
+)
+def test_a_question_may_name_the_library(question: str, names: list[str]) -> None:
+    assert named_in(question) == names
+
+
+def test_a_library_that_the_question_names_is_read_alone(
+    desk: ToolContext, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk.files.workspace / "otherlib.py").write_text('def peel():\n    """Peel a banana."""\n')
+    monkeypatch.setattr(documentation, "USUAL", ("otherlib", "packlib"))
+    monkeypatch.setattr(documentation, "named_in", lambda question: ["packlib"])
+    assert list(search_docs(desk, "save everything in packlib").searched) == ["packlib"]
+    monkeypatch.setattr(documentation, "named_in", lambda question: ["no_such_library"])
+    both = search_docs(desk, "peel a banana")
+    assert list(both.searched) == ["otherlib", "packlib"] and both.hits[0].name == "otherlib.peel"
 
 
 @pytest.mark.skipif(not all(map(find_spec, ("trl", "peft"))), reason="TRL and PEFT are not installed")
