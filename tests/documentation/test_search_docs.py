@@ -43,20 +43,27 @@ def package(desk: ToolContext) -> Path:
     return file
 
 
-def test_a_symbol_is_found_by_what_it_does_public_ones_first(desk: ToolContext, package: Path) -> None:
-    names = _names(desk, "put short examples into one sequence", "packlib")
+@pytest.fixture(scope="module")
+def kept(shelf: ToolContext) -> Path:
+    file = shelf.files.workspace / "packlib.py"
+    file.write_text(SOURCE)
+    return file
+
+
+def test_a_symbol_is_found_by_what_it_does_public_ones_first(shelf: ToolContext, kept: Path) -> None:
+    names = _names(shelf, "put short examples into one sequence", "packlib")
     assert names[0] == "packlib.PackingCollator" and "packlib._PackingHelper" in names[1:]
 
 
-def test_parts_of_a_name_are_enough(desk: ToolContext, package: Path) -> None:
-    assert _names(desk, "packing collator", "packlib")[0] == "packlib.PackingCollator"
-    assert _names(desk, "save everything", "packlib")[0] == "packlib.save_everything"
+def test_parts_of_a_name_are_enough(shelf: ToolContext, kept: Path) -> None:
+    assert _names(shelf, "packing collator", "packlib")[0] == "packlib.PackingCollator"
+    assert _names(shelf, "save everything", "packlib")[0] == "packlib.save_everything"
 
 
-def test_a_hit_says_where_it_stands(desk: ToolContext, package: Path) -> None:
-    hit = search_docs(desk, "save everything", "packlib").hits[0]
+def test_a_hit_says_where_it_stands(shelf: ToolContext, kept: Path) -> None:
+    hit = search_docs(shelf, "save everything", "packlib").hits[0]
     line = SOURCE.splitlines().index("def save_everything(folder):") + 1
-    assert hit.where == f"{package}:{line}" and hit.summary == "Write all that was made to a folder."
+    assert hit.where == f"{kept}:{line}" and hit.summary == "Write all that was made to a folder."
 
 
 def test_the_index_is_kept_and_follows_the_source(desk: ToolContext, package: Path) -> None:
@@ -90,8 +97,8 @@ def test_a_broken_index_is_made_anew(desk: ToolContext, package: Path) -> None:
 
 
 @pytest.mark.parametrize("query", ['"', "a OR", "(", "NEAR(x", "*", "名前", "the of", "x" * 500])
-def test_any_question_may_be_asked(desk: ToolContext, package: Path, query: str) -> None:
-    search_docs(desk, query, "packlib")
+def test_any_question_may_be_asked(shelf: ToolContext, kept: Path, query: str) -> None:
+    search_docs(shelf, query, "packlib")
 
 
 def test_a_library_that_is_missing_is_named(desk: ToolContext) -> None:
@@ -148,12 +155,17 @@ def test_a_library_that_the_question_names_is_read_alone(
     assert list(both.searched) == ["otherlib", "packlib"] and both.hits[0].name == "otherlib.peel"
 
 
-@pytest.mark.skipif(not all(map(find_spec, ("trl", "peft"))), reason="TRL and PEFT are not installed")
-def test_questions_about_installed_libraries(desk: ToolContext) -> None:
+@pytest.mark.thorough
+@pytest.mark.skipif(find_spec("trl") is None, reason="TRL is not installed")
+def test_questions_about_the_installed_trl(desk: ToolContext) -> None:
     assert "trl.DPOConfig" in _names(
         desk, "train on preference pairs with chosen and rejected answers", "trl"
     )
     assert "trl.SFTConfig.assistant_only_loss" in _names(desk, "loss only on the assistant's messages", "trl")
     assert "trl.GRPOConfig.beta" in _names(desk, "KL coefficient of GRPO", "trl")
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="PEFT is not installed")
+def test_questions_about_the_installed_peft(desk: ToolContext) -> None:
     names = _names(desk, "merge the adapter into the base model", "peft")
     assert any(name.endswith((".merge_and_unload", ".merge_adapter")) for name in names)
