@@ -165,6 +165,7 @@ def test_questions_about_the_installed_trl(desk: ToolContext) -> None:
     assert "trl.GRPOConfig.beta" in _names(desk, "KL coefficient of GRPO", "trl")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(find_spec("peft") is None, reason="PEFT is not installed")
 def test_questions_about_the_installed_peft(desk: ToolContext) -> None:
     names = _names(desk, "merge the adapter into the base model", "peft")

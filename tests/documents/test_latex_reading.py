@@ -83,7 +83,7 @@ HOSTILE = (
 
 
 LONGEST = ("\\item[", "\\cite[")
-"""They take a second each; "\\\\(" stands for them in the short suite."""
+"""They take a second each; "\\(" stands for them in the short suite."""
 
 
 @pytest.mark.parametrize(
