@@ -35,7 +35,7 @@ def hits(docs: Documentation, question: Question) -> tuple[list[str], float, flo
     names: list[str] = []
     for _ in range(REPEATS):
         began, worked = time.perf_counter(), time.process_time()
-        found = docs.search(run, sys.executable, question.text, [question.library], FIRST, print)
+        found, _ = docs.search(run, sys.executable, question.text, [question.library], FIRST, print)
         best.append((time.perf_counter() - began, time.process_time() - worked))
         names = [entry.name for entry in found]
     return names, min(w for w, _ in best), min(c for _, c in best)

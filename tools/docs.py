@@ -43,20 +43,20 @@ def search_docs(
 ) -> DocHits:
     """Find classes, functions, fields and pages of the installed libraries by what they do.
 
+    The first search of a library reads all of it, which takes seconds: name the library, that is quicker.
     A hit has name, kind, library, version, signature, summary and where it stands.
 
     Args:
         query: In words: "loss only on the assistant's messages".
-        library: Any installed package, or several; nothing: trl, transformers, datasets, peft, accelerate.
+        library: Any installed package, or several; nothing: those that the query names ("… in trl"), or
+            trl, transformers, datasets, peft, accelerate.
         limit: How many.
         online: Look for guides on huggingface.co as well; they describe the newest version.
     """
     run, docs = _inside(ctx)
     named = [library] if isinstance(library, str) else list(library or [])
-    found = docs.search(run, ctx.services.python, query, named, limit, ctx.progress)
-    searched = docs.versions()
+    found, versions = docs.search(run, ctx.services.python, query, named, limit, ctx.progress)
     hits = [hit_of(entry, docs.body(entry)) for entry in found]
-    versions = {name: version for name, version in searched.items() if not named or name in named}
     if not online:
         return DocHits(hits, versions)
     pages, notes = guides(ctx.web, query, list(versions), limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,13 @@ from ml_intern.errors import ToolError
 
 USUAL = ("trl", "transformers", "datasets", "peft", "accelerate")
 """What is searched where no library is named."""
+
+_ANY = "|".join(USUAL)
+_NAMED = re.compile(
+    rf"\b(?:in|from|library|import)\s+`?({_ANY})\b(?!-)|(?<![\w.-])({_ANY})(?:\.\w|'s\b|\s+library\b)|`({_ANY})`",
+    re.I,
+)
+"""Usual libraries as a question names them: "datasets" and "accelerate" alone are plain words as well."""
 
 READ_S, IMPORT_S, INDEX_S = 60.0, 120.0, 300.0
 SHARE_BYTES = 6 << 20
@@ -62,15 +70,39 @@ class Documentation:
 
     def search(
         self, run: Run, python: str, question: str, libraries: Sequence[str], limit: int, progress: Progress
-    ) -> list[Entry]:
-        """The best entries for a question; libraries that are not indexed yet are, which takes seconds.
+    ) -> tuple[list[Entry], dict[str, str]]:
+        """The best entries for a question, and the versions of what was searched.
+
+        Libraries that are not indexed yet are, which takes seconds.
+
+        Where no library is given, those that the question names are searched; else, or where these have
+        nothing, all usual ones.
 
         Raises:
-            ToolError: A named library is not installed.
+            ToolError: A given library is not installed.
         """
+        if libraries:
+            return self._search(run, python, question, libraries, True, limit, progress)
+        if named := named_in(question):
+            found = self._search(run, python, question, named, False, limit, progress)
+            if found[0]:
+                return found
+        return self._search(run, python, question, USUAL, False, limit, progress)
+
+    def _search(
+        self,
+        run: Run,
+        python: str,
+        question: str,
+        libraries: Sequence[str],
+        demanded: bool,
+        limit: int,
+        progress: Progress,
+    ) -> tuple[list[Entry], dict[str, str]]:
         with self._lock:
-            known = self._prepared(run, python, list(libraries or USUAL), bool(libraries), progress)
-        return search(self._store, self._place, known, question, limit)
+            known = self._prepared(run, python, list(libraries), demanded, progress)
+            versions = {name: self._ready[name] for name in known}
+        return search(self._store, self._place, known, question, limit), versions
 
     def page(self, name: str) -> str | None:
         """The text of a page or symbol of the index; None where there is none of that name."""
@@ -80,10 +112,6 @@ class Documentation:
     def body(self, entry: Entry) -> str:
         """All the text of an entry."""
         return self._store.body(entry)
-
-    def versions(self) -> dict[str, str]:
-        """The libraries that are searched, with their installed versions."""
-        return dict(self._ready)
 
     def _prepared(
         self, run: Run, python: str, libraries: list[str], demanded: bool, progress: Progress
@@ -108,6 +136,11 @@ class Documentation:
             progress(f"Indexing {library} {version}; this is done once for each version.")
             self._store.put(self._place, library, version, state, _rows(run, python, library))
         self._ready[library] = version
+
+
+def named_in(question: str) -> list[str]:
+    """The usual libraries that a question names: "packing in trl" → trl."""
+    return list(dict.fromkeys("".join(hit).lower() for hit in _NAMED.findall(question)))
 
 
 def _rows(run: Run, python: str, library: str) -> Iterator[tuple[Any, ...]]:

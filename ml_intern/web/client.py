@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,15 +195,19 @@ class Web:
         return page
 
 
+@cache
+def _version() -> str:
+    try:
+        return version("ml-intern")
+    except PackageNotFoundError:
+        return "0"
+
+
 def user_agent(contact: str = "") -> str:
     """Who asks, and where its person can be reached."""
-    try:
-        number = version("ml-intern")
-    except PackageNotFoundError:
-        number = "0"
     # What is no printable ASCII could end the header.
     shown = "".join(c for c in contact if " " <= c <= "~" and c not in "()")[:200]
-    return f"ml-intern/{number} (research assistant{f'; {shown}' if shown else ''})"
+    return f"ml-intern/{_version()} (research assistant{f'; {shown}' if shown else ''})"
 
 
 def _writable(folder: Path) -> Path:

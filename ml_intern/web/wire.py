@@ -132,7 +132,7 @@ class Wire(httpx.BaseTransport):
         if not proxy:
             return _Direct(GuardedBackend(self._doors))
         try:
-            return httpx.HTTPTransport(proxy=proxy, limits=_LIMITS)
+            return httpx.HTTPTransport(verify=_tls(), proxy=proxy, limits=_LIMITS)
         except (ImportError, ValueError) as error:
             raise UsageError(
                 f"The proxy of the environment cannot be used: {mask(str(error))}.",
@@ -151,7 +151,8 @@ class _Direct(httpx.HTTPTransport):
     """httpx's transport over a pool whose connections are judged; httpx itself takes no backend."""
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
-        super().__init__(limits=_LIMITS)
+        # httpx would read the certificates again for the pool that is put aside below.
+        super().__init__(verify=_tls(), limits=_LIMITS)
         self._pool = httpcore.ConnectionPool(
             ssl_context=_tls(),
             max_connections=_LIMITS.max_connections,

@@ -16,8 +16,13 @@ KNOWN = Evidence(
 )
 
 
+LONGEST = ("1 ", "`1", "one point ")
+"""They take seconds each; "[1, " stands for them in the short suite."""
+PIECES = ("x", "1 ", "1-", "a/", "| ", "a-", "a1", "\\$", "`1", "\n", "```\n", "[1, ", "one point ")
+
+
 @pytest.mark.parametrize(
-    "piece", ["x", "1 ", "1-", "a/", "| ", "a-", "a1", "\\$", "`1", "\n", "```\n", "[1, ", "one point "]
+    "piece", [pytest.param(piece, marks=pytest.mark.thorough if piece in LONGEST else ()) for piece in PIECES]
 )
 def test_long_and_odd_texts_take_no_long_time(piece: str) -> None:
     """Times that grow with the square of the length would be minutes here; the test's own limit would end it."""

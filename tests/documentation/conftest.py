@@ -19,6 +19,16 @@ from ml_intern.settings import Settings
 @pytest.fixture
 def desk(tmp_path: Path) -> ToolContext:
     """A tool's context with a sandbox that contains nothing; packages may lie in its workspace."""
+    return _desk(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> ToolContext:
+    """The same for all tests of a file that only read: what one of them had indexed, the others find."""
+    return _desk(tmp_path_factory.mktemp("shelf"))
+
+
+def _desk(tmp_path: Path) -> ToolContext:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     (tmp_path / "project").mkdir()

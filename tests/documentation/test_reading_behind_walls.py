@@ -41,7 +41,13 @@ def _e2b() -> Iterator[Sandbox]:
         yield E2BSandbox(server.env)
 
 
-@pytest.fixture(params=[_local, _docker, _e2b], ids=["local", "docker", "e2b"])
+@pytest.fixture(
+    params=[
+        pytest.param(_local, id="local"),
+        pytest.param(_docker, id="docker", marks=pytest.mark.thorough),
+        pytest.param(_e2b, id="e2b", marks=pytest.mark.thorough),
+    ]
+)
 def walled(
     request: pytest.FixtureRequest, desk: ToolContext, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ToolContext]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ml_intern.context import ToolContext
+from ml_intern.documentation import library as documentation
+from ml_intern.documentation.library import named_in
 from ml_intern.documentation.words import asked_words, pieces
 from ml_intern.errors import ToolError
 from ml_intern.tools.docs import search_docs
@@ -41,20 +43,27 @@ def package(desk: ToolContext) -> Path:
     return file
 
 
-def test_a_symbol_is_found_by_what_it_does_public_ones_first(desk: ToolContext, package: Path) -> None:
-    names = _names(desk, "put short examples into one sequence", "packlib")
+@pytest.fixture(scope="module")
+def kept(shelf: ToolContext) -> Path:
+    file = shelf.files.workspace / "packlib.py"
+    file.write_text(SOURCE)
+    return file
+
+
+def test_a_symbol_is_found_by_what_it_does_public_ones_first(shelf: ToolContext, kept: Path) -> None:
+    names = _names(shelf, "put short examples into one sequence", "packlib")
     assert names[0] == "packlib.PackingCollator" and "packlib._PackingHelper" in names[1:]
 
 
-def test_parts_of_a_name_are_enough(desk: ToolContext, package: Path) -> None:
-    assert _names(desk, "packing collator", "packlib")[0] == "packlib.PackingCollator"
-    assert _names(desk, "save everything", "packlib")[0] == "packlib.save_everything"
+def test_parts_of_a_name_are_enough(shelf: ToolContext, kept: Path) -> None:
+    assert _names(shelf, "packing collator", "packlib")[0] == "packlib.PackingCollator"
+    assert _names(shelf, "save everything", "packlib")[0] == "packlib.save_everything"
 
 
-def test_a_hit_says_where_it_stands(desk: ToolContext, package: Path) -> None:
-    hit = search_docs(desk, "save everything", "packlib").hits[0]
+def test_a_hit_says_where_it_stands(shelf: ToolContext, kept: Path) -> None:
+    hit = search_docs(shelf, "save everything", "packlib").hits[0]
     line = SOURCE.splitlines().index("def save_everything(folder):") + 1
-    assert hit.where == f"{package}:{line}" and hit.summary == "Write all that was made to a folder."
+    assert hit.where == f"{kept}:{line}" and hit.summary == "Write all that was made to a folder."
 
 
 def test_the_index_is_kept_and_follows_the_source(desk: ToolContext, package: Path) -> None:
@@ -88,8 +97,8 @@ def test_a_broken_index_is_made_anew(desk: ToolContext, package: Path) -> None:
 
 
 @pytest.mark.parametrize("query", ['"', "a OR", "(", "NEAR(x", "*", "名前", "the of", "x" * 500])
-def test_any_question_may_be_asked(desk: ToolContext, package: Path, query: str) -> None:
-    search_docs(desk, query, "packlib")
+def test_any_question_may_be_asked(shelf: ToolContext, kept: Path, query: str) -> None:
+    search_docs(shelf, query, "packlib")
 
 
 def test_a_library_that_is_missing_is_named(desk: ToolContext) -> None:
@@ -117,12 +126,47 @@ def test_names_are_taken_apart() -> None:
     assert asked_words("How do I use the SFTTrainer?") == ["sft", "trainer", "sfttrainer"]
 
 
-@pytest.mark.skipif(not all(map(find_spec, ("trl", "peft"))), reason="TRL and PEFT are not installed")
-def test_questions_about_installed_libraries(desk: ToolContext) -> None:
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("packing in trl", ["trl"]),
+        ("the beta of GRPO in TRL and target modules in `peft`?", ["trl", "peft"]),
+        ("datasets.Dataset.map with several processes", ["datasets"]),
+        ("callbacks of the Transformers library", ["transformers"]),
+        ("accelerate training on several datasets", []),
+        ("attention in transformers-like models", []),
+        ("in trlx", []),
+    ],
+    ids=lambda value: None if isinstance(value, list) else value[:12],
+)
+def test_a_question_may_name_the_library(question: str, names: list[str]) -> None:
+    assert named_in(question) == names
+
+
+def test_a_library_that_the_question_names_is_read_alone(
+    desk: ToolContext, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk.files.workspace / "otherlib.py").write_text('def peel():\n    """Peel a banana."""\n')
+    monkeypatch.setattr(documentation, "USUAL", ("otherlib", "packlib"))
+    monkeypatch.setattr(documentation, "named_in", lambda question: ["packlib"])
+    assert list(search_docs(desk, "save everything in packlib").searched) == ["packlib"]
+    monkeypatch.setattr(documentation, "named_in", lambda question: ["no_such_library"])
+    both = search_docs(desk, "peel a banana")
+    assert list(both.searched) == ["otherlib", "packlib"] and both.hits[0].name == "otherlib.peel"
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(find_spec("trl") is None, reason="TRL is not installed")
+def test_questions_about_the_installed_trl(desk: ToolContext) -> None:
     assert "trl.DPOConfig" in _names(
         desk, "train on preference pairs with chosen and rejected answers", "trl"
     )
     assert "trl.SFTConfig.assistant_only_loss" in _names(desk, "loss only on the assistant's messages", "trl")
     assert "trl.GRPOConfig.beta" in _names(desk, "KL coefficient of GRPO", "trl")
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(find_spec("peft") is None, reason="PEFT is not installed")
+def test_questions_about_the_installed_peft(desk: ToolContext) -> None:
     names = _names(desk, "merge the adapter into the base model", "peft")
     assert any(name.endswith((".merge_and_unload", ".merge_adapter")) for name in names)

@@ -82,7 +82,14 @@ HOSTILE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("piece", HOSTILE)
+LONGEST = ("\\item[", "\\cite[")
+"""They take a second each; "\\(" stands for them in the short suite."""
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [pytest.param(piece, marks=pytest.mark.thorough if piece in LONGEST else ()) for piece in HOSTILE],
+)
 def test_what_is_repeated_without_end_is_read_in_bounded_time(piece: str) -> None:
     began = time.process_time()
     text = "\\documentclass{article}\\begin{document}\\section{S}" + piece * 20_000 + " end"

@@ -56,7 +56,7 @@ def test_the_whole_literature_is_found_and_every_citation_once(serve: Serve, mak
 
 
 @pytest.mark.parametrize("order", ["best", "breadth"])
-@pytest.mark.parametrize("budget", [2, 10, 37])
+@pytest.mark.parametrize("budget", [2, 10, pytest.param(37, marks=pytest.mark.thorough)])
 def test_the_budget_is_kept_and_spent(budget: int, order: Any, serve: Serve, make_web: Make) -> None:
     server = serve(Literature(100).answer)
     graph = _grow(_source(make_web, server), Plan(depth=9, budget=budget, order=order))

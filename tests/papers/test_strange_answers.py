@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -30,23 +31,34 @@ ANY = some.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(some.dictionaries(some.sampled_from(NAMES), ANY, max_size=10))
-def test_any_object_is_read(raw: dict[str, Any]) -> None:
-    papers = [s2.paper_of(raw), hugging_face.paper_of(raw), *openalex.papers_in({"results": [raw]})]
-    s2.snippet_of(raw)
-    s2.links_of({"data": [raw], **raw}, "citingPaper")
-    hugging_face.resources_of(raw, "x")
-    graph = Graph.of(next((p for p in papers if p), s2.papers_in([{"paperId": "a"}])[0]), "both")
-    for paper in filter(None, papers):
-        assert graph.add(paper, 1) in graph.nodes
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    some.text(max_size=60)
-    | some.from_regex(r"(https?://)?[a-z.]{0,12}/?[a-z]{0,5}/?[0-9.v/]{0,14}", fullmatch=True)
+RAW = some.dictionaries(some.sampled_from(NAMES), ANY, max_size=10)
+TEXT = some.text(max_size=60) | some.from_regex(
+    r"(https?://)?[a-z.]{0,12}/?[a-z]{0,5}/?[0-9.v/]{0,14}", fullmatch=True
 )
-def test_any_text_is_an_id_or_none(text: str) -> None:
-    found = try_id(text)
-    assert found is None or try_id(str(found)) == found
+
+
+@pytest.mark.parametrize("examples", [25, pytest.param(300, marks=pytest.mark.thorough)])
+def test_any_object_is_read(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None)
+    @given(RAW)
+    def is_read(raw: dict[str, Any]) -> None:
+        papers = [s2.paper_of(raw), hugging_face.paper_of(raw), *openalex.papers_in({"results": [raw]})]
+        s2.snippet_of(raw)
+        s2.links_of({"data": [raw], **raw}, "citingPaper")
+        hugging_face.resources_of(raw, "x")
+        graph = Graph.of(next((p for p in papers if p), s2.papers_in([{"paperId": "a"}])[0]), "both")
+        for paper in filter(None, papers):
+            assert graph.add(paper, 1) in graph.nodes
+
+    is_read()
+
+
+@pytest.mark.parametrize("examples", [60, pytest.param(600, marks=pytest.mark.thorough)])
+def test_any_text_is_an_id_or_none(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None)
+    @given(TEXT)
+    def is_id_or_none(text: str) -> None:
+        found = try_id(text)
+        assert found is None or try_id(str(found)) == found
+
+    is_id_or_none()
