@@ -22,7 +22,6 @@ from ml_intern.web.orders import Order, url_of
 from ml_intern.web.page import Page, age_in_words
 from ml_intern.web.wire import BEGINNING, SENDING, Later, Sending, Wire
 
-MOST_SHOWN = 100
 MOST_HOPS = 5
 DAMAGED_TRIES = 2
 """How often an answer that cannot be read is asked for again."""
@@ -314,8 +313,3 @@ def _age(fetched: str | None) -> float:
         return max(0.0, time.time() - float(fetched or 0))
     except ValueError:
         return 0.0
-
-
-def _shown(url: str) -> str:
-    """A URL in a sentence: a long query says little to a reader."""
-    return url if len(url) <= MOST_SHOWN else f"{url[:MOST_SHOWN]}…"
