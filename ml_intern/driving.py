@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ml_intern.errors import UsageError
@@ -36,7 +37,12 @@ def drive(session: Session) -> str:
     return _take_turns(session)
 
 
+PROMPT_SHARE = 0.4
+"""Of the brain's window, what the system prompt may take before it names tools instead of telling them."""
+
+
 def _system_prompt(session: Session) -> str:
+    from ml_intern.counting import metered
     from ml_intern.instructions import isolation, system_prompt
 
     told = facts(session.services)
@@ -47,17 +53,26 @@ def _system_prompt(session: Session) -> str:
             f"for scripts, deleting, what is over the budget) is denied. Allowed beforehand: {allowed}."
         )
     walls = isolation(session.sandbox, session.limits())
-    prompt = system_prompt(
-        list(session.router.specs.values()),
-        session.settings.tool_groups,
-        session.settings.tool_tokens,
-        session.prompt,
-        bool(session.settings.planning),
-        isolation=walls,
-        workspace=session.workspace,
-        facts=told,
-    )
-    return mask(prompt)
+
+    def prompt(groups: Sequence[str], task: str) -> str:
+        return system_prompt(
+            list(session.router.specs.values()),
+            groups,
+            session.settings.tool_tokens,
+            task,
+            bool(session.settings.planning),
+            isolation=walls,
+            workspace=session.workspace,
+            facts=told,
+        )
+
+    # A small window needs its room for the work: what does not fit is named, the last groups first.
+    full, room = list(session.settings.tool_groups), PROMPT_SHARE * session.brain.context_tokens
+    found = prompt(full, session.prompt)
+    while metered(found) > room and full:
+        full.pop()
+        found = prompt(full, "")
+    return mask(found)
 
 
 def _executor(session: Session) -> KernelExecutor:

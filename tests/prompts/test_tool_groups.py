@@ -172,3 +172,12 @@ def test_a_wrong_call_of_a_folded_tool_shows_its_signature(tmp_path: Path) -> No
 def test_a_cell_may_name_something_help(tmp_path: Path) -> None:
     first, second, third = observed(tmp_path, "x = 1", "help = 3", "print(help + x)")
     assert "help" not in first and "help: int 3" in second and third.startswith("4")
+
+
+@pytest.mark.parametrize("window", [10_000, 12_000, 128_000])
+def test_a_small_window_keeps_its_room_for_the_work(window: int, tmp_path: Path) -> None:
+    played = play([cell("print(inspect_dataset); final_answer('end')")], tmp_path, window=window)
+    assert played.result.answer == "end"
+    told = played.session.agent.system_prompt
+    assert ("- list_jobs(" in told) == (window == 128_000) and "list_jobs" in told
+    assert metered(told) <= (0.4 * window if window < 128_000 else 7_000)

@@ -27,6 +27,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each question be answered anew: these tests do not wait between two."""
     monkeypatch.setattr(module, "PAUSE_S", 0.0)
     monkeypatch.setattr(module, "REST", 0)
+    # Others on the same disk may give back more than a test takes: then only the count at intervals sees it.
+    monkeypatch.setattr(module, "SELDOM_S", 0.5)
+    monkeypatch.setattr(module, "SELDOM", 0)
 
 
 def fill(path: Path, megabytes: float) -> None:
@@ -39,7 +42,7 @@ def test_what_was_there_does_not_count(tmp_path: Path) -> None:
     fill(tmp_path / "new", 2)
     assert not watched.over()
     fill(tmp_path / "more", 4)
-    assert watched.over()
+    assert seen(watched)
 
 
 def test_small_files_count_by_their_number(tmp_path: Path) -> None:
@@ -51,7 +54,7 @@ def test_small_files_count_by_their_number(tmp_path: Path) -> None:
     assert not watched.over()
     for number in range(100):
         (tmp_path / f"folder-{number}").mkdir()
-    assert watched.over()
+    assert seen(watched)
 
 
 def test_a_disk_that_has_less_left_sets_the_limit(tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_folders_in_folders_in_folders_are_seen(tmp_path: Path) -> None:
     dig += "open('deep', 'wb').write(os.urandom(8 << 20))"
     try:
         subprocess.run([sys.executable, "-c", dig], cwd=tmp_path, check=True)
-        assert watched.over()
+        assert seen(watched)
     finally:
         subprocess.run(["rm", "-rf", str(tmp_path / "folder")], check=True)
 
@@ -124,25 +127,25 @@ def test_a_file_without_a_name_counts_while_somebody_holds_it(tmp_path: Path, he
     ) as process:
         child.append(process)
         assert process.stdin and process.stdout and process.stdout.readline() == b"held\n"
-        assert list(tmp_path.iterdir()) == [] and watched.over()
+        assert list(tmp_path.iterdir()) == [] and seen(watched)
         process.stdin.close()
 
 
 def test_work_over_the_limit_can_begin_again_and_clear_up(tmp_path: Path) -> None:
     watched = Growth([tmp_path], 4)
     fill(tmp_path / "big", 8)
-    assert watched.over()
+    assert seen(watched)
     watched.renew()
     assert not watched.over()
     fill(tmp_path / "a-little", 1)
     assert not watched.over()
     fill(tmp_path / "too-much", 24)
-    assert watched.over()
+    assert seen(watched)
     (tmp_path / "too-much").unlink()
     (tmp_path / "big").unlink()
     watched.renew()
     fill(tmp_path / "new", 4)
-    assert watched.over()
+    assert seen(watched)
 
 
 def test_a_folder_closed_to_an_ordinary_host_hides_nothing(tmp_path: Path) -> None:
