@@ -95,7 +95,7 @@ def test_the_meter_is_the_same_before_and_after(own_state: Path, monkeypatch: py
 
 def test_what_is_still_over_after_compaction_ends_typed_and_told(own_state: Path) -> None:
     """Still over after compaction: a typed error, a termination event, a non-zero exit."""
-    for prompt, window in ((TASK, 4500), ("t" * 200_000, 32_000)):
+    for prompt, window in ((TASK, 3000), ("t" * 200_000, 32_000)):
         played = play([cell("print(1)")], own_state, prompt, window, max_output_tokens=1000)
         assert (played.result.status, played.result.exit_code) == ("limit", 3)
         assert "larger than the window" in played.result.errors[-1]
