@@ -70,7 +70,6 @@ _NOTHING = (
     re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{8,64}\b"),
     re.compile(r"\bv?\d+(?:\.\d+){2,}\S*|\bv\d+(?:\.\d+)*\b"),
     re.compile(r"^[ \t]*(?:>[ \t]*)?\d+[.)]\s", re.M),
-    re.compile(r"\barxiv:\s?\d+\.\d+(?:v\d+)?|\b\d{4}\.\d{4,5}(?:v\d+)?\b", re.I),
     re.compile(r"\b(?:0x[0-9a-fA-F]+)\b"),
     re.compile(r"\b(?:[A-Za-z]\w{0,40}-){1,8}\d[\w.]*|\b[A-Za-z_]{1,80}\d[\w.]*(?:-[\w.]+)*"),
     re.compile(r"\[\d+(?:, ?\d+)*\](?=[\s.,;)]*[A-Za-z(]|\s*$)(?<!\[0\])", re.M),

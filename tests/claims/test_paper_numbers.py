@@ -9,6 +9,7 @@ import pytest
 from ml_intern.claims.gathering import Heard, ToolTold, gathered
 from ml_intern.claims.notes import loose_numbers
 from ml_intern.claims.papers import TOLD, Papers, loose, papers_read
+from ml_intern.claims.reading import numbers_in
 from ml_intern.hub.card import CardFacts, model_card
 from ml_intern.hub.publishing import check_card
 from ml_intern.journal import Journal
@@ -130,3 +131,16 @@ def test_a_number_of_a_paper_is_no_score_of_ours(notes: str, ledger: Ledger) -> 
     evidence = gathered(ledger, heard=Heard(told=[read]))
     assert loose_numbers(notes, evidence)
     assert not loose_numbers("The paper 2401.10001 gives an accuracy of 91.4.", evidence)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("as in 2401.10001v2", 0),
+        ("as in arXiv:0704.0001", 0),
+        ("a perplexity of 1234.5678", 1),
+        ("a reward of 2499.1234", 1),
+    ],
+)
+def test_a_number_does_not_hide_behind_the_form_of_an_id(text: str, numbers: int) -> None:
+    assert len(numbers_in(text)) == numbers
