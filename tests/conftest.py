@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -18,6 +19,11 @@ for name in [n for n in os.environ if n.startswith("ML_INTERN_")]:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A project's settings are the tests' own; tests/test_trust.py looks at others'.
 os.environ["ML_INTERN_TRUST_PROJECT"] = "1"
+
+# Each run meets the same examples; HYPOTHESIS_PROFILE=search looks for new ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,10 +17,11 @@ Scheme = Literal["arxiv", "doi", "s2", "corpus", "openalex", "acl", "pmid"]
 
 FORMS = "2106.09685, astro-ph/0601001, 10.1145/3544585, an arXiv, DOI or Semantic Scholar URL"
 _NEW = re.compile(
-    r"((?:0[7-9]|1[0-4])(?:0[1-9]|1[0-2])\.\d{4}|(?:1[5-9]|[2-9]\d)(?:0[1-9]|1[0-2])\.\d{5})(?:v(\d+))?"
+    r"((?:0[7-9]|1[0-4])(?:0[1-9]|1[0-2])\.\d{4}|(?:1[5-9]|[2-9]\d)(?:0[1-9]|1[0-2])\.\d{5})(?:v([1-9]\d*))?",
+    re.ASCII,
 )
 """Year, month, a number of four digits until 2014 and of five since: info.arxiv.org/help/arxiv_identifier."""
-_OLD = re.compile(r"([a-z][a-z-]*(?:\.[A-Za-z]{2})?/\d{7})(?:v(\d+))?", re.I)
+_OLD = re.compile(r"([a-z][a-z-]*(?:\.[A-Za-z]{2})?/\d{7})(?:v([1-9]\d*))?", re.I | re.ASCII)
 _DOI = re.compile(r"10\.\d{4,9}/\S+")
 _ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.I)
 _SHA = re.compile(r"[0-9a-f]{40}", re.I)

@@ -62,3 +62,9 @@ def test_any_text_is_an_id_or_none(examples: int) -> None:
         assert found is None or try_id(str(found)) == found
 
     is_id_or_none()
+
+
+@pytest.mark.parametrize("text", ["math/0000000v0", "A/0000000V0", "2106.09685v0", "math/٠٠٠٠٠٠٠"])
+def test_what_arxiv_never_numbered_is_no_id(text: str) -> None:
+    """Versions count from 1."""
+    assert try_id(text) is None
