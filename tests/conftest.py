@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -26,6 +27,9 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+_HOMES = itertools.count()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first: at the end all processes have something short to do."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
@@ -41,7 +45,9 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a state folder and a home of its own."""
-    home = tmp_path_factory.mktemp("home")
+    # pytest's own numbering looks through all folders there are, each time.
+    home = tmp_path_factory.getbasetemp() / "homes" / str(next(_HOMES))
+    home.mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("ML_INTERN_STATE", str(home / "state"))
     return home / "state"

@@ -50,7 +50,7 @@ def start(url: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*REAL, *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("answered", [2, 3])
+@pytest.mark.parametrize("answered", [2, pytest.param(3, marks=pytest.mark.thorough)])
 def test_a_killed_run_ends_as_if_nobody_had_killed_it(
     answered: int, scripted_server: Callable[..., ScriptedServer], own_state: Path
 ) -> None:

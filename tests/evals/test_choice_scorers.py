@@ -190,6 +190,7 @@ def test_likelihoods_of_options_against_a_computation_by_hand(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_whole_multiple_choice_in_a_real_job(evals: Evals, tmp_path: Path) -> None:
     from test_generate_recipe import LINES, tiny_model
 

@@ -174,6 +174,7 @@ def test_a_text_longer_than_the_window_counts_every_token_once(jobs: Jobs, tmp_p
         assert row["nats"] / row["tokens"] == pytest.approx(math.log(300), rel=0.1)
 
 
+@pytest.mark.thorough
 def test_a_narrow_window_shortens_the_answer_before_the_prompt_and_is_told(
     jobs: Jobs, tmp_path: Path
 ) -> None:
@@ -231,6 +232,7 @@ def test_a_whole_evaluation_in_a_real_job(jobs: Jobs, model: Path, tmp_path: Pat
     assert set(ledger.get(e.id).dev) == {"exact_match", "bits_per_byte", "python_parses"}
 
 
+@pytest.mark.thorough
 def test_a_real_likelihood_comes_with_samples_and_broken_weights_are_told(
     jobs: Jobs, model: Path, tmp_path: Path
 ) -> None:

@@ -193,6 +193,7 @@ def test_a_task_is_sealed_asked_and_scored(
 
 
 @needs_lm_eval
+@pytest.mark.thorough
 def test_a_group_whose_answers_are_written(
     settings: Settings, evals: Evals, tasks: Path, tmp_path: Path
 ) -> None:

@@ -177,6 +177,7 @@ WAYS = {
 WORTH = {"a": -9.0, "b": 9.0, "c": 9.0, "d": 9.0, "e": -9.0, "f": 9.0}
 
 
+@pytest.mark.thorough
 def test_a_whole_best_of_n_does_what_theory_says(tmp_path: Path) -> None:
     """Greedy knows none; votes find "x"; with rewards "y" as well; nobody finds "z"."""
     jobs = Jobs(tmp_path / "evals" / "jobs", None, Settings(), lambda event: None)

@@ -176,7 +176,9 @@ def test_a_date_to_wait_for_is_by_the_provider_s_clock(
     assert 1.9 <= float(told.rpartition("in ")[2].split()[0]) <= 3
 
 
-@both
+@pytest.mark.parametrize(
+    "stream", [False, pytest.param(True, marks=pytest.mark.thorough)], ids=["whole", "streamed"]
+)
 def test_a_reply_that_does_not_come_is_given_up(provider: Start, run: Run, stream: bool) -> None:
     faults = [None, stalled(120), trickle(0.1)]
     began = time.monotonic()

@@ -96,6 +96,7 @@ def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_of_it(hub: Killable, r
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_kills_at_any_moment_lose_no_commit_and_show_no_half(hub: Killable, root: Path) -> None:
     HfApi(endpoint=hub.endpoint, token="any").create_repo(REPO)
     dice = random.Random(7)

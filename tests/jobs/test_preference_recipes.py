@@ -184,6 +184,7 @@ def alone(folder: Path, config: dict) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_train_one_model(jobs, data):
     told = {"model": {"config": TINY}, "tokenizer": "byte", "processes": 2, "validation": 0.1}
     job = launched(jobs, "pretrain", data / "texts", "two", trainer={"max_steps": 4}, **told)

@@ -101,6 +101,7 @@ def memory_limit(mb: int) -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_out_of_memory_it_takes_smaller_batches_and_the_same_rows_a_step(jobs, texts):
     wide = {"config": {**TINY, "vocab_size": 64_000}}
     trainer = {"max_steps": 2, "per_device_train_batch_size": 64, "logging_steps": 1}

@@ -132,6 +132,7 @@ def test_which_fields_make_such_rows(documents: ModuleType, trainer, expected):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_training_without_padding_ends_with_the_same_model_as_one_with_it(tmp_path: Path):
     draw = random.Random(0)
     rows = [{"prompt": f"{draw.random()} ", "completion": "ab" * draw.randrange(1, 40)} for _ in range(48)]

@@ -210,6 +210,7 @@ def test_a_partition_with_a_short_limit_starts_the_job_again_from_its_checkpoint
     assert "went on" in jobs.logs(job).text
 
 
+@pytest.mark.thorough
 def test_a_job_that_was_out_of_time_has_its_whole_time_again_when_it_is_resumed(jobs, on_cluster):
     code = """
     import pathlib, time

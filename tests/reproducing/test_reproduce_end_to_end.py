@@ -65,6 +65,7 @@ def short(tmp_path_factory: pytest.TempPathFactory, here: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.thorough
 def test_the_same_weights_come_out_again(short: Path, here: Path) -> None:
     came_out_again(short, here, trainings=1, data=2)
 

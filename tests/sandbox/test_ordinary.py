@@ -18,11 +18,8 @@ FILES = {"test_walls.py": 29, "test_seccomp.py": 29, "test_growth.py": 9}
 """And how many of their tests must have passed: more than so many."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name == "test_walls.py" else pytest.mark.thorough) for name in FILES],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", list(FILES))
 def test_the_walls_hold_for_an_ordinary_user(tmp_path: Path, name: str) -> None:
     pytest_here = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
     done = subprocess.run(

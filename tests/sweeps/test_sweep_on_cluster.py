@@ -40,6 +40,7 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servic
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_trials_go_to_the_cluster_as_one_array(services):
     ctx = ToolContext(services, "call-1", "the-key", needs=("hub:read",))
     asked = {"base": BASE, "space": {"lr": [1e-3, 1e-2]}, "metric": "loss", "trials": 2, "halving": False}
