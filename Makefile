@@ -6,11 +6,12 @@ WORKERS ?= 2
 STAMP = $(VENV)/installed.stamp
 SENTENCE = train the best small model of Python statements you can in two minutes, and publish it as python-statements
 
-.PHONY: demo test thorough check format bench clean
+.PHONY: demo examples test thorough check format docs bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ML Intern needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
 	$(PYTHON) -m venv "$(VENV)"
+	@echo "Installing into $(VENV): some gigabytes, and minutes without a word."
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch "$(STAMP)"
 
@@ -18,6 +19,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	ML_INTERN_HUB=embedded "$(BIN)/ml-intern" --model playbook: "$(SENTENCE)"
 	"$(BIN)/python" examples/first_light/load.py python-statements
+
+# The stories of examples/, small: minutes each on two cores; they write their results and one table.
+examples: $(STAMP)
+	"$(BIN)/python" examples/run.py all
 
 # A file's tests stay in one process and in order; WORKERS=0 runs all in this one.
 test: $(STAMP)
@@ -35,6 +40,11 @@ check: $(STAMP)
 format: $(STAMP)
 	"$(BIN)/ruff" format .
 	"$(BIN)/ruff" check --fix .
+
+docs: $(STAMP)
+	"$(BIN)/python" docs/generate.py
+	"$(BIN)/python" -m sphinx -q -W -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 bench: $(STAMP)
 	@for script in benchmarks/*.py; do echo "== $$script"; "$(BIN)/python" "$$script" || exit 1; done

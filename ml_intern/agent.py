@@ -55,6 +55,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     Attributes:
         plans: It is asked to look at its plan again after every so many steps.
+        compact: The person wants the prompt shorter before the brain is asked the next time.
     """
 
     plans = True
@@ -89,6 +90,7 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
         self.claims: Callable[[str], str] = lambda answer: ""
         executor.hold = lambda answer: self.goals.hold() or self.claims(answer)
         self.corrections = 0
+        self.compact = False
         self.cells = 0
         self.tokens = dict(zip(("input", "output"), self.recorded.summary_tokens, strict=True))
         self._summaries = [0, 0]
@@ -109,6 +111,12 @@ class InternAgent(CodeAgent):  # type: ignore[misc]
 
     def write_memory_to_messages(self, summary_mode: bool = False) -> list[ChatMessage]:
         """The view of the memory that the brain reads, brought below the window's limit."""
+        if self.compact:
+            self.compact = False
+            done = self.compactor.shorten(self.memory)
+            self._note_compaction(done)
+            if done is None:
+                self._emit(Notice("info", "The context is short already."))
         self._note_compaction(self.compactor.make_room(self.memory))
         return self.view.render(self.memory)
 

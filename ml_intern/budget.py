@@ -106,7 +106,7 @@ class Budget:
 
     caps: dict[Unit, float] = field(default_factory=dict)
     spent: dict[Unit, float] = field(default_factory=lambda: dict.fromkeys(UNITS, 0.0))
-    started: float = field(default_factory=time.monotonic)
+    started: float | None = field(default_factory=time.monotonic)
     _reserved: dict[str, Price] = field(default_factory=dict)
     _brain_costs: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -124,8 +124,19 @@ class Budget:
             return sum(_amount(price, unit) for price in self._reserved.values())
 
     def _spent(self, unit: Unit) -> float:
-        clock = time.monotonic() - self.started if unit == "seconds" else 0.0
+        runs = unit == "seconds" and self.started is not None
+        clock = time.monotonic() - (self.started or 0.0) if runs else 0.0
         return self.spent[unit] + clock
+
+    def rest(self) -> None:
+        """Wall time stands still: nothing is done until the person says more."""
+        with self._lock:
+            self.spent["seconds"], self.started = self._spent("seconds"), None
+
+    def go_on(self) -> None:
+        """Wall time runs again."""
+        with self._lock:
+            self.started = self.started or time.monotonic()
 
     def left(self) -> dict[str, float | None]:
         """What is left by unit; None where there is no ceiling."""

@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_intern.masking import mask_all
 from ml_intern.resuming import saved_settings
@@ -30,7 +30,18 @@ def write_card(session: Session, status: str, code: int | None) -> None:
     }
     path: Path = session.folder / "session.json"
     if path.exists():
-        card["created"] = json.loads(path.read_text())["created"]
+        card["created"] = json.loads(path.read_text()).get("created", card["created"])
+    _replace(path, card)
+
+
+def write_setting(session: Session) -> None:
+    """A setting changed while it runs: the card tells the new one, and all else as it was."""
+    path: Path = session.folder / "session.json"
+    card = json.loads(path.read_text())
+    _replace(path, {**card, "settings": saved_settings(session.settings)})
+
+
+def _replace(path: Path, card: dict[str, Any]) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(mask_all(card), indent=2))
     fresh.replace(path)

@@ -88,8 +88,10 @@ def _check_folders(settings: Settings) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            told = error.strerror or error
-            raise UsageError(f"The folder of --{name}, {str(folder)!r}, cannot be made: {told}.") from None
+            told = "a file is in its place" if isinstance(error, FileExistsError) else error.strerror or error
+            raise UsageError(
+                f"The folder of --{name}, {str(folder)!r}, cannot be made: {told}.", "Name another one."
+            ) from None
 
 
 def _check_evals(settings: Settings) -> None:

@@ -36,6 +36,9 @@ SUMMARISE_TO = 0.5
 SUMMARY_SHARE = 0.15
 """Share of the window that a summary may take."""
 
+LEAST_GAIN = 4_000
+"""Steps of fewer characters are not worth a summary, which takes room itself."""
+
 CHARS_PER_WORD = 7
 TASK_CHARS = 2000
 """Of the task and of what the person said later, what the writer of a summary sees."""
@@ -99,6 +102,16 @@ class Compactor:
             f"The prompt of {after} characters is larger than the window of {self.view.limit}.",
             "Use a brain with a larger window, or raise context_tokens if its window is larger.",
         )
+
+    def shorten(self, memory: AgentMemory) -> Compacted | None:
+        """Put a summary in place of all but the newest step, room or not; None where that gains nothing."""
+        before = size(self.view.render(memory))
+        if before - self.view.beside(memory, 1) < LEAST_GAIN:
+            return None
+        done = self._summarise(memory, 1)
+        if done is None:
+            return None
+        return Compacted("summarised", before, size(self.view.render(memory)), done.text, done.last)
 
     def _keeps(self, memory: AgentMemory) -> list[int]:
         """How many of the newest steps may stay: the most that leave room for a while, then ever fewer."""

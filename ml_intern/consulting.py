@@ -17,7 +17,7 @@ from ml_intern.errors import ToolError
 from ml_intern.recorded import Answered
 from ml_intern.router import Router
 
-NOBODY = "There is no language model here: a playbook answers, and it cannot write data."
+NOBODY = "There is no language model here, and writing data needs one."
 TAKE_ONE = "Run with --model SCHEME:NAME."
 POLL_S = 0.1
 

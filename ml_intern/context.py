@@ -73,6 +73,8 @@ class Services:
     """What tools gave back, what the person said and what cells have shown, as evidence for claims."""
     consult: AskBrain | None = None
     """Asks the session's brain for one text. None where there is none."""
+    notify: Callable[[str], None] = lambda text: None
+    """Sends words to where the person is told things outside of the faces."""
     web: Web | None = None
     """Pages of the internet; tools ask their context. None: made from the settings at the first use."""
 

@@ -6,6 +6,10 @@ the brain is asked again; one that comes after the answer begins the next turn.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from ml_intern.events import Event, PersonSaid
 from ml_intern.inbox import Inbox
 from ml_intern.journal import Journal
 from ml_intern.masking import mask
@@ -21,10 +25,24 @@ class Conversation:
         inbox: Where messages wait.
         journal: Where they stand once they were heard.
         recorded: What an earlier process had heard.
+        emit: Takes the events for the faces.
+        allow: Told each text, as it may name paths that tools shall read.
     """
 
-    def __init__(self, inbox: Inbox, journal: Journal, recorded: Recorded) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        journal: Journal,
+        recorded: Recorded,
+        emit: Callable[[Event], None] = lambda event: None,
+        allow: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.inbox = inbox
+        self._emit = emit
+        self._allow = allow
+        for texts in ([turn.prompt for turn in recorded.turns], *recorded.messages.values()):
+            for text in texts:
+                allow(text)
         self._journal = journal
         self._recorded = recorded
 
@@ -55,9 +73,15 @@ class Conversation:
         if not waiting:
             return []
         texts = [mask(said.text) for said in waiting]
-        line = {"step": step, "text": "\n\n".join(texts), "ids": [said.id for said in waiting]}
+        line: dict[str, Any] = {
+            "step": step,
+            "text": "\n\n".join(texts),
+            "ids": [said.id for said in waiting],
+        }
         self._journal.append(kind, line, durable=True)
+        self._allow("\n\n".join(texts))
         for said in waiting:
             self._recorded.heard.add(said.id)
             self.inbox.heard(said)
+        self._emit(PersonSaid(line["text"], kind == "turn", [said.id for said in waiting]))
         return texts

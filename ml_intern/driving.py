@@ -9,8 +9,9 @@ from ml_intern.errors import UsageError
 from ml_intern.events import Notice
 from ml_intern.masking import mask
 from ml_intern.proxies import keep
-from ml_intern.recorded import Recorded
+from ml_intern.recorded import Recorded, Turn
 from ml_intern.services import facts
+from ml_intern.staying import wait_for_words
 from ml_intern.undoing import keep_for_undo
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def drive(session: Session) -> str:
     """The answer to the last of the prompts: the first one, and what the person said after an answer."""
     from ml_intern.agent import InternAgent
 
+    _leave_stopped_cell(session)
     session.agent = InternAgent(
         session.brain,
         _executor(session),
@@ -37,8 +39,13 @@ def drive(session: Session) -> str:
     return _take_turns(session)
 
 
-PROMPT_SHARE = 0.4
-"""Of the brain's window, what the system prompt may take before it names tools instead of telling them."""
+def _leave_stopped_cell(session: Session) -> None:
+    """Who stops the run in a cell and then says something else does not want that cell again first."""
+    known = session.recorded
+    stopped = known.halted is not None and (known.finished or {}).get("status") == "interrupted"
+    if stopped and session.inbox.messages(known.heard):
+        session.journal.append("left", {"step": known.under_way}, durable=True)
+        known.leave_halted()
 
 
 def _system_prompt(session: Session) -> str:
@@ -52,7 +59,7 @@ def _system_prompt(session: Session) -> str:
             "\n- Nobody is there to ask: what a person would be asked about (public publishing, network "
             f"for scripts, deleting, what is over the budget) is denied. Allowed beforehand: {allowed}."
         )
-    walls = isolation(session.sandbox, session.limits())
+    walls = isolation(session.sandbox, session.walls.limits())
 
     def prompt(groups: Sequence[str], task: str) -> str:
         return system_prompt(
@@ -67,7 +74,8 @@ def _system_prompt(session: Session) -> str:
         )
 
     # A small window needs its room for the work: what does not fit is named, the last groups first.
-    full, room = list(session.settings.tool_groups), PROMPT_SHARE * session.brain.context_tokens
+    full = list(session.settings.tool_groups)
+    room = session.settings.prompt_share * session.brain.context_tokens
     found = prompt(full, session.prompt)
     while metered(found) > room and full:
         full.pop()
@@ -84,8 +92,8 @@ def _executor(session: Session) -> KernelExecutor:
     keep(session.folder, proxies)
     session.kernel = KernelHost(
         session.sandbox,
-        session.mounts(),
-        session.limits(),
+        session.walls.mounts(),
+        session.walls.limits(),
         proxies,
         lambda name, arguments: executor.call_tool(name, arguments),
         timeout_s=settings.cell_timeout_s,
@@ -117,14 +125,44 @@ def _take_turns(session: Session) -> str:
     if not session.recorded.anything:
         keep_for_undo(session, session.recorded.begun)
     answer = str(session.agent.run(session.prompt))
-    while turn := session.conversation.next_turn(session.agent.number + 1):
+    while turn := _next_turn(session, answer):
         session.answers.renew(session.settings.answer_checks if session.brain.language_model else 0)
         if not turn.known:
             keep_for_undo(session, turn.step)
-        if not session.brain.language_model:
-            _prepare(session, turn.prompt)
+        if not session.brain.language_model and not _prepared(session, turn):
+            answer = ""
+            continue
         answer = str(session.agent.run(turn.prompt, reset=False))
     return answer
+
+
+def _next_turn(session: Session, answer: str) -> Turn | None:
+    """What the person has said since the answer, or says while the session stays."""
+
+    def said() -> Turn | None:
+        return session.conversation.next_turn(session.agent.number + 1)
+
+    turn = said()
+    return wait_for_words(session, answer, said) if turn is None and session.stays else turn
+
+
+def _prepared(session: Session, turn: Turn) -> bool:
+    """Whether there is a playbook for a further turn.
+
+    A person who is there is told why not and says something else, and so is one who has done so already.
+
+    Raises:
+        UsageError: There is none, and nobody to say something else.
+    """
+    try:
+        _prepare(session, turn.prompt)
+    except UsageError as error:
+        if not (session.stays or turn.known):
+            raise
+        if not turn.known:
+            session.emit(Notice("error", str(error)))
+        return False
+    return True
 
 
 def _prepare(session: Session, prompt: str) -> None:

@@ -12,6 +12,7 @@ from ml_intern.errors import Denied, InternError, Interrupted, LimitReached
 from ml_intern.events import Notice, SessionFinished
 from ml_intern.jobs.model import FINISHED
 from ml_intern.masking import mask
+from ml_intern.sharing import share_at_the_end
 
 if TYPE_CHECKING:
     from ml_intern.session import Session
@@ -32,7 +33,7 @@ def why(session: Session, error: InternError | None) -> InternError | None:
         session.emit(Notice("error", "A call still runs; the Hub and the jobs tell what came of it."))
     if session.over is not None:
         return session.over
-    if session.late:
+    if session.wall_time.late:
         cap = show_duration(session.budget.caps["seconds"])
         return LimitReached(f"The budget of {cap} is used up.", "Raise --budget to go on.")
     return Interrupted("Stopped by the person.")
@@ -42,8 +43,7 @@ def finish(session: Session, answer: str, error: InternError | None) -> None:
     """Tell the end: jobs that run on, what was denied, the error; then the card, the report, the journal."""
     session.journal.give_up_room()
     session.router.meter.settle()
-    if error is None and session.router.denied:
-        error = Denied("The run ended, but something it asked for was denied: " + session.router.denied[0])
+    error = error or _denied(session)
     if left := [job.id for job in session.services.jobs.list() if job.state not in FINISHED]:
         told = f"{len(left)} job{'s run' if len(left) > 1 else ' runs'} on: {', '.join(left)}"
         session.emit(Notice("warning", f"{told} (ml-intern jobs shows how they go)."))
@@ -52,17 +52,33 @@ def finish(session: Session, answer: str, error: InternError | None) -> None:
     code = error.exit_code if error else 0
     if error is not None:
         _tell_end(session, str(error))
-    answer = _checked(session, answer)
+    answer = checked(session, answer)
     session.finished = SessionFinished(session.id, STATUS.get(code, "failed"), code, mask(answer))
+    share_at_the_end(session, session.finished.answer, session.finished.status)
+    session.notifier.take(session.finished)
+    session.notifier.flush()  # before the last event, so that the person reads where that fails
     session.write_card(session.finished.status, code)
-    _renew_report(session, session.finished.answer)
+    renew_report(session, session.finished.answer)
     with session.budget.books:
         line = {**session.finished.to_json(), "budget": session.budget.snapshot()}
         session.journal.append("finished", line, durable=True)
-    session.queue.put(session.finished)
+    session.telling.queue.put(session.finished)
 
 
-def _checked(session: Session, answer: str) -> str:
+def _denied(session: Session) -> Denied | None:
+    if not session.router.denied:
+        return None
+    return Denied("The run ended, but something it asked for was denied: " + session.router.denied[0])
+
+
+def standing(session: Session, answer: str) -> SessionFinished:
+    """The end as it would be, were this answer the last one."""
+    error = session.brain.verdict() or _denied(session)
+    code = error.exit_code if error else 0
+    return SessionFinished(session.id, STATUS.get(code, "failed"), code, mask(answer))
+
+
+def checked(session: Session, answer: str) -> str:
     """The answer with marks at numbers that nobody measured, of which the person is told."""
     from ml_intern.claims.answers import marked, warning
 
@@ -82,10 +98,10 @@ def _tell_end(session: Session, text: str) -> None:
     notice = Notice("error", mask(text))
     session.errors.append(notice.text)
     session.journal.append("event", {**notice.to_json(), "end": True})
-    session.queue.put(notice)
+    session.telling.show(notice)
 
 
-def _renew_report(session: Session, answer: str) -> None:
+def renew_report(session: Session, answer: str) -> None:
     """A report that a publication left in the workspace was written before the end: tell the end, too."""
     copy = session.workspace / "report" / "report.html"
     if not copy.is_file():
@@ -117,7 +133,7 @@ def finish_untold(session: Session, error: InternError) -> None:
     """The end of a run that cannot write it down: the person at least is told."""
     if mask(str(error)) not in session.errors:
         session.errors.append(mask(str(error)))
-        session.queue.put(Notice("error", session.errors[-1]))
+        session.telling.show(Notice("error", session.errors[-1]))
     code = error.exit_code
     session.finished = SessionFinished(session.id, STATUS.get(code, "failed"), code, "")
-    session.queue.put(session.finished)
+    session.telling.show(session.finished)

@@ -21,6 +21,10 @@ class InternError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook: the line, without the frames that led to it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(InternError):
     """What was asked cannot be understood: wrong option, unknown sentence, missing file."""

@@ -43,6 +43,18 @@ class SessionStarted(Event):
 
 
 @dataclass(frozen=True)
+class PersonSaid(Event):
+    """What the person said after the first prompt was heard. `turn`: it begins a turn; else one goes on.
+
+    `ids` names the messages of the inbox that it was, as `Inbox.say` has told them.
+    """
+
+    text: str
+    turn: bool
+    ids: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class BrainAnswered(Event):
     """The brain wrote the text of a step. Tokens as its provider counted them."""
 
@@ -51,6 +63,21 @@ class BrainAnswered(Event):
     input_tokens: int
     output_tokens: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class BudgetChanged(Event):
+    """What is spent: told at the start, after an answer of a brain, and when a call or a job changed it.
+
+    Attributes:
+        spent: By unit (usd, gpu_hours, tokens, jobs, seconds); wall time goes on by itself.
+        reserved: Set aside for what runs.
+        caps: The ceilings; a unit that has none is not there.
+    """
+
+    spent: dict[str, float]
+    reserved: dict[str, float]
+    caps: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -228,6 +255,14 @@ class ResearchFinished(Event):
     input_tokens: int
     output_tokens: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class TurnFinished(Event):
+    """A turn came to its answer, and the session waits for the person's next words."""
+
+    step: int
+    answer: str
 
 
 @dataclass(frozen=True)

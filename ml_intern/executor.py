@@ -10,6 +10,8 @@ from ml_intern import strangers
 from ml_intern.brains.replies import CELL_FAILED
 from ml_intern.errors import InternError
 from ml_intern.events import CellFinished, CellOutput, CellStarted, Notice
+from ml_intern.goals import HELD
+from ml_intern.hints import missing_file
 from ml_intern.jobs.model import FINISHED
 from ml_intern.journal import Journal
 from ml_intern.keeping import Kept
@@ -65,6 +67,7 @@ class KernelExecutor:
         self._resumed = False
         self.played: list[Ran] = []
         self.kernel = kernel
+        kernel.stopping = router.interrupted.is_set
         self.router = router
         self.journal = journal
         self.observation_chars = observation_chars
@@ -136,6 +139,8 @@ class KernelExecutor:
         )
         self._note_kernel()
         emit(CellFinished(self.step, result.ok, observation, result.seconds))
+        if held:
+            emit(Notice("warning", f"The answer was held back. The brain was told: {_reason(held)}"))
         value = result.answer if final else result.value
         return self._output(result.ok, final, value, observation)
 
@@ -202,6 +207,7 @@ class KernelExecutor:
         # Masked before they are cut: half of a credential is not known for one.
         if result.error:
             parts.append(head_and_tail(mask(result.error.rstrip("\n")), self.observation_chars // 2))
+            parts += filter(None, [missing_file(result.error, self.router.services.files)])
         if result.value:
             parts.append("Out: " + head_and_tail(mask(result.value), self.observation_chars // 2))
         if result.variables:
@@ -219,6 +225,11 @@ class KernelExecutor:
 def _stopped(result: CellResult) -> bool:
     """Whether a cell had to be stopped, and its kernel lives on with what it left."""
     return not result.ok and not result.lost and "The cell was stopped:" in result.error
+
+
+def _reason(held: str) -> str:
+    """Why an answer was held back, without the words that every such text begins with."""
+    return held.removeprefix(HELD).lstrip(" .:")
 
 
 def head_and_tail(text: str, limit: int) -> str:

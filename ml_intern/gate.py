@@ -167,6 +167,25 @@ class Gate:
         with self._lock:
             self._always.append(standing)
 
+    @property
+    def always(self) -> list[Standing]:
+        """What a person allowed for the rest of the session."""
+        with self._lock:
+            return list(self._always)
+
+    def permit(self, words: Sequence[str]) -> None:
+        """Take other words of ``--yes`` for those that were given.
+
+        Raises:
+            UsageError: Names a word that is not known.
+        """
+        self.yes = read_yes(words)
+
+    def revoke(self) -> None:
+        """Ask again about everything that was allowed for the rest of the session."""
+        with self._lock:
+            self._always.clear()
+
     def footprint(
         self, spec: ToolSpec, arguments: Mapping[str, Any], price: Price, rule: str
     ) -> Standing | None:

@@ -43,8 +43,8 @@ class Inbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FOLDER
 
-    def say(self, text: str) -> None:
-        """Leave a message.
+    def say(self, text: str) -> str:
+        """Leave a message; its id.
 
         Raises:
             UsageError: It is empty or too long.
@@ -56,7 +56,11 @@ class Inbox:
                 f"The message has {len(text)} characters, more than {MOST_CHARS}.",
                 "Put it into a file of the workspace and name that.",
             )
-        self._put("say", {"text": text.strip()})
+        return self._put("say", {"text": text.strip()})
+
+    def take_back(self, id: str) -> None:
+        """The message was not meant to be heard: whoever left it said so before anybody read it."""
+        (self._folder / f"{id}.json").unlink(missing_ok=True)
 
     def stop(self, what: What) -> None:
         """Ask for the end of what runs: the cell, the step, or the run."""
@@ -84,12 +88,13 @@ class Inbox:
             found += [what for what in STOPS if what == given.get("what")]
         return found
 
-    def _put(self, kind: str, given: dict[str, Any]) -> None:
+    def _put(self, kind: str, given: dict[str, Any]) -> str:
         self._folder.mkdir(exist_ok=True)
         path = self._folder / f"{kind}-{time.time_ns():020}-{token_hex(3)}.json"
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(given), encoding="utf-8")
         fresh.replace(path)
+        return path.stem
 
     def _read(self, kind: str) -> list[tuple[Path, dict[str, Any]]]:
         found = []

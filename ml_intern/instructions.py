@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from ml_intern.brains.replies import CELL_TAGS
 from ml_intern.groups import READING, Group, grouped
@@ -129,8 +129,13 @@ def _shared(results: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _rendered(template: str, **facts: Any) -> str:
+    return _compiled(template).render(**facts).strip()
+
+
+@lru_cache(maxsize=32)
+def _compiled(template: str) -> Template:
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(**facts).strip()
+    return environment.from_string(template)
 
 
 def prompt_templates(system: str) -> dict[str, Any]:

@@ -177,6 +177,12 @@ DEFAULT_POLICY: tuple[Rule, ...] = (
 )
 
 
+RULES = (
+    'Mend the rule in ml-intern.toml; one looks so: [[policy]] tool = "publish_*" action = "ask". '
+    "docs/reference/settings.md has the keys."
+)
+
+
 def read_policy(policy: Sequence[Mapping[str, Any]]) -> list[Rule]:
     """The rules of the settings.
 
@@ -188,7 +194,7 @@ def read_policy(policy: Sequence[Mapping[str, Any]]) -> list[Rule]:
         try:
             rules.append(Rule.model_validate(dict(given)))
         except ValidationError as error:
-            raise UsageError(f"Policy rule {number}: {_told(error)}.") from None
+            raise UsageError(f"Policy rule {number}: {_told(error)}.", RULES) from None
     return rules
 
 

@@ -123,6 +123,7 @@ class Recorded:
         session: Whose keys the calls have, also where the folder was renamed; nothing: those of the session
             that runs.
         under_way: The step whose cell did not come to its end; 0: none.
+        halted: The cell that the person stopped together with the run, as it ended; None: there is none.
         kernel: Where the last kernel runs on, where it does not end with its process.
         finished: The last end of the session, if it came to one.
         always: What a person allowed for the whole session.
@@ -159,6 +160,7 @@ class Recorded:
     finished: dict[str, Any] | None = None
     session: str = ""
     under_way: int = 0
+    halted: Ran | None = None
     kernel: dict[str, Any] = field(default_factory=dict)
     research: dict[str, Researched] = field(default_factory=dict)
     consulted: dict[str, list[Answered]] = field(default_factory=dict)
@@ -246,13 +248,18 @@ class Recorded:
             self.last = max(self.last, step)
             self.answers.append(Answered(_text(given, "text"), tokens, str(given.get("finish", "")), step))
         elif kind == "cell":
-            self.under_way = _number(given, "step")
+            self.halted, self.under_way = None, _number(given, "step")
             codes[self.under_way] = _text(given, "code")
         elif kind == "cell_done":
-            if not given.get("stopped"):  # a run that goes on runs it again
+            step = _number(given, "step")
+            ran = _ran(given, codes.get(step, ""))
+            if given.get("stopped"):  # a run that goes on runs it again
+                self.halted = ran
+            else:
                 self.under_way = 0
-                step = _number(given, "step")
-                self.cells[step] = _ran(given, codes.get(step, ""))
+                self.cells[step] = ran
+        elif kind == "left":
+            self.leave_halted()
         elif kind == "intent":
             self._counted(given)
             keys[given["call"]] = key = _text(given, "key")
@@ -290,10 +297,18 @@ class Recorded:
             self.finished = given
         elif kind == "standing":
             self.always.append(given)
+        elif kind == "revoked":
+            self.always.clear()
         elif kind == "event":
             for name in ("event", *NEEDED.get(given["event"], ())):
                 _text(given, name)
             self.events.append(given)
+
+    def leave_halted(self) -> None:
+        """The person has said something since: the stopped cell is over as it was, and does not run again."""
+        if self.halted is not None:
+            self.cells[self.halted.step] = self.halted
+            self.halted, self.under_way = None, 0
 
     def _compacted(self, given: dict[str, Any]) -> None:
         if given.get("how") == "summarised":
@@ -339,7 +354,7 @@ class Recorded:
         self.summaries = [(text, last) for text, last in self.summaries if last < first]
         self.shrunk = min(self.shrunk, first - 1)
         self.under_way = 0 if self.under_way >= first else self.under_way
-        self.finished, self.kernel = None, {}
+        self.finished, self.halted, self.kernel = None, None, {}
 
     def _try_out(self) -> None:
         """Do with the last state of the budget and the standing approvals what a session does."""

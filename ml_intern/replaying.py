@@ -27,7 +27,6 @@ from ml_intern.reading import CARD, JOURNAL
 from ml_intern.recorded import Answered, Recorded
 from ml_intern.result import RunResult
 from ml_intern.resuming import Damaged, read_card, settings_of
-from ml_intern.sandbox.base import Mounts
 from ml_intern.sandbox.choose import choose_sandbox
 from ml_intern.secrets import Secrets
 from ml_intern.session import Session
@@ -102,6 +101,7 @@ class Replay(Session):
     old: Path
     live: bool
     differing: list[Difference]
+    shares = False
     _names: list[tuple[str, str]]
     _seen: set[int]
 
@@ -153,6 +153,7 @@ class Replay(Session):
             (was.session or folder.name, self.id),
         ]
         if not live:
+            self.walls.also = [folder / "datasets", folder / "jobs"]  # recorded results lead there
             self.router.earlier.recorded = Recorded(calls=was.calls, session=was.session)
             self.router.earlier.rebuilding = True
             self.router.snapshots = Snapshots.of_another(folder, Path(workspace), self.workspace)
@@ -177,12 +178,6 @@ class Replay(Session):
         """What the cells can call; with recorded results that is what they could call then."""
         then = {} if self.live else kept(self.old)
         return [*then.values()] or super().proxies()
-
-    def mounts(self) -> Mounts:
-        """What the cells see; with recorded results also what those lead to: datasets and jobs of then."""
-        mounts = super().mounts()
-        shown = [] if self.live else [self.old / "datasets", self.old / "jobs"]
-        return replace(mounts, read_only=[*mounts.read_only, *(path for path in shown if path.exists())])
 
     def goals(self) -> Goals:
         """What was held back then is held back again."""

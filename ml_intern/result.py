@@ -1,15 +1,20 @@
-"""What came of a run, for people and machines."""
+"""What came of a run, for people, notebooks and machines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.masking import mask_all
 
 if TYPE_CHECKING:
+    import pandas
+
     from ml_intern.ledger import Experiment
+    from ml_intern.notebook.figure import Figure
+    from ml_intern.notebook.report import Report
     from ml_intern.session import Session
 
 
@@ -26,7 +31,7 @@ class RunResult:
         tokens: ``input`` and ``output``, as the provider counted them, those of sub-agents included.
         cost: Dollars.
         budget: Spent and ceiling by unit.
-        experiments: The rows of the ledger.
+        ledger: The experiments; `experiments` has them as a table.
         best: The best experiment, or None.
         jobs: Ids, names and states.
         published: Repositories with their URLs.
@@ -47,7 +52,7 @@ class RunResult:
     tokens: dict[str, int]
     cost: float
     budget: dict[str, dict[str, float | None]]
-    experiments: list[Experiment]
+    ledger: list[Experiment]
     best: Experiment | None
     jobs: list[dict[str, str]]
     published: list[dict[str, str]]
@@ -63,7 +68,8 @@ class RunResult:
         """Collect the result of a session that has run."""
         from ml_intern.reproducing.comparing import read_outcome
 
-        finished, agent, services = session.finished, session.agent, session.services
+        agent, services = session.agent, session.services
+        finished = session.finished or session.answered
         return cls(
             session=session.id,
             status=finished.status if finished else "running",
@@ -73,7 +79,7 @@ class RunResult:
             tokens=session.tokens(),
             cost=session.budget.spent["usd"],
             budget=session.budget.summary(),
-            experiments=services.ledger.list(),
+            ledger=services.ledger.list(),
             best=services.ledger.best(),
             jobs=[{"id": j.id, "name": j.name, "state": j.state} for j in services.jobs.list()],
             published=session.published,
@@ -97,7 +103,7 @@ class RunResult:
             "tokens": self.tokens,
             "cost": self.cost,
             "budget": self.budget,
-            "experiments": [e.model_dump(mode="json") for e in self.experiments],
+            "experiments": [e.model_dump(mode="json") for e in self.ledger],
             "jobs": self.jobs,
             "published": self.published,
             "errors": self.errors,
@@ -106,8 +112,61 @@ class RunResult:
             **({"reproduction": self.reproduction} if self.reproduction is not None else {}),
         }
 
-    def report(self) -> Path:
-        """Write the report of the session; the path of the HTML file."""
-        from ml_intern.hub.report import write_report
+    @cached_property
+    def experiments(self) -> pandas.DataFrame:
+        """The experiments as a table, a row each; see `ml_intern.notebook.frames`."""
+        from ml_intern.notebook.frames import experiments
 
-        return write_report(self.folder)
+        return experiments(self.ledger)
+
+    @property
+    def metrics(self) -> pandas.DataFrame:
+        """What all jobs have told of their training so far: ``job``, ``step``, a column for each metric."""
+        from ml_intern.notebook.frames import metrics
+
+        return metrics(self.folder)
+
+    def plot(self, metric: str | None = None) -> Figure:
+        """The experiments with their 95 % intervals on the dev split.
+
+        Args:
+            metric: Which of the measured ones; nothing: the one that decides.
+
+        Raises:
+            UsageError: No experiment has that metric.
+        """
+        from ml_intern.notebook.figure import intervals
+
+        return intervals(self.ledger, metric)
+
+    def curves(self, metric: str = "loss") -> Figure:
+        """A metric of all jobs over their steps.
+
+        Raises:
+            UsageError: No job tells that metric.
+        """
+        from ml_intern.notebook.figure import curves
+
+        return curves(self.folder, metric)
+
+    def report(self) -> Report:
+        """Write the report of the session; the path of the HTML file. A notebook shows the report itself."""
+        from ml_intern.hub.report import write_report
+        from ml_intern.notebook.report import Report
+
+        return Report(write_report(self.folder))
+
+    def _repr_html_(self) -> str:
+        from ml_intern.notebook.outcome import outcome
+
+        return outcome(self)
+
+    def _ipython_display_(self) -> None:
+        from ml_intern.notebook.kernel import show_once
+
+        show_once(self)
+
+    def __str__(self) -> str:
+        from ml_intern.cli.ending import ending
+
+        return "\n".join(ending(self.to_json()))

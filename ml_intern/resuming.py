@@ -12,13 +12,13 @@ from ml_intern.errors import InternError, NoBrain, UsageError
 from ml_intern.events import Notice
 from ml_intern.reading import CARD, JOURNAL
 from ml_intern.recorded import Recorded
-from ml_intern.settings import Settings
+from ml_intern.settings import SECRET, Settings
 
 if TYPE_CHECKING:
     from ml_intern.router import Approver
     from ml_intern.session import Session
 
-NOT_SAVED = {"api_key", "mcp_servers", "state"}
+NOT_SAVED = {*SECRET, "mcp_servers", "state"}
 """Settings that a session does not keep: keys, what may hold keys, and where it lies itself."""
 
 
@@ -72,6 +72,10 @@ def reopen(cls: type[Session], folder: Path, approver: Approver | None, given: M
             f"The session {folder.name} is a replay of {of}: there is nothing in it to go on with.",
             f"ml-intern replay {of} plays it again.",
         )
+    if cls.brainless != (card.get("model") == "mcp:"):
+        way = f"ml-intern resume {folder.name}" if cls.brainless else f"ml-intern mcp --resume {folder.name}"
+        told = "has a brain of its own" if cls.brainless else "has no brain: an assistant used it over MCP"
+        raise UsageError(f"The session {folder.name} {told}.", f"{way} goes on with it.")
     try:
         Recorded.in_folder(folder)  # before a brain is asked for, which may be missing, too
     except (sqlite3.DatabaseError, ValueError) as error:

@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ml_intern.approval import Answer, Approver, Desk
 from ml_intern.budget import Budget, Measured
@@ -32,15 +32,35 @@ from ml_intern.snapshots import Snapshots
 from ml_intern.stopping import Stop
 from ml_intern.tooling import Price, ToolSpec, did_you_mean
 
-if TYPE_CHECKING:
-    from ml_intern.research.reader import Reader
-
 __all__ = ["Answer", "Approver", "Outcome", "Router"]
 
 FREE_DISK = "Delete what is not needed in the workspace, or write less; the host's own disk is the person's."
 GO_ON = "What was done before the failure is kept; call it again later, or go on without it."
 MOST_DENIED = 100
 """Different refusals that the end of the run can tell of."""
+
+
+class Switch(Protocol):
+    """Something that says whether a call is to stop."""
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+
+
+class Caller(Protocol):
+    """Whose call it is, where it is not the session's own: a sub-agent, a client over MCP."""
+
+    @property
+    def services(self) -> Services:
+        """The session's, with whatever is the caller's own."""
+
+    @property
+    def interrupted(self) -> Switch:
+        """Its calls are to stop."""
+
+    @property
+    def earlier(self) -> Earlier:
+        """The calls that the journal knows."""
 
 
 class Router:
@@ -83,8 +103,9 @@ class Router:
         name: str,
         given: Mapping[str, object],
         source: str = "cell",
-        reader: Reader | None = None,
+        reader: Caller | None = None,
         place: str = "",
+        key: str = "",
     ) -> Outcome:
         """Carry out one call. Never raises for what the caller did wrong.
 
@@ -93,12 +114,13 @@ class Router:
             given: Arguments by name, not yet validated.
             source: Where the call comes from, part of its idempotency key: ``cell-3``, ``research:1``,
                 ``mcp:NAME``, ``web``, ``replay``.
-            reader: The sub-agent that calls.
+            reader: Who calls, where it is not the session's own brain.
             place: Stands for the source in the key, where that does not say which cell it was.
+            key: The whole key, where the caller makes it.
         """
         given = mask_all(given)  # whoever calls: no tool is handed a credential
         who = reader or self
-        key = self._key(name, given, place or source, who.earlier)
+        key = key or self._key(name, given, place or source, who.earlier)
         if (known := who.earlier.answer(key, name)) is not None:
             self.snapshots.call_again(key)
             return known
@@ -135,7 +157,7 @@ class Router:
         self.meter.settle()
         return self.budget.left()
 
-    def begin_rebuilding(self, reader: Reader | None = None) -> None:
+    def begin_rebuilding(self, reader: Caller | None = None) -> None:
         """From here on finished cells run again: each call has the result that it had, and none is made."""
         earlier = (reader or self).earlier
         earlier.rebuilding = True
@@ -155,7 +177,7 @@ class Router:
                 earlier.rebuilt.add(digest)
         return f"{self.earlier.recorded.session or self.services.session}:{digest}:{nth}"
 
-    def _context(self, name: str, key: str, who: Router | Reader) -> ToolContext:
+    def _context(self, name: str, key: str, who: Caller) -> ToolContext:
         """The context of a call, with an id for people: that of an earlier process, or the next."""
         with self._lock:
             if not (call := self.earlier.id_of(key)):

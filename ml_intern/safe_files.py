@@ -56,7 +56,7 @@ def open_file(root: Path, path: Path) -> int:
         return fd
 
 
-def write_file(root: Path, path: Path, data: bytes) -> None:
+def write_file(root: Path, path: Path, data: bytes | memoryview) -> None:
     """Write a file below `root` in one piece: a reader sees the old or the new, never a half.
 
     An existing file keeps its mode and owner. A new one, and the folders made for it, belong to the owner of

@@ -78,6 +78,7 @@ SERVICES = {
     "semantic-scholar": Service(
         ("SEMANTIC_SCHOLAR_API_KEY", "S2_API_KEY"), ("api.semanticscholar.org",), (), "x-api-key", ""
     ),
+    "slack": Service(("SLACK_WEBHOOK_URL",), ("hooks.slack.com", "hooks.slack-gov.com")),
 }
 """Services that tools may name in ``needs``; of the others a tool names variable and host itself."""
 
@@ -156,7 +157,7 @@ class Secrets:
         foreign = [
             n
             for n in written
-            if (_ADDRESS.fullmatch(n) and n.partition("_")[0].upper() in ours)
+            if (_ADDRESS.fullmatch(n) and n.partition("_")[0].upper() in ours and not _is_credential(n))
             or (n.startswith("ML_INTERN_") and n != OWN_KEY)
         ]
         if foreign:

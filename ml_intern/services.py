@@ -40,7 +40,9 @@ def assemble(
     Evaluation jobs live below the hidden ``evals`` folder, so that no cell can read the items they are given.
     """
     own = [folder / "datasets", folder / "jobs", folder / "papers"]
-    closed = [settings.state, Path.cwd() / FILE, Path.cwd() / ENV_FILE]
+    closed = [settings.state, *settings.closed_dirs, Path.cwd() / FILE, Path.cwd() / ENV_FILE]
+    # A folder of data that somebody has put below a closed one is meant: what users of the web app upload.
+    own += [d for d in settings.data_dirs if any(c in d.absolute().parents for c in closed)]
     files = Files(workspace, Path.cwd(), settings.data_dirs, closed, own)
     hub = Hub(settings, settings.state, secrets.env if secrets else os.environ)
     ledger = Ledger(folder / "ledger.sqlite", emit)

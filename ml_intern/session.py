@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import queue
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import fields, replace
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.brains.base import Brain
 from ml_intern.brains.borrowed import Borrowed
 from ml_intern.budget import Budget, parse_budget
-from ml_intern.card import write_card
-from ml_intern.claims.answers import AnswerCheck
-from ml_intern.claims.hearing import HELD as CLAIMED
+from ml_intern.card import write_card, write_setting
 from ml_intern.consulting import Consulting
 from ml_intern.conversation import Conversation
 from ml_intern.disk import DiskTrouble
@@ -26,14 +22,23 @@ from ml_intern.driving import drive
 from ml_intern.ending import CLOSE_S, finish, finish_untold, unexpected, why
 from ml_intern.errors import InternError, LimitReached
 from ml_intern.evals.named import Brought, bring
-from ml_intern.events import Event, JobChanged, Notice, Published, SessionFinished, SessionStarted
+from ml_intern.events import (
+    Event,
+    JobChanged,
+    Notice,
+    SessionFinished,
+    SessionStarted,
+)
 from ml_intern.gate import Gate, Standing
-from ml_intern.goals import Goals, enough_left
+from ml_intern.goals import Goals
+from ml_intern.holding_back import answer_check, goals, heard, reviewed, time_of_task
 from ml_intern.inbox import Inbox, What
 from ml_intern.journal import Journal
 from ml_intern.judging import Judging
 from ml_intern.lock import SessionLock
-from ml_intern.masking import mask_all
+from ml_intern.masking import mask
+from ml_intern.notifying import Notifier, read_targets
+from ml_intern.notifying.messages import About
 from ml_intern.opening import fresh_id, open_session
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.proxies import Proxy
@@ -43,23 +48,23 @@ from ml_intern.research.service import Research
 from ml_intern.result import RunResult
 from ml_intern.resuming import Damaged
 from ml_intern.router import Approver, Router
-from ml_intern.sandbox.base import Limits, Mounts, Sandbox
-from ml_intern.sandbox.run import run_in_sandbox
+from ml_intern.sandbox.base import Sandbox
 from ml_intern.secrets import Secrets
 from ml_intern.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.snapshots import Snapshots
-from ml_intern.task_time import TaskTime, task_time
+from ml_intern.telling import Telling
 from ml_intern.undoing import put_back
+from ml_intern.wall_time import WallTime
+from ml_intern.walls import Walls
 
 if TYPE_CHECKING:
-    from ml_intern.claims.gathering import Heard
     from ml_intern.claims.judging import Review
 
 INBOX_S = 0.3
+"""How soon a stop or a word from another process is seen."""
 JOBS_S = 2.0
 """Between two looks at jobs that nobody waits for."""
-"""How soon a stop from another process is seen."""
 
 
 class Session:
@@ -69,6 +74,11 @@ class Session:
     and the sentence. The folder holds ``session.json``, ``journal.sqlite``, ``ledger.sqlite``, ``datasets``,
     ``jobs``, ``evals`` and, unless the settings name another, ``workspace``.
     """
+
+    brainless = False
+    """Its calls come from elsewhere: an assistant over MCP."""
+    shares = True
+    """Its trace goes where the settings say at its end; a replay's does not."""
 
     def __init__(
         self,
@@ -91,16 +101,19 @@ class Session:
         self.workspace = settings.workspace or self.folder / "workspace"
         self.brain = brain
         self.sandbox = sandbox
-        self.queue: queue.Queue[Event | None] = queue.Queue()
-        self.published: list[dict[str, str]] = []
-        self.errors: list[str] = []
         self.finished: SessionFinished | None = None
-        self.late = False
+        self.answered: SessionFinished | None = None
+        """Of a session that stays: the end as it would be, were the last turn's answer the last one."""
+        self.stays = False
+        """After an answer it waits for the person's next words; `leave` ends it."""
+        self.leaving = threading.Event()
+        self.notifier, untold = self._notifier(secrets)
         self.over: LimitReached | None = None
         self.research_brain = research_brain or brain
         self.budget = Budget(parse_budget(settings.budget))
+        self.telling = Telling(self.budget, self.notifier)
+        self.wall_time = WallTime(self.budget, self.interrupt)
         gate = Gate(settings.policy, self.budget, settings.yes)
-        self._closed = threading.Event()
         self.mcp = mcp or McpServers({})
         tools = load_tools(settings, self.mcp.specs())
         self.workspace.mkdir(parents=True, exist_ok=True)
@@ -110,6 +123,7 @@ class Session:
             self._restore(gate)
             self.journal = Journal(self.folder / "journal.sqlite")
             self.journal.keep_room()
+            self.telling.journal = self.journal
         except (sqlite3.DatabaseError, ValueError, OSError, DiskTrouble) as error:
             self._lock.release()
             if trouble := DiskTrouble.of(error, f"The journal of the session {self.id}"):
@@ -121,7 +135,6 @@ class Session:
         self.took_over = folder is not None and sandbox.recover(self.recorded.left_kernel)
         put_back(self.folder, self.workspace, self.recorded.undone)
         self.services = assemble(self.id, self.folder, self.workspace, settings, sandbox, self.emit, secrets)
-        self.services.run_in_sandbox = self.run_command
         self.services.files.allow_from(prompt)
         self._seal(evals)
         self.router = Router(tools, self.services, gate, self.budget, self.journal, approver, self.recorded)
@@ -134,9 +147,12 @@ class Session:
         )
         self.services.anew = lambda: self.router.snapshots.again
         self.services.left, self.services.spent = self.router.left, self.router.spent
-        self.services.task_time = self._task_time
+        self.services.task_time = lambda: time_of_task(self)
+        interrupted = self.router.interrupted.is_set
+        self.walls = Walls(sandbox, lambda: self.settings, self.folder, self.workspace, interrupted)
+        self.services.run_in_sandbox = self.walls.run
         self.research = Research(
-            self.router, sandbox, self.mounts, self.limits, self.brain_of, self._end_with
+            self.router, sandbox, self.walls.mounts, self.walls.limits, self.brain_of, self._end_with
         )
         self.services.research = self.research.ask
         self.consulting = Consulting(self.router, self.brain_of, self.consulted)
@@ -145,10 +161,16 @@ class Session:
         self.services.evals.judge = self.judging
         brain.begin(self.services)
         self.inbox = Inbox(self.folder)
-        self.services.heard = self._heard
+        self.services.heard = lambda: heard(self)
+        self.services.notify = self.notifier.message
+        self.notifier.asks = lambda: self.router.desk.approver is not None
+        for line in untold:
+            self.emit(Notice("warning", line))
         self.claims: Review | None = None
-        self.answers = self._answer_check()
-        self.conversation = Conversation(self.inbox, self.journal, self.recorded)
+        self.answers = answer_check(self)
+        self.conversation = Conversation(
+            self.inbox, self.journal, self.recorded, self.emit, self.services.files.allow_from
+        )
         self.kernel: Any = None
         self.agent: Any = None
         self.journal.on_trouble = self.interrupt
@@ -186,6 +208,14 @@ class Session:
 
         return reopen(cls, folder, approver, given)
 
+    def _notifier(self, secrets: Secrets | None) -> tuple[Notifier, list[str]]:
+        targets, problems = read_targets(self.settings, secrets.env if secrets else os.environ)
+        about = About(self.id, mask(self.prompt), self.brain.label)
+        told = Notifier(
+            targets, self.settings.notify_on, about, lambda text: self.emit(Notice("warning", text))
+        )
+        return told, problems
+
     def _restore(self, gate: Gate) -> None:
         """What the journal knows of the budget, of standing approvals, and of what was told."""
         if self.recorded.budget:
@@ -194,7 +224,7 @@ class Session:
             gate.allow_always(Standing.from_json(row))
         for event in self.recorded.events:
             if event["event"] == "Published":
-                self._publish(event["repo"], event["url"], event["kind_of_repo"])
+                self.telling.publish(event["repo"], event["url"], event["kind_of_repo"])
             elif event["event"] == "Notice" and event["level"] == "error" and not event.get("end"):
                 self.errors.append(event["text"])
 
@@ -204,27 +234,19 @@ class Session:
         known.played, known.turns, known.messages = was.numbers, was.turns, was.messages
         known.cut_cells = {step: ran for step, ran in was.cells.items() if ran.cut is not None}
 
-    def _publish(self, repo: str, url: str, kind: str) -> None:
-        row = {"repo": repo, "url": url, "type": kind}
-        for known in self.published:
-            if (known["repo"], known["type"]) == (repo, kind):
-                known["url"] = (
-                    url  # reconciled, it tells of itself again: an embedded Hub has another port now
-                )
-                return
-        self.published.append(row)
-
     def emit(self, event: Event) -> None:
         """Put an event on the stream, without the credentials that a text in it may hold."""
-        event = replace(event, **{f.name: mask_all(getattr(event, f.name)) for f in fields(event)})
-        if isinstance(event, Published):
-            self._publish(event.repo, event.url, event.kind_of_repo)
-        if isinstance(event, Notice) and event.level == "error":
-            self.errors.append(event.text)
-        if not _chatty(event) and not self._closed.is_set():
-            with suppress(DiskTrouble):  # it ends the run, and whoever tells something is not in the way
-                self.journal.append("event", event.to_json())
-        self.queue.put(event)
+        self.telling.emit(event)
+
+    @property
+    def published(self) -> list[dict[str, str]]:
+        """What was published, a row a repository: ``repo``, ``url``, ``type``."""
+        return self.telling.published
+
+    @property
+    def errors(self) -> list[str]:
+        """What went wrong, as it was told."""
+        return self.telling.errors
 
     def run(self) -> Iterator[Event]:
         """Run to the end; the events as they come, the last one a `SessionFinished`."""
@@ -242,7 +264,7 @@ class Session:
         threading.Thread(target=self._watch_inbox, name="ml-intern-inbox", daemon=True).start()
         threading.Thread(target=self._watch_jobs, name="ml-intern-jobs", daemon=True).start()
         over = False
-        while (event := self.queue.get()) is not None:
+        while (event := self.telling.queue.get()) is not None:
             if not (over and isinstance(event, JobChanged)):  # the end is told last, whatever a job does
                 yield event
             over = over or isinstance(event, SessionFinished)
@@ -274,15 +296,48 @@ class Session:
             self.kernel.interrupt()
         return bool(stopped)
 
+    def allow(self, words: Sequence[str]) -> None:
+        """Take other words of ``--yes`` from now on; they stay with the session.
+
+        Raises:
+            UsageError: Names a word that is not known.
+        """
+        self.router.gate.permit(words)
+        self._keep_setting("yes", list(words))
+
+    def revoke(self) -> None:
+        """Ask again about what a person allowed for the whole session by an "always"."""
+        self.router.gate.revoke()
+        self.journal.append("revoked", {}, durable=True)
+
+    def set_budget(self, text: str) -> None:
+        """Another ceiling from now on; what was spent counts, and it stays with the session.
+
+        Raises:
+            UsageError: It is not understood.
+        """
+        self.budget.caps = parse_budget(text)
+        self._keep_setting("budget", text)
+        self.wall_time.start_anew()
+
+    def compact(self) -> None:
+        """Make the context shorter before the brain is asked the next time."""
+        if self.agent is not None:
+            self.agent.compact = True
+
+    def _keep_setting(self, name: str, value: Any) -> None:
+        self.settings = self.settings.model_copy(update={name: value})
+        write_setting(self)
+
     def _watch_inbox(self) -> None:
         """What another process asks of this session is done at once; messages wait for the next step."""
-        while self._worker.is_alive() and not self._closed.wait(INBOX_S):
+        while self._worker.is_alive() and not self.telling.closed.wait(INBOX_S):
             for what in self.inbox.take_stops():
                 self.stop(what)
 
     def _watch_jobs(self) -> None:
         """Whoever looks on sees how jobs stand, also while nobody waits for them."""
-        while not self._closed.wait(JOBS_S) and self._worker.is_alive():
+        while not self.telling.closed.wait(JOBS_S) and self._worker.is_alive():
             with suppress(InternError, OSError, ValueError):  # its folder may be gone; the next look tells
                 self.services.jobs.refresh()
 
@@ -305,12 +360,13 @@ class Session:
             last.callback(self._lock.release)
             last.callback(self.journal.close)
             last.callback(self.journal.give_up_room)
-            last.callback(self._closed.set)
+            last.callback(self.telling.closed.set)
             last.callback(self.services.ledger.close)
             last.callback(self.sandbox.stop)
             last.callback(self.research.close)
             last.callback(self.services.hub.close)
             last.callback(self.mcp.close)
+            last.callback(self.notifier.close)
             if self.kernel is not None:
                 last.callback(self.kernel.close)
 
@@ -340,55 +396,35 @@ class Session:
 
     def _work(self) -> None:
         answer, error = "", None
-        clock = self._start_clock()
+        self.wall_time.start()
         try:
-            answer = drive(self)
+            answer = self.drive()
             error = self.brain.verdict()
         except InternError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - the top of the session's thread: one line, and the journal
             error = unexpected(self, failure)
         finally:
-            if clock:
-                clock.cancel()
+            self.wall_time.cancel()
             try:
                 error = why(self, error)
                 self.finish(answer, error)
             except Exception as failure:  # noqa: BLE001 - the same: what a full disk leaves is told, not shown
                 finish_untold(self, error or unexpected(self, failure))
             finally:
-                self.queue.put(None)
+                self.telling.queue.put(None)
 
-    def _start_clock(self) -> threading.Timer | None:
-        """Interrupt at the end of the wall time, also in the middle of a cell or of a call that waits."""
-        left = self.budget.left()["seconds"]
-        if left is None:
-            return None
+    def drive(self) -> str:
+        """Take the brain through the turns; its last answer."""
+        return drive(self)
 
-        def ring() -> None:
-            self.late = True
-            self.interrupt()
-
-        clock = threading.Timer(left, ring)
-        clock.daemon = True
-        clock.start()
-        return clock
-
-    def _task_time(self) -> TaskTime | None:
-        """What the task says of time. A person who is there has the clock, and may say more meanwhile."""
-        if "seconds" in self.budget.caps or self.router.desk.approver is not None:
-            return None
-        return task_time(self.prompt, self.budget.used("seconds"))
+    def leave(self) -> None:
+        """A session that stays ends with its last answer; one that works ends after this turn."""
+        self.leaving.set()
 
     def proxies(self) -> Sequence[Proxy]:
         """What the cells can call."""
         return [spec.proxy() for spec in self.router.specs.values()]
-
-    def goals(self) -> Goals:
-        """Who is told to go on: a language model that nobody watches, and that was not told before."""
-        told = any(ran.held and CLAIMED not in ran.note for ran in self.recorded.cells.values())
-        alone = self.router.desk.approver is None and self.brain.language_model
-        return Goals(self.services, self.budget, self.settings.go_on and alone and not told)
 
     def _seal(self, brought: Sequence[Brought] | None) -> None:
         """Seal what ``--eval`` names; from then on no tool reads it."""
@@ -403,59 +439,13 @@ class Session:
                 self.emit(Notice("info", evaluation.told))
         self.services.evals.decides = names[0] if names else None
 
+    def goals(self) -> Goals:
+        """What is open when the brain wants to end."""
+        return goals(self)
+
     def reviewed(self, answer: str) -> Review | None:
         """The numbers of an answer, held against what was measured; None where nothing is looked at."""
-        if self.brain.vouched:
-            return None
-        from ml_intern.claims.gathering import evidence_of
-        from ml_intern.claims.judging import review
-
-        return review(answer, evidence_of(self.services))
-
-    def _heard(self) -> Heard:
-        from ml_intern.claims.hearing import heard
-
-        return heard(self.journal, self.prompt, self.budget.summary())
-
-    def _answer_check(self) -> AnswerCheck:
-        """Who is told of numbers that nobody measured: a language model, that may do better."""
-        begun = self.recorded.turns[-1].step if self.recorded.turns else 0
-        cells = self.recorded.cells.values()
-        told = sum(ran.held and CLAIMED in ran.note and ran.step >= begun for ran in cells)
-        times = self.settings.answer_checks - told if self.brain.language_model else 0
-
-        def room() -> bool:
-            return bool(self.agent.step_number < self.agent.max_steps) and enough_left(self.budget)
-
-        return AnswerCheck(self.reviewed, times, room)
-
-    def run_command(self, argv: list[str], timeout_s: float) -> CompletedProcess[str]:
-        """Run a command behind the walls of this session's cells."""
-        return run_in_sandbox(
-            self.sandbox, self.mounts(), self.limits(), argv, timeout_s, self.router.interrupted.is_set
-        )
-
-    def limits(self) -> Limits:
-        """What cells and commands may use."""
-        s = self.settings
-        return Limits(
-            s.sandbox_memory_mb,
-            s.sandbox_processes,
-            s.sandbox_disk_mb,
-            growth_mb=s.sandbox_growth_mb,
-            cpus=s.sandbox_cpus or None,
-        )
-
-    def mounts(self) -> Mounts:
-        """What cells see: the workspace, and read-only the datasets and jobs of this session.
-
-        Nothing of the project folder: a file such as ``.env`` may lie in it, and held-out rows still stand in
-        the source that they were taken from.
-        """
-        shown = [self.folder / "datasets", self.folder / "jobs"]
-        return Mounts(
-            self.workspace, read_only=[p for p in shown if p.exists()], hidden=[self.settings.state]
-        )
+        return reviewed(self, answer)
 
     def finish(self, answer: str, error: InternError | None) -> None:
         """The end of a run is told and written down."""
@@ -464,19 +454,3 @@ class Session:
     def write_card(self, status: str, code: int | None) -> None:
         """What is known of the session without opening its journal."""
         write_card(self, status, code)
-
-
-def _chatty(event: Event) -> bool:
-    """Events that the journal does not keep: they repeat what cells, results and jobs record."""
-    if event.source and event.kind in ("ToolStarted", "ToolFinished", "ContextCompacted"):
-        return True
-    return event.kind in (
-        "ResearchStarted",
-        "ResearchFinished",
-        "CellOutput",
-        "ToolProgress",
-        "JobChanged",
-        "BrainAnswered",
-        "CellStarted",
-        "CellFinished",
-    )

@@ -6,9 +6,11 @@ Order, first wins: an argument (the command line's flags arrive as these), an en
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +33,11 @@ from ml_intern.trust import check_trust
 from ml_intern.web.hosts import HOSTS
 
 FILE = "ml-intern.toml"
+TRACES = "ml-intern-traces"
+"""The dataset that traces go to where no other is named; in the user's own namespace."""
+
+SECRET = frozenset({"api_key", "notify", "notify_secret"})
+"""Settings whose values are shown to nobody: whoever has the URL of a webhook can write there."""
 
 TOOL_GROUPS = [
     "session", "workspace", "datasets", "evaluation", "experiments", "training", "jobs",
@@ -39,12 +46,41 @@ TOOL_GROUPS = [
 """Told in full from the start: what most sessions need."""
 
 
+_LISTED = "docs/reference/settings.md lists all settings."
+
+
+def _files() -> list[Path]:
+    return [Path.cwd() / FILE, platformdirs.user_config_path("ml-intern") / FILE]
+
+
+def _stands(name: str, given: dict[str, Any]) -> str:
+    """Where a setting that does not fit was given, so that it is mended there."""
+    first = name.partition(".")[0]
+    variable = f"ML_INTERN_{first.upper()}"
+    if given.get(first) is not None:
+        return "Mend the option or the argument that gave it."
+    if variable in os.environ:
+        return f"Mend or unset the variable {variable}."
+    for path in _files():
+        with contextlib.suppress(OSError, ValueError):
+            if first in tomllib.loads(path.read_text("utf-8")):
+                return f"Mend it in {path}."
+    return "Mend it where it was given."
+
+
 def _split_words(value: Any) -> Any:
     return [word for word in re.split(r"[,\s]+", value) if word] if isinstance(value, str) else value
 
 
 def _join_words(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def _as_repo(value: Any) -> Any:
+    word = str(value).strip().lower()
+    if word in ("true", "1", "yes", "on"):
+        return TRACES
+    return "" if word in ("false", "0", "no", "off") else value
 
 
 def _split_paths(value: Any) -> Any:
@@ -56,6 +92,41 @@ Words = Annotated[list[str], NoDecode, BeforeValidator(_split_words)]
 
 Paths = Annotated[list[Path], NoDecode, BeforeValidator(_split_paths)]
 """In the environment: separated as in PATH."""
+
+
+def current_folder() -> Path:
+    """The folder that the process is in.
+
+    Raises:
+        UsageError: Somebody has removed it.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("The folder that you are in is not there any more.", "Go to another: cd ~") from None
+
+
+def _mending(error: Exception, file: Path) -> str:
+    if isinstance(error, UnicodeDecodeError | OSError):
+        return "Mend it, or move it away."
+    line = 'Mend that line: text stands in quotes, as in model = "playbook:", lists in [brackets].'
+    return f"It is {file}. {line}"
+
+
+def _settings_of(file: Path, settings_cls: type[BaseSettings]) -> TomlConfigSettingsSource:
+    """What a file of settings says; nothing where there is none.
+
+    Raises:
+        UsageError: It cannot be read, or is no TOML.
+    """
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        return TomlConfigSettingsSource(settings_cls, file)
+    except (ValueError, OSError) as error:
+        told = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+        where = FILE if file.parent == Path.cwd() else str(file)
+        raise UsageError(f"{where} cannot be read: {told.rstrip('.')}.", _mending(error, file)) from None
 
 
 class Settings(BaseSettings):
@@ -110,6 +181,12 @@ class Settings(BaseSettings):
     tool_tokens: int = Field(
         1_000, ge=0, description="what the tools of MCP servers and your own may take of the prompt in full"
     )
+    prompt_share: float = Field(
+        0.4,
+        gt=0,
+        le=1,
+        description="of the brain's window, what the system prompt may take before it only names tools",
+    )
     observation_chars: int = Field(12_000, ge=500, description="of a cell's output, what the brain sees")
     recent_steps: int = Field(
         12, ge=2, description="newest steps that stay whole in the prompt, at the least"
@@ -126,8 +203,8 @@ class Settings(BaseSettings):
     sandbox: Literal["local", "docker", "e2b", "none"] = Field("local", description="where cells run")
     cell_timeout_s: float = Field(600, gt=0, description="one cell's own time; host tools do not count")
     cell_grace_s: float = Field(5, gt=0, description="from the interrupt to the kill")
-    sandbox_memory_mb: int = Field(4096, ge=64)
-    sandbox_processes: int = Field(256, ge=8)
+    sandbox_memory_mb: int = Field(4096, ge=64, description="memory that cells may take together")
+    sandbox_processes: int = Field(256, ge=8, description="processes and threads of cells at one time")
     sandbox_disk_mb: int = Field(2048, ge=16, description="the sandbox's private /tmp and home")
     sandbox_growth_mb: int = Field(20_000, ge=16, description="what cells may add to the workspace")
     undo_mb: int = Field(
@@ -176,7 +253,7 @@ class Settings(BaseSettings):
     job_slots: int = Field(
         0, ge=0, description="jobs at one time; 0: one a GPU, else one for each two cores, at least 2"
     )
-    job_memory_mb: int = Field(8192, ge=128)
+    job_memory_mb: int = Field(8192, ge=128, description="memory that one job may take")
     job_file_mb: int = Field(200_000, ge=16, description="largest file that a job may write")
     job_disk_mb: int = Field(500_000, ge=16, description="what one job may add to the disk")
     job_restarts: int = Field(
@@ -193,6 +270,13 @@ class Settings(BaseSettings):
         None, description="evaluations, commas between; the first decides: a file, a benchmark, lm-eval:TASK"
     )
     metric: str | None = Field(None, description="metric that decides")
+    eval_tokens: int = Field(
+        64, ge=1, description="longest answer to an item of an eval from a file, in tokens"
+    )
+    eval_chat: bool = Field(
+        False,
+        description="ask the items of an eval from a file in the model's chat template, as the user's turn",
+    )
     seed: int = Field(0, ge=0, description="training seed of experiments where the agent asks for none")
     judge: str | None = Field(
         None, description="SCHEME:NAME of the model that judges answers against rubrics; nothing: none does"
@@ -210,6 +294,9 @@ class Settings(BaseSettings):
         description="folder of sessions, datasets and the embedded Hub",
     )
     data_dirs: Paths = Field(default_factory=list, description="further folders that tools may read")
+    closed_dirs: Paths = Field(
+        default_factory=list, description="folders that neither tools nor cells read, wherever they lie"
+    )
     tools: Paths = Field(default_factory=list, description="folders with a user's own tools")
     mcp_servers: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="MCP servers whose tools the intern may call, by name"
@@ -262,6 +349,9 @@ class Settings(BaseSettings):
     )
     hub_port: int = Field(0, ge=0, le=65535, description="port of the embedded Hub; 0: any that is free")
 
+    # Web app
+    upload_mb: int = Field(512, ge=1, description="largest dataset that a person may upload in the web app")
+
     # Web
     offline: bool = Field(False, description="pages come from the cache alone; HF_HUB_OFFLINE does it, too")
     web_cache: Path = Field(
@@ -284,6 +374,70 @@ class Settings(BaseSettings):
         " dataset-viewer, github, github-raw, duckduckgo, bing",
     )
 
+    # Telling and sharing
+    notify: Words = Field(
+        default_factory=list,
+        repr=False,
+        description="who is told outside: slack (its URL is in SLACK_WEBHOOK_URL), URLs of webhooks;"
+        " slack+URL speaks Slack's format",
+    )
+    notify_on: Words = Field(
+        default_factory=lambda: ["approval", "done", "failed", "limit", "message"],
+        description="of what: approval, done, failed, limit, stopped, message (words of the intern's own)",
+    )
+    notify_secret: str | None = Field(
+        None, repr=False, description="signs what webhooks get, in the header X-Hub-Signature-256"
+    )
+
+    share_traces: Annotated[str, BeforeValidator(_as_repo)] = Field(
+        "",
+        description="private dataset for traces of sessions: OWNER/NAME; true: your own ml-intern-traces",
+    )
+
+    @field_validator("share_traces")
+    @classmethod
+    def _known_name(cls, given: str) -> str:
+        from ml_intern.hub.names import repo_name_problem
+
+        if given and (problem := repo_name_problem(given)):
+            raise ValueError(problem)
+        return given
+
+    @field_validator("notify")
+    @classmethod
+    def _known_targets(cls, given: list[str]) -> list[str]:
+        from ml_intern.notifying.targets import check_target
+
+        if problem := next(filter(None, map(check_target, given)), ""):
+            raise ValueError(problem)
+        return given
+
+    @field_validator("notify_on")
+    @classmethod
+    def _known_kinds(cls, given: list[str]) -> list[str]:
+        from ml_intern.notifying.messages import KINDS
+
+        for kind in given:
+            if kind not in KINDS:
+                raise ValueError(f"there is no {kind!r}{did_you_mean(kind, KINDS)}")
+        return given
+
+    # Web app
+    app_sessions: int = Field(
+        4, ge=1, description="sessions of the web app that may have a process at one time, of all its users"
+    )
+    app_rest_s: float = Field(
+        1800, gt=0, description="a session of the web app that waits so long gives its process back"
+    )
+    app_users: Words = Field(
+        default_factory=list,
+        description="Hugging Face names that may use the web app on a Space; nothing: the Space's owner",
+    )
+    app_models: Words = Field(
+        default_factory=list,
+        description="SCHEME:NAME of models that users of the web app may choose besides `model`",
+    )
+
     # Router
     tool_retries: int = Field(4, ge=0, description="tries after a transient error of a tool")
     policy: list[dict[str, Any]] = Field(default_factory=list, description="gate rules, first match wins")
@@ -298,9 +452,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, environment, project file, user file."""
-        project = TomlConfigSettingsSource(settings_cls, Path.cwd() / FILE)
-        check_trust(Path.cwd() / FILE, project.toml_data, settings_cls.model_fields)
-        user = TomlConfigSettingsSource(settings_cls, platformdirs.user_config_path("ml-intern") / FILE)
+        here = current_folder() / FILE
+        project = _settings_of(here, settings_cls)
+        check_trust(here, project.toml_data, settings_cls.model_fields)
+        user = _settings_of(platformdirs.user_config_path("ml-intern") / FILE, settings_cls)
         return init_settings, env_settings, project, user
 
     @classmethod
@@ -316,15 +471,19 @@ class Settings(BaseSettings):
             first = error.errors(include_url=False)[0]
             name = ".".join(str(p) for p in first["loc"])
             if first["type"] == "extra_forbidden":
-                raise UsageError(f"Unknown setting {name!r}{did_you_mean(name, cls.model_fields)}.") from None
-            shown = "" if name == "api_key" else f" = {first['input']!r}"
-            raise UsageError(f"Setting {name}{shown}: {first['msg'].lower()}.") from None
+                told = f"Unknown setting {name!r}{did_you_mean(name, cls.model_fields)}."
+                raise UsageError(told, f"{_stands(name, given)} {_LISTED}") from None
+            shown = "" if name.partition(".")[0] in SECRET else f" = {first['input']!r}"
+            what = cls.model_fields.get(name.partition(".")[0])
+            meant = f"It is: {what.description}." if what and what.description else _LISTED
+            said = first["msg"].removeprefix("Value error, ").lower()
+            told = f"Setting {name}{shown}: {said}."
+            raise UsageError(told, f"{_stands(name, given)} {meant}") from None
         except SettingsError as error:
             found = re.search(r'field "(\w+)"', str(error))
             name = f"ML_INTERN_{found[1].upper()}" if found else "A variable ML_INTERN_…"
-            raise UsageError(f"{name} cannot be read: it is not JSON.") from None
-        except ValueError as error:
-            raise UsageError(f"{FILE} cannot be read: {error}.") from None
+            told = """Lists and tables are written as JSON there: '["a", "b"]', '{"name": 1}'."""
+            raise UsageError(f"{name} cannot be read: it is not JSON.", told) from None
         settings.state = settings.state.expanduser().absolute()
         if settings.workspace:
             settings.workspace = settings.workspace.expanduser().absolute()

@@ -61,6 +61,8 @@ class ToolSpec:
     repeatable: str = ""
     prepare: Callable[[Any, Any], Any] | None = None
     effect_of: Callable[[Any], Effect] | None = None
+    quiet: tuple[str, ...] = ()
+    """Fields of its result that are there to be read and not printed; then empty ones are not, either."""
     origin: str = "ml_intern"
     """Who made it: ``ml_intern``, ``user`` (a file in a tools folder), ``smolagents``, ``mcp:SERVER``."""
 
@@ -89,27 +91,41 @@ class ToolSpec:
         )
         return model
 
-    @property
+    @cached_property
     def summary(self) -> str:
         """The first line of the docstring."""
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
 
-    @property
+    @cached_property
     def doc(self) -> str:
         """The whole docstring."""
         return inspect.getdoc(self.function) or ""
 
-    @property
+    @cached_property
     def signature(self) -> str:
         """``name(a: int, b: str = 'x') -> Result`` as the brain reads it."""
-        shown = ", ".join(_show_parameter(p) for p in self.parameters)
-        returns = typing.get_type_hints(self.function).get("return")
+        shown = ", ".join(self.shown_parameters)
+        returns = self.return_type
         return f"{self.name}({shown})" + (f" -> {type_name(returns)}" if returns is not None else "")
 
     @property
+    def shown_parameters(self) -> list[str]:
+        """Each parameter as the signature shows it."""
+        return [_show_parameter(p) for p in self.parameters]
+
+    @cached_property
+    def return_type(self) -> Any:
+        """The type of what it returns; None where it is not declared.
+
+        Raises:
+            NameError: The declaration names a type that is not there.
+        """
+        return typing.get_type_hints(self.function).get("return")
+
+    @cached_property
     def brief(self) -> str:
         """The signature in fewer tokens, for the prompt: no type is text, ``= None`` may be left out."""
-        returns = typing.get_type_hints(self.function).get("return")
+        returns = self.return_type
         shown = _shorter_twice({p.name: _brief_parameter(p) for p in self.parameters})
         return f"{self.name}({', '.join(shown)})" + (f" -> {type_name(returns)}" if returns else "")
 
@@ -127,9 +143,9 @@ class ToolSpec:
 
     def _result_model(self) -> type | None:
         """The model or dataclass in the return annotation: itself, or inside of a list or a union."""
-        return _model_in(typing.get_type_hints(self.function).get("return"))
+        return _model_in(self.return_type)
 
-    @property
+    @cached_property
     def help(self) -> str:
         """The docstring and the fields of the result: what ``help(tool)`` shows in a cell."""
         told = "\n".join(f"    {name}: {kind}" for name, kind in self.result_fields.items())
@@ -168,6 +184,7 @@ class ToolSpec:
             "group": self.subject,
             "brief": f"{self.brief}\n    {self.summary}",
             "results": self.result_lines,
+            **({"quiet": list(self.quiet)} if self.quiet else {}),
         }
 
     def json_schema(self) -> dict[str, Any]:
@@ -222,6 +239,7 @@ def tool(
     repeatable: str = "",
     prepare: Callable[[Any, Any], Any] | None = None,
     effect_of: Callable[[Any], Effect] | None = None,
+    quiet: typing.Sequence[str] = (),
 ) -> Callable[[F], F]:
     """Declare a host-side function that cells can call.
 
@@ -237,6 +255,8 @@ def tool(
             what a path leads to is read here, so that it is what a person says yes to.
         effect_of: The effect of a call with these validated arguments, where one tool looks and changes;
             `effect` is then the gravest of them.
+        quiet: Fields of the result, at any depth, that only repeat what others say: what is printed names
+            them and leaves them out, as it does with empty ones.
 
     The function's first parameter is the `ToolContext`; the others become the arguments of the tool.
     """
@@ -253,6 +273,7 @@ def tool(
             repeatable=repeatable,
             prepare=prepare,
             effect_of=effect_of,
+            quiet=tuple(quiet),
         )
         function.__tool__ = spec  # type: ignore[attr-defined]
         return function
@@ -288,7 +309,8 @@ def _hints(model: type) -> dict[str, Any]:
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` when something close is known, else an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    sayable = [name for name in known if name.isprintable()]
+    close = difflib.get_close_matches(word, sayable, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

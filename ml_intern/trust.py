@@ -23,9 +23,9 @@ from ml_intern.errors import UsageError
 
 HARMLESS = frozenset({
     "alerts", "brain_retries", "brain_stream", "cell_grace_s", "cell_timeout_s", "connect_timeout_s",
-    "context_tokens", "dev_queries", "job_timeout", "max_output_tokens", "max_steps", "metric",
-    "most_samples", "observation_chars", "offline", "planning", "recent_steps", "request_timeout_s",
-    "research_parallel", "research_steps", "tool_groups", "tool_retries", "tool_tokens",
+    "context_tokens", "dev_queries", "eval_chat", "eval_tokens", "job_timeout", "max_output_tokens",
+    "max_steps", "metric", "most_samples", "observation_chars", "offline", "planning", "recent_steps",
+    "request_timeout_s", "research_parallel", "research_steps", "tool_groups", "tool_retries", "tool_tokens",
 })  # fmt: skip
 """Keys that need no word; one that is not named here needs it, so that a new one does."""
 

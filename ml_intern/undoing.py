@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from ml_intern.events import Notice
 from ml_intern.journal import Entry, Journal
 from ml_intern.keeping import Kept
 from ml_intern.lock import SessionLock
+from ml_intern.reading import JOURNAL
 from ml_intern.recorded import Recorded
 from ml_intern.snapshots import moved_on
 
@@ -43,6 +46,11 @@ class Undone:
     steps: int
     workspace: bool
     stays: list[str]
+
+    def _repr_html_(self) -> str:
+        from ml_intern.notebook.outcome import undone
+
+        return undone(self)
 
 
 def keep_for_undo(session: Session, first: int) -> None:
@@ -78,16 +86,26 @@ def undo(folder: Path, workspace: Path) -> Undone:
     Raises:
         SessionBusy: It runs.
         UsageError: There is nothing to undo.
+        Damaged: Its journal cannot be read to the end.
     """
+    if not (folder / JOURNAL).is_file():
+        raise UsageError(f"The session {folder.name} has no journal: there is nothing to undo.")
     lock = SessionLock(folder)
     try:
-        journal = Journal(folder / "journal.sqlite")
-        try:
+        with closing(_opened(folder)) as journal:
             return _undo(folder, workspace, journal)
-        finally:
-            journal.close()
     finally:
         lock.release()
+
+
+def _opened(folder: Path) -> Journal:
+    from ml_intern.resuming import Damaged
+
+    try:
+        Recorded.in_folder(folder)
+        return Journal(folder / JOURNAL)
+    except (sqlite3.DatabaseError, ValueError) as error:
+        raise Damaged.of(folder, error) from None
 
 
 def _undo(folder: Path, workspace: Path, journal: Journal) -> Undone:

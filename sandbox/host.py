@@ -67,6 +67,8 @@ class KernelHost:
         self._watcher = Watcher(mounts, limits)
         self._files = sandbox.kernel_files(mounts)
         self._closed = False
+        self.stopping: Callable[[], bool] = lambda: False
+        """Whether something asks right now that what runs shall stop."""
 
     # Life
 
@@ -160,9 +162,14 @@ class KernelHost:
             frame = {"type": "exec", "id": cell.number, "code": code}
             if len(encode(frame)) > FRAME_LIMIT:
                 return CellResult(False, error=f"The cell is longer than {FRAME_LIMIT >> 20} MB.", lost=lost)
+            if self.stopping():  # nothing of it runs, however short it is
+                self._cell = None
+                return CellResult(False, error="KeyboardInterrupt before the cell began", lost=lost)
             assert self._link
             trouble = self._exchange(self.sandbox.push)
             self._link.send(frame)
+            if self.stopping():  # asked for while this cell was being told
+                self.interrupt()
             try:
                 why = self._wait(cell)
                 trouble += self._exchange(self.sandbox.pull)

@@ -26,7 +26,7 @@ import threading
 import time
 import traceback
 from _queue import SimpleQueue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -64,6 +64,10 @@ class FinalAnswer(BaseException):
     """Ends the cell that called `final_answer`. Cells never catch it, see `LetThrough`."""
 
 
+LONG_TEXT, MOST_NAMED = 80, 5
+"""Characters of a text that is printed once, and names of fields that are not printed at all."""
+
+
 class Result(dict[str, Any]):
     """What a tool returned: a dict whose fields are attributes too, at every depth."""
 
@@ -78,6 +82,40 @@ class Result(dict[str, Any]):
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *map(str, self)]
+
+    def __repr__(self) -> str:
+        quiet = self.__dict__.get("_quiet")
+        return repr(brief(dict(self), quiet)) if quiet else super().__repr__()
+
+
+def brief(value: Any, quiet: Sequence[str], said: set[str] | None = None) -> Any:
+    """A result as it is printed: without what is empty, what only repeats, and long texts a second time.
+
+    `not_shown` names the fields that are left out.
+    """
+    said = set() if said is None else said
+    if isinstance(value, str) and len(value) >= LONG_TEXT:
+        known = value in said
+        said.add(value)
+        return "as above" if known else value
+    if isinstance(value, list):
+        return [brief(item, quiet, said) for item in value]
+    if not isinstance(value, dict):
+        return value
+    full = {name: item for name, item in value.items() if item is not None and item not in ("", [], {})}
+    left = [name for name in full if name in quiet]
+    if len(left) > MOST_NAMED:
+        left = [*left[: MOST_NAMED - 1], f"{len(left) - MOST_NAMED + 1} more"]
+    shown = {name: brief(item, quiet, said) for name, item in full.items() if name not in quiet}
+    return {**shown, "not_shown": left} if left else shown
+
+
+def print_briefly(value: Any, quiet: Sequence[str]) -> Any:
+    """Let a result, or each in a list of them, leave out these fields when it is printed."""
+    for found in value if isinstance(value, list) else [value]:
+        if isinstance(found, Result):
+            found.__dict__["_quiet"] = tuple(quiet)
+    return value
 
 
 class LetThrough(ast.NodeTransformer):
@@ -363,6 +401,8 @@ class Kernel:
             sys.stdout.write("\n".join(["help(…) of a tool, or of a group by its name:", *told, ""]))
         elif isinstance(topic, str) and topic in self.groups:
             sys.stdout.write(f"{group_help(topic, self.groups[topic])}\n")
+        elif isinstance(topic, str) and (near := self.near(topic)):
+            sys.stdout.write(f"There is no tool and no group {topic!r}. Did you mean help({near!r})?\n")
         else:
             builtins.help(self.tools.get(topic, topic) if isinstance(topic, str) else topic)
 
@@ -370,13 +410,31 @@ class Kernel:
         """Where a cell called a tool that is none: the nearest one, with its signature."""
         if type(problem) is not NameError or not isinstance(problem.name, str):
             return ""
-        from difflib import get_close_matches
-
-        near = get_close_matches(problem.name, self.tools, n=1, cutoff=0.7)
+        near = self.near(problem.name)
+        if near in self.groups:
+            return (
+                f"\nThe tools of {near}: {', '.join(t['name'] for t in self.groups[near])}; help({near!r})."
+            )
         briefs = [
-            tool.get("signature") for tools in self.groups.values() for tool in tools if tool["name"] in near
+            tool.get("signature") for tools in self.groups.values() for tool in tools if tool["name"] == near
         ]
         return f"\nDid you mean {briefs[0]}?" if briefs and briefs[0] else ""
+
+    def near(self, name: str) -> str:
+        """The tool or group that a name comes closest to, by its letters or by its words; nothing if none."""
+        module = name.partition(".")[0] in sys.stdlib_module_names
+        if module or name in self.tools or hasattr(builtins, name):
+            return ""
+        from difflib import SequenceMatcher, get_close_matches
+
+        known = [*self.tools, *(group for group in self.groups if group not in self.tools)]
+        if name in self.groups:
+            return name
+        if close := get_close_matches(name, known, n=1, cutoff=0.7):
+            return close[0]
+        words = {word for word in name.lower().split("_") if len(word) > 3}
+        alike = [tool for tool in self.tools if words & set(tool.split("_"))]
+        return max(alike, key=lambda tool: SequenceMatcher(None, name, tool).ratio(), default="")
 
     # The main thread
 
@@ -622,7 +680,7 @@ def make_proxy(tool: dict[str, Any], call: Callable[[str, dict[str, Any]], Any])
         twice = sorted(given.keys() & kwargs.keys())
         if twice:
             raise ToolError(f"{name} got {twice[0]!r} twice.", f"Signature: {signature}")
-        return call(name, given | kwargs)
+        return print_briefly(call(name, given | kwargs), tool.get("quiet") or ())
 
     signature = tool.get("signature") or f"{name}({', '.join(parameters)})"
     proxy.__name__ = proxy.__qualname__ = name

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import compileall
 import gc
 import itertools
 import os
@@ -15,9 +16,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 ACCOUNTS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HOME", "HF_TOKEN_PATH", "HF_ENDPOINT", "XDG_CACHE_HOME")
 for name in (*ACCOUNTS, "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
     os.environ.pop(name, None)
-for name in [n for n in os.environ if n.startswith("ML_INTERN_")]:
+for name in [n for n in os.environ if n.startswith("ML_INTERN_") and n != "ML_INTERN_SCREENSHOTS"]:
     os.environ.pop(name)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where nothing compiled is kept, each of the hundreds of processes that tests start would compile all sources
+# anew. They are compiled once, as in an installed package; what tests write themselves is kept out of it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    for house in ("ml_intern", "tools", "sandbox"):
+        compileall.compile_dir(Path(__file__).parents[1] / house, quiet=2)
 # A project's settings are the tests' own; tests/test_trust.py looks at others'.
 os.environ["ML_INTERN_TRUST_PROJECT"] = "1"
 
@@ -30,10 +36,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 _HOMES = itertools.count()
 
 
+QUICK = ("documentation", "documents", "papers", "prompts", "repositories", "viewer", "web")
+"""Folders whose files take a moment each."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first: at the end all processes have something short to do."""
+    """Files with slow tests come first, quick ones last: at the end all processes have something short to do."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name in QUICK))
 
 
 def pytest_collection_finish() -> None:

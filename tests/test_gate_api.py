@@ -62,6 +62,25 @@ def test_an_approver_decides(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("publish_dataset('rows', 'me/rows', private=False)", "There is no dataset or file 'rows'"),
+        ("publish_model('exp-7', 'me/model', private=False)", "There is no experiment 'exp-7'"),
+    ],
+    ids=["dataset", "model"],
+)
+def test_nobody_is_asked_about_what_is_not_there(start: Start, call: str, told: str) -> None:
+    asked: list[ApprovalNeeded] = []
+
+    def approver(question: ApprovalNeeded) -> Answer:
+        asked.append(question)
+        return Answer(True)
+
+    intern, _ = start(FORGET.replace("forget('the old runs')", call), approver=approver)
+    assert told in intern.run("do it").answer and not asked
+
+
+@pytest.mark.parametrize(
     ("approver", "told"),
     [
         (lambda question: Answer(False, "they are mine"), "they are mine"),

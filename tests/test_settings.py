@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from ml_intern import Settings
 from ml_intern.errors import UsageError
+from ml_intern.policy import read_policy
 
 
 def test_the_order_of_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +52,43 @@ def test_a_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         Settings.load()
 
 
+@pytest.mark.parametrize("kind", ["binary", "folder", "unknown key"])
+def test_a_file_of_settings_that_is_none_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "ml-intern.toml"
+    if kind == "folder":
+        file.mkdir()
+    else:
+        file.write_bytes(b"\xff\xfe\x00" if kind == "binary" else b"frobnicate = 1\n")
+    wanted = (
+        r"Mend it in .*ml-intern\.toml"
+        if kind == "unknown key"
+        else r"cannot be read: .*\. Mend it, or move it away\."
+    )
+    with pytest.raises(UsageError, match=wanted):
+        Settings.load()
+
+
+def test_the_users_own_file_is_named_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "ml-intern" / "ml-intern.toml"
+    file.parent.mkdir()
+    file.write_text("model = [\n")
+    with pytest.raises(UsageError, match=re.escape(str(file))):
+        Settings.load()
+
+
+def test_a_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(UsageError, match="Go to another"):
+        Settings.load()
+
+
 def test_the_key_is_not_shown() -> None:
     assert "sk-secret" not in repr(Settings.load(api_key="sk-secret"))
 
@@ -60,3 +99,32 @@ def test_lists_come_from_the_environment_as_words(monkeypatch: pytest.MonkeyPatc
     settings = Settings.load()
     assert settings.yes == ["publish", "destroy"]
     assert settings.data_dirs == [Path("/a/b"), Path("/c")]
+
+
+def test_what_is_wrong_says_where_it_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(text: str) -> str:
+        (tmp_path / "ml-intern.toml").write_text(text)
+        with pytest.raises(UsageError) as refused:
+            Settings.load()
+        assert "\n" not in refused.value.hint
+        return refused.value.hint
+
+    monkeypatch.chdir(tmp_path)
+    here = str(tmp_path / "ml-intern.toml")
+    assert f"It is {here}. Mend that line" in told("model = \n")
+    assert f"Mend it in {here}." in told("modl = 'x'\n") and "settings.md" in told("modl = 'x'\n")
+    assert "It is: cells a run may take." in told("max_steps = 0\n")
+    monkeypatch.setenv("ML_INTERN_MAX_STEPS", "0")
+    assert "unset the variable ML_INTERN_MAX_STEPS" in told("max_steps = 5\n")
+    monkeypatch.setenv("ML_INTERN_POLICY", "nonsense")
+    assert "written as JSON" in told("max_steps = 5\n")
+    with pytest.raises(UsageError) as refused:
+        read_policy([{"action": "perhaps"}])
+    assert "Mend the rule in ml-intern.toml" in refused.value.hint
+
+
+def test_how_much_of_the_window_the_prompt_may_take_is_a_setting() -> None:
+    assert Settings.load().prompt_share == 0.4
+    assert Settings.load(prompt_share=0.2).prompt_share == 0.2
+    with pytest.raises(UsageError, match="prompt_share = 2"):
+        Settings.load(prompt_share=2)

@@ -24,6 +24,8 @@ DECIDING = [
     'model = "openai:dear"',
     'sandbox = "e2b"',
     'playbooks = ["own"]',
+    'notify = ["http://elsewhere.example/"]',
+    'share_traces = "stranger/traces"',
 ]
 
 

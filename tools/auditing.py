@@ -9,6 +9,8 @@ from ml_intern.context import ToolContext
 from ml_intern.data import audit as auditing
 from ml_intern.data import duplicates, language, sealing
 from ml_intern.data.audit import AuditReport, CountTokens
+from ml_intern.data.report import NOTHING, REORDERED, SHOWN, describe_reordered
+from ml_intern.data.splitting import texts_of
 from ml_intern.data.streams import Stream
 from ml_intern.data.table import Table
 from ml_intern.evals.repositories import SealedSource
@@ -24,7 +26,7 @@ NO_LEAKS = "The source is large, so its splits were not compared; audit_dataset 
 SEALED = "Sealed, and so not compared: {names}. The guard holds every training against what is sealed."
 
 
-@tool(effect="read", needs=["hub:read"])
+@tool(effect="read", needs=["hub:read"], quiet=("bytes", "near_means", "language_rows", "python_parse_rows"))
 def audit_dataset(
     ctx: ToolContext,
     source: str,
@@ -36,12 +38,12 @@ def audit_dataset(
 
     inspect_dataset(source, offset=row) shows a row.
 
-    Types and missing values, empty rows, exact and near duplicates, two answers to one question, outliers
-    among numbers, lengths, balance of labels, languages, personal data (e-mail, phone, card, IBAN) and signs
-    of a wrong encoding in any column of text, rows that stand in two splits. Where
-    the text looks like Python, `python_parse_share` is the share of rows that parse alone. Near duplicates
-    are those that deduplicate_dataset(near=True) takes out. A large source is read piece by piece, and its
-    near duplicates are rows that differ only in case, digits and signs.
+    Types and missing values, empty rows, exact and near duplicates, the same words in another order (3+4 and
+    4+3), two answers to one question, outliers among numbers, lengths, balance of labels, languages, personal
+    data (e-mail, phone, card, IBAN) and signs of a wrong encoding in any column of text, rows that stand in
+    two splits. Where the text looks like Python, `python_parse_share` is the share of rows that parse alone.
+    Near duplicates are those that deduplicate_dataset(near=True) takes out. A large source is read piece by
+    piece, and its near duplicates are rows that differ only in case, digits and signs.
 
     Args:
         source: As for inspect_dataset.
@@ -60,11 +62,21 @@ def audit_dataset(
         shown = sealing.openly(ctx.evals, table)
         ctx.progress(f"auditing {shown.rows.height} rows")
         report = auditing.audit(shown.rows, table.source, text, count, region, duplicates.Nearly())
-        report.findings += list(shown.notes)
+        _look_for_other_orders(shown.rows, report)
         _compare_splits(ctx, table, report)
+        report.findings += [*describe_reordered(report), *shown.notes]
     if report.languages is None and not report.looks_like_python:
         report.findings.append(language.MISSING)
     return report
+
+
+def _look_for_other_orders(rows: pl.DataFrame, report: AuditReport) -> None:
+    """Questions whose words stand in another one in another order."""
+    found = [at for at, _ in auditing.reordered([text for text, *_ in texts_of(rows)])]
+    if found:
+        report.reordered = len(found)
+        report.evidence[REORDERED] = found[:SHOWN]
+        report.findings = [f for f in report.findings if f != NOTHING]
 
 
 def _compare_splits(ctx: ToolContext, table: Table, report: AuditReport) -> None:
@@ -78,6 +90,9 @@ def _compare_splits(ctx: ToolContext, table: Table, report: AuditReport) -> None
         except SealedSource:
             sealed.append(name)
     report.leaks = auditing.leaks(rows)
+    report.reordered_leaks = auditing.reordered_leaks(rows)
+    if report.leaks or report.reordered_leaks:
+        report.findings = [f for f in report.findings if f != NOTHING]
     report.findings[:0] = auditing.describe_leaks(report.leaks)
     report.findings += [SEALED.format(names=", ".join(sealed))] if sealed else []
 

@@ -17,7 +17,13 @@ from ml_intern.models import experiment_of, resolve_model
 from ml_intern.tooling import tool
 
 
-@tool(effect="read")
+@tool(
+    effect="read",
+    quiet=(
+        *("asking", "sha256", "repositories", "reward_model", "reward_sha256", "lm_eval", "groups"),
+        *("queries_used", "floor", "at_best", "paired", "unpaired", "grouped", "n"),
+    ),
+)
 def list_evals(ctx: ToolContext) -> list[EvalInfo]:
     """The sealed evaluations: items by split, metrics, the one that decides, what it can tell, queries left.
 
@@ -90,7 +96,14 @@ def evaluate(ctx: ToolContext, model: str, eval: str, experiment: str | None = N
     return scores
 
 
-@tool(effect="read")
+@tool(
+    effect="read",
+    quiet=(
+        *("notes", "value_a", "value_b", "n", "method", "detectable", "luck_of_best", "variants"),
+        *("p_corrected", "higher_is_better", "seeds_a", "seeds_b", "new_seeds", "seed_spread"),
+        *("difference", "low", "high", "p"),
+    ),
+)
 def compare_experiments(ctx: ToolContext, a: str, b: str, metric: str | None = None) -> Comparison:
     """Say whether experiment b is better than experiment a, worse, or not clearly apart.
 

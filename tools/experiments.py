@@ -54,15 +54,23 @@ class Confirmation(BaseModel):
 
 _NEXT = (
     "Launch each run with launch_training(**run.launch), wait, evaluate each, then compare_experiments with "
-    "the experiment that was won against: `confirmed` says whether the gain holds."
+    "the experiment that was won against: `confirmed` says whether the gain holds, None that more seeds are "
+    "needed."
 )
+
+
+_MADE = (
+    *("config", "data", "code_hash", "environment", "base", "made", "model"),
+    *("cost", "created", "finished", "seed_by", "inference"),
+)
+"""What a row of the ledger holds for who wants to do it again."""
 
 
 def _opened(ctx: ToolContext, key: str) -> Experiment | None:
     return ctx.ledger.by_key(key)
 
 
-@tool(effect="write", reconcile=_opened)
+@tool(effect="write", reconcile=_opened, quiet=(*_MADE, "hypothesis", "change", "standing"))
 def start_experiment(
     ctx: ToolContext, hypothesis: str, change: str, parent: str | None = None, seed: int | None = None
 ) -> Experiment:
@@ -99,7 +107,10 @@ def confirm_experiment(
 
     The host draws the seeds. Launch every run as its `launch` says, launch_training(**run.launch), evaluate
     each, then compare_experiments(against, experiment): it takes all seeds of both and says in `confirmed`
-    whether the gain holds. With one new seed only a large gain can be told from luck; take two or three.
+    whether the gain holds. Asked again it opens as many more for both. Few seeds tell large gains alone: with
+    two of each a gain of 5 times the spread between seeds, with three of 3 times, with five of twice, with
+    ten of 1.3 times it (four times in five). `confirmed` is None, and `seeds_needed` says about how many
+    would do, where there are too few to tell.
 
     Args:
         experiment: The winner.
@@ -165,7 +176,11 @@ def _launch(ctx: ToolContext, row: Experiment, of: Experiment) -> dict[str, Any]
     }
 
 
-@tool(effect="write", repeatable="an experiment that was closed with these words stays as it is")
+@tool(
+    effect="write",
+    repeatable="an experiment that was closed with these words stays as it is",
+    quiet=(*_MADE, "hypothesis", "change", "notes", "standing"),
+)
 def finish_experiment(
     ctx: ToolContext,
     id: str,
@@ -188,7 +203,7 @@ def finish_experiment(
     return ctx.ledger.finish(id, verdict, notes)
 
 
-@tool(effect="read")
+@tool(effect="read", quiet=_MADE)
 def list_experiments(ctx: ToolContext) -> list[Experiment]:
     """All experiments, oldest first, with hypothesis, change, cost, metrics and verdict.
 
@@ -203,7 +218,7 @@ def best_experiment(ctx: ToolContext, metric: str | None = None) -> Experiment |
     """The best of the kept experiments by its dev score; of the others only where none was kept.
 
     A configuration counts with the mean over its seeds and is named by its first experiment, not by the run
-    of a lucky seed. One whose gain did not hold on new seeds is passed over.
+    of a lucky seed. One whose gain new seeds did not confirm is passed over.
 
     Args:
         metric: The metric to rank by; the one that decides where it is not said.

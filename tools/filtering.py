@@ -64,6 +64,7 @@ def filter_dataset(
             raise ToolError(f"No row of {table.rows.height} meets {where!r}.", LOOK)
     told: dict[str, Any] = {"where": where}
     left_out = {f"does not meet {where!r}": unmet} if unmet else {}
+    left_out |= {"held out in an evaluation": table.held} if table.held else {}
     rates: PassRates | None = None
     if difficulty is not None:
         rates = _measured(ctx, rows, difficulty)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,16 +33,35 @@ NOT_SHOWN = "No tool shows them: work from other data; evaluate() measures on it
 
 def _published_before(ctx: ToolContext, key: str) -> PublishedModel | None:
     """After a crash: did the push happen? Then finish what follows it, else nothing was published."""
-    from ml_intern.hub.publishing import Intent
-
-    intent = Intent.load(_folder(ctx), key)
-    if intent is None or intent.kind != "model":
+    intent = _begun(ctx, key, "model")
+    if intent is None:
         return None
     commit = intent.commit or ctx.hub.find_commit(intent.repo, "model", intent.mark)
     return _complete(ctx, intent.model_copy(update={"commit": commit})) if commit else None
 
 
-@tool(effect="publish", needs=["hub:write"], reconcile=_published_before)
+def _publishable(ctx: ToolContext, given: Any) -> Any:
+    """A person is asked about a model that can go out: what would be refused after the yes is refused now.
+
+    What costs a scoring, or a look at other models, comes after the yes. What may pass is met again there.
+    """
+    import httpx
+
+    from ml_intern.claims.gathering import evidence_of
+    from ml_intern.hub import publishing
+
+    if _begun(ctx, ctx.key, "model"):
+        return given  # it was begun: what is to be known is what became of it
+    model = publishing.trained_model(ctx.ledger.get(whose_weights(ctx, given.experiment)), ctx.jobs)
+    ctx.evals.check_test(given.experiment, model, reward_model_of(ctx, given.experiment))
+    with suppress(httpx.HTTPError, OSError):
+        ctx.hub.check_target(given.repo, "model", given.private)
+    known = publishing.known_numbers(model, publishing.curve_numbers(ctx.jobs, ctx.ledger))
+    publishing.check_words(ctx.ledger, known, evidence_of(ctx.services))
+    return given
+
+
+@tool(effect="publish", needs=["hub:write"], reconcile=_published_before, prepare=_publishable)
 def publish_model(ctx: ToolContext, experiment: str, repo: str, private: bool = True) -> PublishedModel:
     """Publish an experiment's model with a card made from the ledger, and load it back as proof.
 
@@ -80,17 +99,34 @@ def publish_model(ctx: ToolContext, experiment: str, repo: str, private: bool = 
     return _complete(ctx, intent)
 
 
-def _dataset_before(ctx: ToolContext, key: str) -> PublishedDataset | None:
+def _begun(ctx: ToolContext, key: str, kind: Kind) -> Intent | None:
+    """The publication that a call has begun, where it has."""
     from ml_intern.hub.publishing import Intent
 
     intent = Intent.load(_folder(ctx), key)
-    if intent is None or intent.kind != "dataset":
+    return intent if intent is not None and intent.kind == kind else None
+
+
+def _dataset_before(ctx: ToolContext, key: str) -> PublishedDataset | None:
+    intent = _begun(ctx, key, "dataset")
+    if intent is None:
         return None
     commit = intent.commit or ctx.hub.find_commit(intent.repo, "dataset", intent.mark)
     return _complete_dataset(ctx, intent.model_copy(update={"commit": commit})) if commit else None
 
 
-@tool(effect="publish", needs=["hub:write"], reconcile=_dataset_before)
+def _there(ctx: ToolContext, given: Any) -> Any:
+    """A person is asked about rows that can go out, and not about a name that leads to nothing."""
+    import httpx
+
+    if _begun(ctx, ctx.key, "dataset") is None:
+        ctx.datasets.path(ctx.datasets.info(given.dataset).id)
+        with suppress(httpx.HTTPError, OSError):
+            ctx.hub.check_target(given.repo, "dataset", given.private)
+    return given
+
+
+@tool(effect="publish", needs=["hub:write"], reconcile=_dataset_before, prepare=_there)
 def publish_dataset(ctx: ToolContext, dataset: str, repo: str, private: bool = True) -> PublishedDataset:
     """Publish a dataset of this session with a card that tells where its rows come from.
 
@@ -132,11 +168,13 @@ def inspect_repo(
 
     Args:
         repo: ``namespace/name``.
-        kind: model, dataset or space.
+        kind: model, dataset or space; where there is no model of that name, a dataset or a space of it is
+            shown, and `kind` of the answer says which.
         revision: Branch, tag or commit; main when it is not said.
         files: How many files to list.
     """
     repo = ctx.hub.full_name(repo)
+    kind = _kind_of(ctx, repo, kind)
     with ctx.hub.reach(f"{kind} {repo!r}"):
         info = ctx.hub.api.repo_info(repo, repo_type=kind, revision=revision, files_metadata=True)
         refs = ctx.hub.api.list_repo_refs(repo, repo_type=kind)
@@ -157,6 +195,15 @@ def inspect_repo(
         versions=[t.name for t in refs.tags],
         card=card[:2000],
     )
+
+
+def _kind_of(ctx: ToolContext, repo: str, kind: Kind) -> Kind:
+    """What a repository is, where it was taken for a model and there is none of that name."""
+    others: tuple[Kind, ...] = ("dataset", "space")
+    with ctx.hub.reach(repo):
+        if kind != "model" or ctx.hub.api.repo_exists(repo, repo_type=kind):
+            return kind
+        return next((other for other in others if ctx.hub.api.repo_exists(repo, repo_type=other)), kind)
 
 
 @tool(effect="read", needs=["hub:read"])
@@ -261,7 +308,8 @@ def _told_by(
         ctx.ledger,
         ctx.evals,
         origin,
-        papers_read(ctx.services.folder / "journal.sqlite"),
+        papers_read(journal := ctx.services.folder / "journal.sqlite"),
+        journal,
     )
     return row, ctx.ledger, facts
 

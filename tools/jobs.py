@@ -75,7 +75,7 @@ class Hardware(BaseModel):
     note: str = ""
 
 
-@tool(effect="read")
+@tool(effect="read", quiet=("created", "started", "ended", "memory", "output", "recoveries", "notes"))
 def list_jobs(ctx: ToolContext) -> list[JobStatus]:
     """All jobs of the session, oldest first, with their state, step and newest metrics."""
     now = clock.now()

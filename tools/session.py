@@ -29,19 +29,20 @@ def plan(ctx: ToolContext, items: list[PlanItem | str]) -> list[PlanItem]:
     written = [PlanItem(text=item) if isinstance(item, str) else item for item in items]
     ctx.services.notes["plan"] = [item.model_dump() for item in written]
     mark = {"todo": "[ ]", "doing": "[>]", "done": "[x]", "dropped": "[-]"}
-    ctx.emit(Notice("info", "Plan: " + "  ".join(f"{mark[i.status]} {i.text}" for i in written)))
+    ctx.emit(Notice("info", "\n".join(["Plan:", *(f"{mark[i.status]} {i.text}" for i in written)])))
     return written
 
 
 @tool(effect="read")
 def notify(ctx: ToolContext, message: str) -> str:
-    """Tell the person something now, without ending the run.
+    """Tell the person something now, without ending the run; also by Slack or webhook, where they are set.
 
     Args:
         message: One line.
     """
     message, loose = marked_message(ctx, message)
     ctx.emit(Notice("info", message))
+    ctx.services.notify(message)
     return f"told, marked as not verified: {', '.join(loose)}" if loose else "told"
 
 

@@ -187,7 +187,8 @@ def launch_training(
             RewardConfig or GRPOConfig, such as {"learning_rate": 3e-3, "batch_size": 8, "max_steps": 160};
             all also validation: 0.1 sets this share of the rows apart and logs their eval_loss (dpo too
             eval_rewards/accuracies, reward eval_accuracy, grpo eval_reward), and processes=2; pretrain also
-            max_length, packing, tokenizer; the others peft={"r": 16} and qlora=True; sft, dpo and grpo
+            max_length, packing, tokenizer, and for a mixture of experts experts="balanced" (also "filled",
+            "as made"); the others peft={"r": 16} and qlora=True; sft, dpo and grpo
             held_out_texts, a dataset of texts not trained on, logged as eval_bits_per_byte.
             grpo needs rewards, a list of words or dicts, each with a weight and logged apart: "exact" and
             "numeric" (compare with the column "answer"), {"type": "regex", "pattern": r"^\\d+$"}, {"type":

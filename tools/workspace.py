@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import hashlib
+import itertools
 import os
 import subprocess
 import time
@@ -76,12 +77,16 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class FileList:
-    """Files in the order of their paths. `next_offset` is where to list on, None at the end."""
+    """Files in the order of their paths. `next_offset` is where to list on, None at the end.
+
+    Where nothing was found, `note` says where files may be.
+    """
 
     folder: str
     files: list[FileEntry]
     total: int
     next_offset: int | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,7 +217,24 @@ def list_files(
     found = sorted(entry for entry in _files_below(ctx.files, folder) if fnmatch.fnmatch(entry[0], pattern))
     page = [FileEntry(name, size) for name, size in found[offset : offset + limit]]
     after = offset + len(page)
-    return FileList(str(folder), page, len(found), after if after < len(found) else None)
+    note = "" if found else _elsewhere(ctx.files, folder, pattern)
+    return FileList(str(folder), page, len(found), after if after < len(found) else None, note)
+
+
+def _elsewhere(files: Files, folder: Path, pattern: str) -> str:
+    """Where the files are that somebody looked for in vain."""
+    project = files.project
+    if folder == project or not files.may_read(project):
+        return ""
+    some = itertools.islice(_files_below(files, project), 1000)
+    there = sorted(name for name, _ in some if fnmatch.fnmatch(name, pattern))
+    if not there:
+        return ""
+    shown = ", ".join(there[:5]) + (" …" if len(there) > 5 else "")
+    return (
+        f"Nothing here. The person's folder has {shown}: list_files({str(project)!r}). Tools take their names"
+        " (inspect_dataset and split_dataset tables, read_file text); open() in a cell does not see them."
+    )
 
 
 def _ran(ctx: ToolContext, key: str) -> CommandResult | None:

@@ -91,6 +91,7 @@ def _build_beside(
     if not settings.api_key and (own := env.get("ML_INTERN_API_KEY", "").strip()):
         settings = settings.model_copy(update={"api_key": own})
     same = name.partition(":")[0].strip().lower() == (settings.model or "").partition(":")[0].strip().lower()
+    same = same or settings.model == "mcp:"  # there it is the only one
     elsewhere = {} if same else {"base_url": None, "api_key": None}
     try:
         brain = _build_one(settings.model_copy(update={"model": name, **elsewhere}), emit, env)
@@ -107,6 +108,10 @@ def _build_one(settings: Settings, emit: Callable[[Event], None], env: Mapping[s
         from ml_intern.reproducing.brain import ReproductionBrain
 
         return ReproductionBrain(str(settings.model).partition(":")[2], settings.state)
+    if settings.model == "mcp:":
+        from ml_intern.mcp_server.nobody import Nobody
+
+        return Nobody()
     scheme, name = _split(settings.model or _choose(settings, emit, env))
     if scheme == "playbook":
         from ml_intern.brains.playbook_brain import PlaybookBrain

@@ -120,6 +120,8 @@ def list_playbooks(
     found: dict[str, Playbook] = {}
     for folder in [*folders, shipped_folder()]:
         for path in sorted(Path(folder).expanduser().glob("*.md")):
+            if path.name.lower() == "readme.md":
+                continue  # A page about the playbooks beside it.
             try:
                 playbook = load_playbook(path)
             except UsageError as error:

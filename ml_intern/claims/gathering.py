@@ -258,7 +258,7 @@ def _of_comparison(c: Comparison) -> Iterator[Known]:
         if (value := getattr(c, name)) is not None:
             part = {"low": "difference", "high": "difference", "seed_spread": "spread"}.get(name, name)
             yield Known(value, f"{where} {name}", "change", c.metric, "dev", c.b, part)
-    for name in ("n", "seeds_a", "seeds_b", "new_seeds", "variants"):
+    for name in ("n", "seeds_a", "seeds_b", "new_seeds", "seeds_needed", "variants"):
         if (value := getattr(c, name)) is not None:
             yield Known(value, f"{where} {name}", "fact", name, owner=c.b)
     a = Known(c.value_a, f"{c.a} {c.metric}", "score", owner=c.a)

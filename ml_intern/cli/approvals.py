@@ -52,7 +52,7 @@ class Terminal:
                 said = self._read(f"allow? [{'y/n/e' if question.once else 'y/n/a/e'}] ")
                 if answer := self._understand(said, question):
                     return answer
-                for choice in _choices(question):
+                for choice in choices(question):
                     _tell(choice)
 
     def _understand(self, line: str | None, question: ApprovalNeeded) -> Answer | None:
@@ -114,9 +114,9 @@ def _argument(name: str, value: Any) -> Iterator[str]:
     if isinstance(value, str) and len(value.splitlines()) > 1:
         lines = value.splitlines()
         yield f"  {name} = {len(lines)} lines:"
-        yield from (f"    | {_plain(line)}" for line in lines)
+        yield from (f"    | {plain(line)}" for line in lines)
         return
-    text = _plain(json.dumps(value, ensure_ascii=False, default=str))
+    text = plain(json.dumps(value, ensure_ascii=False, default=str))
     more = f" … {len(text) - _VALUE_CHARS} characters more" if len(text) > _VALUE_CHARS else ""
     yield f"  {name} = {text[:_VALUE_CHARS]}{more}"
     if isinstance(value, Mapping | list):
@@ -133,12 +133,13 @@ def _code_inside(name: str, value: Mapping[str, Any] | list[Any]) -> Iterator[st
             yield from _code_inside(f"{name}.{key}", item)
 
 
-def _plain(text: str) -> str:
-    """With every character visible that could make a line look like another one."""
+def plain(text: str) -> str:
+    """The text with every character visible that could make a line look like another one."""
     return _DECEIVING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _choices(question: ApprovalNeeded) -> Iterator[str]:
+def choices(question: ApprovalNeeded) -> Iterator[str]:
+    """The answers that there are."""
     always = (
         f"no always: {question.once}" if question.once else f"a always: {question.always or question.tool}"
     )

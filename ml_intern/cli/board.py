@@ -14,6 +14,7 @@ from ml_intern.events import (
     ApprovalAnswered,
     ApprovalNeeded,
     BrainAnswered,
+    BudgetChanged,
     CellFinished,
     CellStarted,
     Event,
@@ -31,6 +32,8 @@ from ml_intern.events import (
 )
 
 OVER = frozenset({"succeeded", "failed", "cancelled"})
+PLAN = "Plan:"
+"""How a notice begins that tells the plan, an item a line."""
 _BARS = "▁▂▃▄▅▆▇█"
 # Metrics of the trainer's own bookkeeping say little about how a job does.
 _DULL = re.compile(r"epoch|learning_rate|grad_norm|runtime|per_second|flos|step|tokens|time|train_loss")
@@ -92,8 +95,7 @@ class JobRow:
 
     def headline(self, count: int = 3) -> str:
         """The newest metrics that say how it goes, the loss first."""
-        names = sorted((n for n in self.metrics if not _DULL.search(n)), key=lambda n: (n != "loss", n))
-        return " · ".join(f"{n} {show_number(self.metrics[n])}" for n in names[:count])
+        return headline(self.metrics, count)
 
 
 @dataclass
@@ -107,6 +109,8 @@ class Board:
     output_tokens: int = 0
     calls: dict[str, ToolStarted] = field(default_factory=dict)
     """Calls that run at this moment, by id."""
+    ended: ToolStarted | None = None
+    """The call that ended last, as it was begun: its end does not tell what it was asked."""
     progress: dict[str, ToolProgress] = field(default_factory=dict)
     jobs: dict[str, JobRow] = field(default_factory=dict)
     experiments: dict[str, ExperimentChanged] = field(default_factory=dict)
@@ -114,6 +118,7 @@ class Board:
     finished: SessionFinished | None = None
     research: dict[str, ResearchStarted] = field(default_factory=dict)
     """Sub-agents that work at this moment, by name."""
+    budget: BudgetChanged | None = None
 
     @property
     def began(self) -> float | None:
@@ -126,6 +131,19 @@ class Board:
             return f"step {self.step} runs"
         return "waiting for the model" if self.session else "the session starts"
 
+    def money_and_limits(self, now: float) -> list[str]:
+        """What is spent of each ceiling, and dollars where there are any, in a few words each."""
+        if (budget := self.budget) is None:
+            return []
+        used = {unit: budget.spent.get(unit, 0.0) + budget.reserved.get(unit, 0.0) for unit in budget.spent}
+        if self.finished is None:
+            used["seconds"] = used.get("seconds", 0.0) + max(0.0, now - budget.at)
+        return [
+            show_spent(unit, amount, budget.caps.get(unit))
+            for unit, amount in used.items()
+            if unit in budget.caps or (unit == "usd" and amount > 0)
+        ]
+
     def running_jobs(self) -> list[JobRow]:
         """Jobs that are not over."""
         return [row for row in self.jobs.values() if row.state not in OVER]
@@ -133,9 +151,11 @@ class Board:
     def repeats(self, event: ToolProgress) -> bool:
         """Whether a call's progress says nothing that the line of a job does not say."""
         before = self.progress.get(event.call)
-        return (before is not None and before.message == event.message) or any(
-            event.message.startswith(f"{job} ") for job in self.jobs
-        )
+        return (before is not None and before.message == event.message) or self.tells_of_a_job(event)
+
+    def tells_of_a_job(self, event: ToolProgress) -> bool:
+        """Whether a call's progress is that of a job, which has a line of its own."""
+        return any(event.message.startswith(f"{job} ") for job in self.jobs)
 
     def take(self, event: Event) -> bool:
         """Fold an event in; whether the state of a job or the verdict of an experiment is another one."""
@@ -159,7 +179,7 @@ class Board:
             case ToolProgress():
                 self.progress[event.call] = event
             case ToolFinished():
-                self.calls.pop(event.call, None)
+                self.ended = self.calls.pop(event.call, None)
                 self.progress.pop(event.call, None)
             case JobChanged():
                 return self.jobs.setdefault(event.job, JobRow(event.job, event.name, state="")).take(event)
@@ -169,6 +189,8 @@ class Board:
                 return before is None or (before.verdict, before.metrics) != (event.verdict, event.metrics)
             case Published():
                 self.published.append(event)
+            case BudgetChanged():
+                self.budget = event
             case SessionFinished():
                 self.finished = event
         return False
@@ -221,6 +243,12 @@ def show_number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
+def headline(metrics: Mapping[str, float], count: int = 3) -> str:
+    """The metrics that say how a job goes, the loss first."""
+    names = sorted((n for n in metrics if not _DULL.search(n)), key=lambda n: (n != "loss", n))
+    return " · ".join(f"{n} {show_number(metrics[n])}" for n in names[:count])
+
+
 def show_metrics(metrics: Mapping[str, float]) -> str:
     """All metrics in one line."""
     return " · ".join(f"{name} {show_number(value)}" for name, value in metrics.items())
@@ -238,6 +266,34 @@ def show_arguments(arguments: Mapping[str, Any], limit: int = 100) -> str:
     """Arguments as in a call, each value and the whole cut to a length that fits a line."""
     parts = [f"{name}={shorten(repr(value), 48)}" for name, value in arguments.items() if value is not None]
     return shorten(", ".join(parts), limit)
+
+
+_KNOBS = frozenset(
+    {"kind", "direction", "order", "rank", "split", "hardware", "weighting", "format", "language"}
+)
+"""Arguments that say how something is done and not what it is done to."""
+
+
+def show_call(tool: str, arguments: Mapping[str, Any], limit: int = 72) -> str:
+    """A call with the arguments that tell it from others: what it is about, not how."""
+    about = {name: value for name, value in arguments.items() if name not in _KNOBS and _tells(value)}
+    first = [about.pop("name")] if "name" in about else []
+    values = [*first, *about.values()][:2] or list(filter(_tells, arguments.values()))[:1]
+    shown = ", ".join(shorten(repr(value), 44) for value in values)
+    return clean(f"{tool}({shorten(shown, limit)})")
+
+
+def _tells(value: Any) -> bool:
+    return bool(value) and (isinstance(value, str) or (isinstance(value, list) and isinstance(value[0], str)))
+
+
+def show_spent(unit: str, amount: float, cap: float | None) -> str:
+    """An amount, of its ceiling where there is one: ``0.12 of 5 usd``, ``3m 1s of 1h``."""
+    if unit == "seconds":
+        return show_duration(amount) + (f" of {show_duration(cap)}" if cap is not None else "")
+    name = unit.replace("_", "-")
+    told = f"{amount:.2f}" if unit in ("usd", "gpu_hours") else f"{amount:,.0f}"
+    return f"{told} of {cap:,g} {name}" if cap is not None else f"{told} {name}"
 
 
 def shorten(text: str, limit: int) -> str:

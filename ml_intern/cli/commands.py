@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ml_intern.cli.board import clean, show_measured, show_number
-from ml_intern.cli.sessions import SessionCard, find_played, find_session, list_sessions
-from ml_intern.cli.tables import print_json, print_table
-from ml_intern.durations import show_duration
+from ml_intern.cli.sessions import find_played, find_session, list_sessions
+from ml_intern.cli.tables import print_json, print_table, terminal_width
 from ml_intern.errors import UsageError
 from ml_intern.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.evals.benchmarks import Benchmark
-    from ml_intern.jobs.local import Jobs
-    from ml_intern.jobs.model import JobStatus
-    from ml_intern.ledger import Experiment
     from ml_intern.settings import Settings
     from ml_intern.tooling import ToolSpec
 
@@ -38,50 +33,46 @@ def sessions(state: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"sessions": [card.to_json() for card in cards]})
     elif cards:
+        header = ("#", "session", "status", "created", "model", "prompt")
         rows = [
             (str(c.index), c.id, c.status, c.created[:16].replace("T", " "), c.model, c.prompt) for c in cards
         ]
-        print_table(("#", "session", "status", "created", "model", "prompt"), rows)
+        print_table(header, rows, whole=(0, 1, 2, 3), spare=(4, 3))
     else:
         click.echo(f"No sessions yet in {folder}.")
 
 
-def jobs(session: str | None, log: str | None, state: Path | None, as_json: bool) -> None:
-    """List the jobs of a session, or show the log of one."""
-    from ml_intern.jobs.local import Jobs
+def jobs(
+    words: tuple[str, ...],
+    log: str | None,
+    logs: bool,
+    follow: bool,
+    cancel: bool,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """List the jobs of a session; or show one, its log, or end it."""
+    from ml_intern.cli import jobs as face
 
-    settings = _settings(state)
-    card = find_session(settings.state, session)
-    # Opening a job store makes its folder; a session that has none is left as it is.
-    store = (
-        Jobs(card.folder / "jobs", None, settings, lambda event: None)
-        if (card.folder / "jobs").is_dir()
-        else None
-    )
     if log is not None:
-        if store is None:
-            raise UsageError(f"Session {card.id} has no jobs.")
-        _print_log(store, log)
-        return
-    found = store.list() if store else []
-    if as_json:
-        print_json({"session": card.id, "jobs": [job.model_dump(mode="json") for job in found]})
-    elif found:
-        header = ("job", "method", "state", "step", "took", "experiment", "newest metrics")
-        print_table(header, [_job_row(job) for job in found])
-    else:
-        click.echo(f"Session {card.id} has no jobs.")
+        words, logs = (*words, log), True
+    face.show(_settings(state), words, logs, follow, cancel, as_json)
 
 
 def experiments(session: str | None, state: Path | None, as_json: bool) -> None:
-    """List the experiments of a session."""
+    """Show the experiments of a session as a tree."""
     card = find_session(_settings(state).state, session)
-    found = _ledger_rows(card)
     if as_json:
-        print_json({"session": card.id, "experiments": [e.model_dump(mode="json") for e in found]})
-    elif found:
-        rows = [_experiment_row(e) for e in found]
-        print_table(("experiment", "parent", "verdict", "seed", "dev", "test", "change"), rows)
+        from ml_intern.reports.measured import measured
+
+        print_json({"session": card.id, **measured(card.folder)})
+        return
+    from ml_intern.cli import experiments as face
+
+    found, comparisons = face.read(card.folder)
+    if found:
+        for line in face.lines_of(found, comparisons, terminal_width()):
+            click.echo(line)
     else:
         click.echo(f"Session {card.id} has no experiments.")
 
@@ -118,7 +109,8 @@ def export_session(
     try:
         output.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
-        raise UsageError(f"{str(output)!r} cannot be written: {error.strerror}.") from None
+        told = f"{str(output)!r} cannot be written: {error.strerror}."
+        raise UsageError(told, "Name another file with -o.") from None
     click.echo(str(output))
 
 
@@ -197,7 +189,7 @@ def _chosen(found: Sequence[ToolSpec], name: str) -> ToolSpec:
     for spec in found:
         if spec.name == name:
             return spec
-    raise UsageError(f"There is no tool {name!r}{did_you_mean(name, known)}.")
+    raise UsageError(f"There is no tool {name!r}{did_you_mean(name, known)}.", "ml-intern tools lists them.")
 
 
 def _print_tokens(settings: Settings, found: Sequence[ToolSpec], as_json: bool) -> None:
@@ -280,52 +272,3 @@ def _settings(state: Path | None) -> Settings:
 
 def _warn(text: str) -> None:
     click.echo(f"ml-intern: {mask(text)}", err=True)
-
-
-def _print_log(store: Jobs, job: str) -> None:
-    from ml_intern.tooling import did_you_mean
-
-    if job not in (known := [status.id for status in store.list()]):
-        raise UsageError(f"There is no job {job!r}{did_you_mean(job, known)}.", "ml-intern jobs lists them.")
-    offset, page = 0, store.logs(job)
-    while page.text:
-        click.echo(clean(page.text), nl=False)
-        offset = page.next_offset
-        page = store.logs(job, offset)
-
-
-def _job_row(job: JobStatus) -> tuple[str, ...]:
-    took = show_duration(job.ran_s) if job.ended else ""
-    steps = f"{job.step}/{job.total_steps}" if job.total_steps else ""
-    newest = (
-        f"{job.failure.kind}: {job.failure.message}"
-        if job.failure
-        else ", ".join(f"{name} {show_number(value)}" for name, value in job.metrics.items())
-    )
-    return (job.id, job.method, job.state, steps, took, job.experiment or "", newest)
-
-
-def _experiment_row(e: Experiment) -> tuple[str, ...]:
-    shown = e.model_dump(mode="json", include={"dev", "test"})
-    return (
-        e.id,
-        e.parent or "",
-        e.verdict,
-        str(e.seed),
-        show_measured(shown["dev"]),
-        show_measured(shown["test"]),
-        e.change,
-    )
-
-
-def _ledger_rows(card: SessionCard) -> list[Experiment]:
-    from ml_intern.ledger import Ledger
-
-    path = card.folder / "ledger.sqlite"
-    if not path.is_file():
-        return []
-    ledger = Ledger(path)
-    try:
-        return ledger.list()
-    finally:
-        ledger.close()

@@ -11,15 +11,18 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from ml_intern.cli.tables import print_json
+from ml_intern.cli.tables import print_json, terminal_width
 from ml_intern.errors import InternError, UsageError
 from ml_intern.masking import mask
 
@@ -29,8 +32,20 @@ if TYPE_CHECKING:
 Mark = Literal["ok", "missing", "failed"]
 MARKS = {"ok": "✓", "missing": "-", "failed": "✗"}
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "huggingface_hub", "smolagents")
+NAME_WIDTH = 13
 LOW_DISK_GB = 5.0
+EXTRAS = {
+    "web": ("gradio", "the web app"),
+    "mcp": ("mcp", "tools of MCP servers, and ours for other assistants"),
+    "litellm": ("litellm", "models of many providers: --model litellm:NAME"),
+    "slurm": ("submitit", "trainings on a Slurm cluster"),
+    "trackio": ("trackio", "curves in Trackio"),
+    "lm-eval": ("lm_eval", "the tasks of lm-eval: --eval lm-eval:TASK"),
+}
+"""What can be installed beside the rest: its package, and what it is for."""
 _ANSWER_S = 5.0
+BRAIN_S = 10.0
+"""How long a brain may take to say that it is there."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +57,24 @@ class Check:
         mark: ``ok``, ``missing`` (goes on without it) or ``failed`` (needed).
         found: What was seen.
         mend: What to do, when something is to be done.
+        about: The heading that it stands below.
     """
 
     name: str
     mark: Mark
     found: str
     mend: str = ""
+    about: str = ""
 
 
-def run(state: Path | None, as_json: bool, build: bool = False, variant: str | None = None) -> int:
+def run(
+    state: Path | None,
+    as_json: bool,
+    build: bool = False,
+    variant: str | None = None,
+    model: str | None = None,
+    base_url: str | None = None,
+) -> int:
     """Look at everything; 0 when nothing that is needed is missing.
 
     Args:
@@ -58,41 +82,72 @@ def run(state: Path | None, as_json: bool, build: bool = False, variant: str | N
         as_json: One JSON object in place of lines.
         build: Build the image of `--sandbox docker` first.
         variant: What the image is built for; nothing: what the engine can use.
+        model: Ask this brain, not that of the settings.
+        base_url: Its endpoint.
     """
     from ml_intern.secrets import Secrets
     from ml_intern.settings import Settings
 
     if variant and not build:
         raise UsageError("--variant says what is built.", "Say it with --build.")
-    settings = Settings.load(state=state)
+    settings = Settings.load(state=state, model=model, base_url=base_url)
     secrets = Secrets(os.environ, Path.cwd())
     if build:
         _build(settings, variant or "")
-    checks = list(look(settings, secrets.env))
-    code = 1 if any(check.mark == "failed" for check in checks) else 0
+    checks: list[Check] = []
+    for check in look(settings, secrets.env):
+        if not as_json:
+            _show(check, first=not checks or checks[-1].about != check.about)
+        checks.append(check)
+    failed = [check.name for check in checks if check.mark == "failed"]
     if as_json:
-        print_json({"ok": code == 0, "checks": [asdict(check) for check in checks]})
-        return code
-    width = max(len(check.name) for check in checks)
-    for check in checks:
-        click.echo(mask(f"{MARKS[check.mark]} {check.name:<{width}}  {check.found}"))
-        if check.mend:
-            click.echo(f"  {'':<{width}}  → {check.mend}")
-    return code
+        print_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
+    if failed:
+        click.echo(f"ml-intern: Needed, and not in order: {', '.join(failed)}.", err=True)
+    return 1 if failed else 0
+
+
+def _show(check: Check, first: bool) -> None:
+    """A check as soon as it is known: some take seconds."""
+    width = terminal_width()
+    if first:
+        click.echo(check.about)
+    margin = f"    {'':<{NAME_WIDTH}}"
+    head = f"  {MARKS[check.mark]} {check.name:<{NAME_WIDTH}}"
+    for lead, text in ((head, check.found), (margin, f"→ {check.mend}" if check.mend else "")):
+        if text:
+            click.echo("\n".join(_wrapped(lead, margin, mask(text), width)))
+
+
+def _wrapped(lead: str, margin: str, text: str, width: int | None) -> list[str]:
+    """The text behind its lead, broken where the terminal ends; a command is never broken in a pipe."""
+    if width is None or width < len(margin) + 20:
+        return [f"{lead}  {text}"]
+    pieces = textwrap.wrap(text, width - len(margin) - 2, break_long_words=False, break_on_hyphens=False)
+    return [f"{lead if i == 0 else margin}  {piece}" for i, piece in enumerate(pieces)]
 
 
 def look(settings: Settings, env: Mapping[str, str]) -> Iterator[Check]:
-    """The checks, one after another."""
-    yield _python()
-    yield _libraries()
+    """The checks, one after another, below their headings."""
+    parts: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
+        ("This machine", lambda: chain(_machine(settings.state), [_gpu()])),
+        ("Where cells and trainings run", lambda: _places(settings, env)),
+        (
+            "Models and Hubs",
+            lambda: chain([_brain(settings, env)], _tokens(settings, env), [_hub(settings, env)]),
+        ),
+        ("Extras", _extras),
+    )
+    for about, checks in parts:
+        for check in checks():
+            yield replace(check, about=about)
+
+
+def _places(settings: Settings, env: Mapping[str, str]) -> Iterator[Check]:
     yield _bubblewrap()
     yield _docker(settings)
     yield _e2b(settings, env)
-    yield _gpu()
-    yield from _machine(settings.state)
-    yield from _tokens(settings, env)
-    yield _brain(settings, env)
-    yield _hub(settings, env)
+    yield _slurm(settings)
 
 
 def _python() -> Check:
@@ -157,6 +212,36 @@ def _e2b(settings: Settings, env: Mapping[str, str]) -> Check:
     return Check("e2b", lost, "no key; only --sandbox e2b needs it", "export E2B_API_KEY=…")
 
 
+def _slurm(settings: Settings) -> Check:
+    """Whether a cluster answers, in seconds: one that is down makes its programs wait for minutes."""
+    lost: Mark = "failed" if settings.compute == "slurm" else "missing"
+    programs = [name for name in ("sinfo", "squeue", "sbatch") if shutil.which(name)]
+    if len(programs) < 3:
+        mend = "Start ml-intern on a login node of the cluster"
+        return Check("slurm", lost, "no cluster here; only --compute slurm needs it", mend)
+    for argv in (["squeue", "--me", "--noheader"], ["sinfo", "--noheader", "--format=%P %a %D"]):
+        ok, said = _ask(argv)
+        if not ok:
+            told = said.splitlines()[0] if said else "it says nothing"
+            return Check("slurm", lost, f"{argv[0]} fails: {told}", "Ask who runs the cluster, or try later")
+    if not _version("submitit"):
+        return Check(
+            "slurm", lost, "a cluster answers, submitit is lacking", "pip install 'ml-intern[slurm]'"
+        )
+    partitions = [line.split() for line in said.splitlines() if line.strip()]
+    up = [words[0].rstrip("*") for words in partitions if "up" in words[1:2]]
+    return Check("slurm", "ok", f"partitions {', '.join(dict.fromkeys(up)) or 'none that is up'}")
+
+
+def _extras() -> Iterator[Check]:
+    for name, (package, purpose) in EXTRAS.items():
+        found = _version(package)
+        if found:
+            yield Check(f"extra {name}", "ok", f"{package} {found}: {purpose}")
+        else:
+            yield Check(f"extra {name}", "missing", purpose, f"pip install 'ml-intern[{name}]'")
+
+
 def _gpu() -> Check:
     ok, said = _ask(["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader"])
     if not ok or not said:
@@ -165,6 +250,8 @@ def _gpu() -> Check:
 
 
 def _machine(state: Path) -> Iterator[Check]:
+    yield _python()
+    yield _libraries()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     yield Check("machine", "ok", f"{cores} cores, {memory:.1f} GB of memory")
@@ -201,15 +288,43 @@ def _brain(settings: Settings, env: Mapping[str, str]) -> Check:
     from ml_intern.brains.factory import build_brain
 
     connect = "--model openai:NAME --base-url URL, or hf auth login"
+    said: list[str] = []
+    lost: Mark = "failed" if settings.model else "missing"
     try:
-        brain = build_brain(settings, lambda event: None, env)
+        brain = build_brain(settings, lambda event: said.append(getattr(event, "text", "")), env)
         if not brain.language_model:
             found = "playbooks: no language model (ml-intern playbooks lists the sentences)"
             return Check("brain", "missing", found, connect)
-        brain.prepare("")
+        if not _in_time(lambda: brain.prepare(""), BRAIN_S):
+            return Check(
+                "brain", lost, f"{brain.label} says nothing for {BRAIN_S:g} s", "Is it still loading?"
+            )
     except InternError as error:
-        return Check("brain", "failed" if settings.model else "missing", str(error))
-    return Check("brain", "ok", f"{brain.label} answers")
+        return Check("brain", lost, error.message, error.hint)
+    warned = f" ({' '.join(filter(None, said))})" if any(said) else ""
+    return Check("brain", "ok", f"{brain.label} answers{warned}")
+
+
+def _in_time(work: Callable[[], object], seconds: float) -> bool:
+    """Whether it was done in time; one that hangs is left behind.
+
+    Raises:
+        InternError: It failed.
+    """
+    failures: list[InternError] = []
+
+    def do() -> None:
+        try:
+            work()
+        except InternError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=do, name="doctor", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failures:
+        raise failures[0]
+    return not thread.is_alive()
 
 
 def _hub(settings: Settings, env: Mapping[str, str]) -> Check:

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ml_intern.cli.board import clean, show_measured, show_number
-from ml_intern.durations import show_duration
+from ml_intern.cli.board import clean, show_spent
+from ml_intern.cli.calm import count
+from ml_intern.cli.experiments import lines_of
 
 
-def ending(result: Mapping[str, Any], report: str = "", state: Path | None = None) -> list[str]:
+def ending(
+    result: Mapping[str, Any],
+    report: str = "",
+    state: Path | None = None,
+    comparisons: Sequence[Mapping[str, Any]] = (),
+    width: int | None = None,
+) -> list[str]:
     """Lines for people.
 
     Args:
         result: The object that `--json` prints.
         report: Where the report is, or why there is none.
         state: The state folder, where a flag named one: the person then needs it again.
+        comparisons: How experiments stand against each other, as the ledger has it.
+        width: Columns of the terminal; None: nothing is cut.
     """
     lines = clean(result["answer"]).splitlines()
     if result["experiments"]:
-        lines += ["", *_experiments(result["experiments"])]
+        lines += ["", *lines_of(result["experiments"], comparisons, width), ""]
     lines += [f"published  {item['type']} {item['repo']} {item['url']}" for item in result["published"]]
     lines += _serve_again(result["published"], state)
     if report:
@@ -39,28 +48,6 @@ def failure(line: str, code: int, session: str | None = None) -> dict[str, Any]:
     return nothing | {"published": [], "errors": [line]}
 
 
-def _experiments(rows: list[dict[str, Any]]) -> list[str]:
-    """A line for each row of the ledger; the one whose test split was opened says what came of it."""
-    table = [
-        (
-            row["id"],
-            row["verdict"],
-            show_measured(row.get("dev") or {}),
-            clean(row["change"]),
-            row.get("test") or {},
-        )
-        for row in rows
-    ]
-    widths = [max(len(row[i]) for row in table) for i in range(3)]
-    lines = []
-    for id_, verdict, dev, change, test in table:
-        cells = (cell.ljust(width) for cell, width in zip((id_, verdict, dev), widths, strict=True))
-        lines.append("  ".join([*cells, change]).rstrip())
-        if test:
-            lines.append(f"{'':{widths[0]}}  sealed test: {show_measured(test)}")
-    return lines
-
-
 def _serve_again(published: list[dict[str, Any]], state: Path | None) -> list[str]:
     """The embedded Hub ends with the run; its addresses hold again once it is served on the same port."""
     ports = {
@@ -71,16 +58,13 @@ def _serve_again(published: list[dict[str, Any]], state: Path | None) -> list[st
 
 
 def _spent(result: Mapping[str, Any]) -> str:
-    tokens = result["tokens"]
-    parts = [f"{result['steps']} steps"]
-    if used := result["budget"].get("seconds"):
-        parts.append(show_duration(used["spent"]))
+    tokens, budget = result["tokens"], result["budget"]
+    parts = [count(result["steps"], "step")]
     if tokens["output"]:
         parts.append(f"{tokens['input']:,}+{tokens['output']:,} tokens")
-    parts.append(f"{result['cost']:.2f} usd")
-    for unit, use in result["budget"].items():
-        if use["cap"] is not None:
-            parts.append(
-                f"{unit.replace('_', '-')} used {show_number(use['spent'])} of {show_number(use['cap'])}"
-            )
+    # Time and money are told in any case, the others where they have a ceiling.
+    told = {"seconds": {"cap": None}, "usd": {"spent": result["cost"], "cap": None}} | budget
+    for unit, use in told.items():
+        if "spent" in use and (use["cap"] is not None or unit in ("seconds", "usd")):
+            parts.append(show_spent(unit, use["spent"], use["cap"]))
     return " · ".join(parts)

@@ -7,31 +7,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
-from rich.padding import Padding
-from rich.progress_bar import ProgressBar
-from rich.spinner import Spinner
 from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 
 from ml_intern import clock
 from ml_intern.cli.board import (
     OVER,
+    PLAN,
     Board,
     JobRow,
     clean,
     excerpt,
     prose,
     shorten,
-    show_arguments,
+    show_call,
     show_metrics,
     show_research,
     shows_research,
     sparkline,
 )
-from ml_intern.cli.plain import CODE_LINES, OUTPUT_LINES
+from ml_intern.cli.calm import Calm, Plan, count
+from ml_intern.cli.plain import CODE_LINES, QUICK_S
+from ml_intern.cli.tables import cut
 from ml_intern.durations import show_duration
 from ml_intern.events import (
     ApprovalAnswered,
@@ -61,6 +60,9 @@ JOB_COLOURS = {
 VERDICT_COLOURS = {"kept": "bold green", "discarded": "red", "crashed": "bold red", "inconclusive": "yellow"}
 NOTICE_COLOURS = {"info": "dim", "warning": "yellow", "error": "bold red"}
 REDRAWS_PER_SECOND = 5
+MOST_ROWS = 6
+"""Jobs, and calls, that stand below at one time; the others are counted."""
+FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class LiveView:
@@ -76,12 +78,12 @@ class LiveView:
         self.console = Console(file=out, highlight=False)
         self._verbose = bool(verbose)
         self._printed: list[str] = []
+        self._calm, self._plan = Calm(self._verbose), Plan()
         # rich draws the lower part under a lock of its own and asks for `_below` there, so nothing may be
         # printed under the board's lock. `_still` orders events and questions; `_lock` guards the board.
         self._still = threading.RLock()
         self._lock = threading.Lock()
         self._closed = False
-        self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
             console=self.console,
             get_renderable=self._below,
@@ -103,14 +105,14 @@ class LiveView:
                 return
             self._flush_output()
             for piece in self._pieces(event, moved):
-                self.console.print(piece)
+                self.console.print(_hung(piece))
 
     def _research(self, event: Event) -> None:
         # What it calls stands below while it runs; what comes of it stays above.
         if not isinstance(event, ToolStarted) and (line := show_research(event)):
             self._flush_output()
             style = "cyan" if isinstance(event, ResearchStarted | ResearchFinished) else "dim"
-            self.console.print(Text(f"  {line}", style=style))
+            self.console.print(_hung(Text(f"  {line}", style=style)))
 
     def say(self, text: str) -> None:
         """A line of the command line's own."""
@@ -146,15 +148,14 @@ class LiveView:
                 yield from self._answer(event)
             case CellStarted():
                 yield self._code(event.code)
-            case CellFinished() if not event.ok:
-                yield from self._cell_failure(event)
-            case ToolFinished():
-                mark = ("  ✓ ", "green") if event.ok else ("  ✗ ", "red")
-                summary = clean(event.summary) if self._verbose else shorten(clean(event.summary), 120)
-                took = f" {show_duration(event.seconds)} "
-                yield Text.assemble(
-                    mark, (event.tool, "bold"), (took, "dim"), (summary, "" if event.ok else "red")
-                )
+            case CellFinished():
+                yield from (Text(f"    {line}", style="dim") for line in self._calm.cell_ends())
+                if not event.ok:
+                    yield from self._cell_failure(event)
+            case ToolStarted():
+                self._calm.begins(event)
+            case ToolFinished() if self._calm.ends(event):
+                yield self._call_end(event)
             case JobChanged() if moved and event.state in OVER:
                 yield self._job_end(self.board.jobs[event.job])
             case ExperimentChanged() if moved:
@@ -172,8 +173,11 @@ class LiveView:
                 yield Text.assemble(
                     (kind, "bold green"), (event.repo, "bold"), "  ", (event.url, "underline")
                 )
-            case Notice():
-                yield Text(clean(event.text), style=NOTICE_COLOURS.get(event.level, ""))
+            case Notice() if event.text.startswith(f"{PLAN}\n"):
+                for line in self._plan.news(event.text):
+                    yield self._plan_line(line)
+            case Notice() if self._calm.says(event):
+                yield Text(f"  {clean(event.text)}", style=NOTICE_COLOURS.get(event.level, ""))
             case _:
                 pass
 
@@ -185,24 +189,46 @@ class LiveView:
             (f"● step {event.step}", "bold cyan"), (tokens if event.output_tokens else "", "dim")
         )
         if said := prose(clean(event.text), 4000 if self._verbose else 400):
-            yield Padding(Text(said), (0, 0, 0, 2))
+            yield _Hung(Text(said), 2)
 
     def _code(self, code: str) -> RenderableType:
         lines = clean(code) if self._verbose else "\n".join(excerpt(clean(code), CODE_LINES, "# "))
-        return Padding(Syntax(lines, "python", theme="ansi_dark", background_color="default"), (0, 0, 0, 4))
+        painted = Syntax("", "python", theme="ansi_dark", background_color="default").highlight(lines)
+        painted.rstrip()
+        painted.no_wrap, painted.overflow = not self._verbose, "fold" if self._verbose else "ellipsis"
+        return _Hung(painted, 4)
 
     def _flush_output(self) -> None:
         if self._printed:
             text, self._printed = clean("".join(self._printed)), []
-            lines = text.rstrip().splitlines() if self._verbose else excerpt(text, OUTPUT_LINES)
-            self.console.print(
-                Padding(Text("\n".join(lines), style="dim", overflow="ellipsis"), (0, 0, 0, 4))
-            )
+            for line in self._calm.output(text):
+                cut = not self._verbose
+                shown = Text(f"    {line}", style="dim", no_wrap=cut, overflow="ellipsis" if cut else "fold")
+                self.console.print(_hung(shown))
+
+    def _call_end(self, event: ToolFinished) -> RenderableType:
+        mark = ("  ✓ ", "green") if event.ok else ("  ✗ ", "red")
+        began = self.board.ended
+        call = show_call(event.tool, began.arguments) if began else event.tool
+        name, bracket, about = call.partition("(")
+        took = f" {show_duration(event.seconds)}" if event.seconds > QUICK_S or self._verbose else ""
+        told = f" {clean(event.summary)}" if self._verbose or not event.ok else ""
+        return Text.assemble(
+            mark, (name, "bold"), bracket + about, (took, "cyan"), (told, "dim" if event.ok else "red")
+        )
+
+    def _plan_line(self, line: str) -> Text:
+        mark = line.strip()[:3]
+        shown = {"[x]": "✓", "[>]": "▸", "[-]": "–", "[ ]": "○"}.get(mark)
+        if shown is None:
+            return Text(f"  {line}", style="bold")
+        style = {"[x]": "green", "[>]": "bold cyan", "[-]": "dim strike"}.get(mark, "")
+        return Text(f"    {shown} {line.strip()[4:]}", style=style)
 
     def _cell_failure(self, event: CellFinished) -> Iterator[RenderableType]:
         yield Text(f"  ✗ the cell failed after {show_duration(event.seconds)}", style="bold red")
         lines = clean(event.observation).rstrip().splitlines()
-        yield Padding(Text("\n".join(lines if self._verbose else lines[-6:]), style="red"), (0, 0, 0, 4))
+        yield _Hung(Text("\n".join(lines if self._verbose else lines[-6:]), style="red"), 4)
 
     def _job_end(self, row: JobRow) -> RenderableType:
         took = f" in {show_duration(clock.now() - row.began)}" if row.began else ""
@@ -225,40 +251,45 @@ class LiveView:
             now = clock.now()
             rows: list[RenderableType] = []
             if jobs := self.board.running_jobs():
-                rows.append(self._jobs(jobs, now))
-            rows += [self._call(call, now) for call in self.board.calls]
+                rows += self._jobs(jobs[:MOST_ROWS], now)
+                rows += _more(len(jobs) - MOST_ROWS, "more job")
+            calls = list(self.board.calls)
+            rows += [self._call(call, now) for call in calls[:MOST_ROWS]]
+            rows += _more(len(calls) - MOST_ROWS, "more call")
             if self.board.began is not None and self.board.finished is None:
-                rows.append(self._status(now))
+                rows += self._status(now)
             return Group(*rows)
 
-    def _jobs(self, jobs: list[JobRow], now: float) -> RenderableType:
-        table = Table.grid(padding=(0, 1))
-        for row in jobs:
-            left = row.seconds_left(now)
-            fraction = row.fraction
-            table.add_row(
-                Text(f"  {row.id}", style="bold"),
-                ProgressBar(
-                    total=1.0, completed=fraction or 0.0, width=24, pulse=fraction is None or row.step == 0
-                ),
-                Text(f"{row.step}/{row.total_steps}" if row.total_steps else row.state, style="dim"),
-                Text(sparkline(row.losses), style="cyan"),
-                Text(row.headline(2)),
-                Text(f"{show_duration(left)} left" if left is not None else "", style="dim"),
-            )
-        return table
+    def _jobs(self, jobs: list[JobRow], now: float) -> list[RenderableType]:
+        """A line each, with a bar; the narrower the terminal, the less stands beside it."""
+        width = self.console.width
+        room = min(max(len(row.id) for row in jobs), max(10, width // 4))
+        return [self._job(row, now, width, room) for row in jobs]
+
+    def _job(self, row: JobRow, now: float, width: int, room: int) -> Text:
+        left = row.seconds_left(now)
+        steps = f"{row.step}/{row.total_steps}" if row.total_steps else row.state
+        line = Text.assemble("  ", (cut(row.id, room).ljust(room), "bold"), " ", no_wrap=True)
+        line.append_text(_bar(row.fraction or 0.0, min(24, max(6, width // 6))))
+        line.append(f" {steps:>9}", "dim")
+        line.append(f" {show_duration(left)} left" if left is not None else "", "dim")
+        line.append(f" {sparkline(row.losses, 16 if width >= 100 else 8)}" if width >= 60 else "", "cyan")
+        line.append(f" {row.headline(2 if width >= 90 else 1)}")
+        line.overflow = "ellipsis"
+        return line
 
     def _call(self, call: str, now: float) -> RenderableType:
         started, progress = self.board.calls[call], self.board.progress.get(call)
         share = f" {progress.fraction:.0%}" if progress and progress.fraction is not None else ""
-        said = f" {shorten(clean(progress.message), 60)}" if progress else ""
-        arguments = shorten(clean(show_arguments(started.arguments)), 60)
+        message = progress.message if progress and not self.board.tells_of_a_job(progress) else ""
+        said = f" {shorten(clean(message), 60)}" if message else ""
+        name, bracket, about = show_call(started.tool, started.arguments).partition("(")
         took = f" {show_duration(now - started.at)}"
         return Text.assemble(
             "  → ",
             (f"{started.source} " if started.source else "", "dim"),
-            (started.tool, "bold"),
-            (f"({arguments})", "dim"),
+            (name, "bold"),
+            (bracket + about, "dim"),
             (took, "cyan"),
             share,
             said,
@@ -266,17 +297,59 @@ class LiveView:
             overflow="ellipsis",
         )
 
-    def _status(self, now: float) -> RenderableType:
+    def _status(self, now: float) -> list[RenderableType]:
+        """What goes on and what was spent; in two lines where one is too narrow."""
         board = self.board
-        parts = [
-            board.what_goes_on(),
-            show_duration(now - (board.began or now)),
-        ]
+        limits = board.money_and_limits(now)
+        doing = [board.what_goes_on()]
+        if board.budget is None or "seconds" not in board.budget.caps:
+            doing.append(show_duration(now - (board.began or now)))
         if board.output_tokens:
-            parts.append(f"{board.input_tokens:,}+{board.output_tokens:,} tokens")
+            doing.append(f"{board.input_tokens:,}+{board.output_tokens:,} tokens")
         if board.research:
-            parts.append(f"{len(board.research)} sub-agents")
+            doing.append(count(len(board.research), "sub-agent"))
         if board.experiments:
-            parts.append(f"{len(board.experiments)} experiments")
-        self._spinner.update(text=Text(" · ".join(parts), style="dim"))
-        return self._spinner
+            doing.append(count(len(board.experiments), "experiment"))
+        frame = FRAMES[int(now * 10) % len(FRAMES)]
+        head, tail = " · ".join(doing), " · ".join(limits)
+        together = f"{head} · {tail}" if tail else head
+        if len(together) + 2 <= self.console.width:
+            head, tail = together, ""
+        lines = [Text.assemble((frame, "cyan"), " ", (head, "dim"), no_wrap=True, overflow="ellipsis")]
+        if tail:
+            lines.append(Text(f"  {tail}", style="dim", no_wrap=True, overflow="ellipsis"))
+        return [*lines]
+
+
+class _Hung:
+    """A text whose further lines begin where the first does.
+
+    Unlike rich's own padding it writes no blanks behind a line: a terminal that is made narrower would wrap
+    them. And unlike a text that is printed as it is, it keeps what the text says of wrapping.
+    """
+
+    def __init__(self, text: Text, indent: int = 0) -> None:
+        self._blank = len(text.plain) - len(text.plain.lstrip(" "))
+        self._text = text[self._blank :]
+        self._text.no_wrap = text.no_wrap  # a piece of a text forgets it
+        self._indent = indent + self._blank
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = max(8, options.max_width - self._indent)
+        lines = self._text.wrap(console, room, overflow=self._text.overflow, no_wrap=self._text.no_wrap)
+        for line in lines:
+            line.rstrip()
+            yield Text.assemble(" " * self._indent, line, no_wrap=True, overflow="ignore")
+
+
+def _hung(piece: RenderableType) -> RenderableType:
+    return _Hung(piece) if isinstance(piece, Text) and piece.plain.strip() else piece
+
+
+def _bar(share: float, width: int) -> Text:
+    done = round(share * width)
+    return Text.assemble(("━" * done, "cyan"), ("─" * (width - done), "dim"))
+
+
+def _more(number: int, what: str) -> list[RenderableType]:
+    return [Text(f"  … {count(number, what)}", style="dim")] if number > 0 else []

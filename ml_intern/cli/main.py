@@ -6,6 +6,7 @@ word that is a subcommand is one, and all else is a prompt. Nothing heavy is imp
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import json
 import os
@@ -19,8 +20,7 @@ import click
 from ml_intern.cli.arguments import front, prompt_command
 from ml_intern.errors import InternError, Interrupted, UsageError
 
-# Words that later versions understand. A run on the prompt "web 3" would surprise more than a refusal.
-LATER = ("chat", "mcp", "web")
+LATER: tuple[str, ...] = ()
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +29,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The words after the command's name; those of the process where nothing is given.
     """
+    if asked := os.environ.get("_ML_INTERN_COMPLETE"):
+        return _complete(asked)
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         _never_fail_on_characters(stream)
@@ -43,11 +45,21 @@ def run(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, EOFError, click.Abort):
         return _fail(Interrupted("Interrupted."), words)
     except click.ClickException as error:
-        return _fail(UsageError(error.format_message(), "See ml-intern --help."), words)
+        return _fail(_misused(error), words)
     except InternError as error:
         return _fail(error, words)
     except Exception as error:  # noqa: BLE001 - the top of the process: a defect of ours ends in one line, too
         return _fail(error, words)
+
+
+def _complete(asked: str) -> int:
+    """Answer a shell at a Tab. It has no place for complaints: what fails offers nothing."""
+    from ml_intern.cli import completion
+
+    try:
+        return completion.answer(front, asked)
+    except Exception:  # noqa: BLE001 - the top of the process: a line of ours would land in the person's prompt
+        return 1
 
 
 def route(words: Sequence[str]) -> list[str]:
@@ -58,25 +70,36 @@ def route(words: Sequence[str]) -> list[str]:
     Raises:
         UsageError: A single word is close to a subcommand, or names one that does not exist yet.
     """
-    places = _free_words(words)
-    if not places:
-        return [str(prompt_command.name), *words]
+    places = free_words(words)
+    if not places or words[places[0]] in front.commands:
+        return moved(words)
     first = words[places[0]]
-    if first in front.commands:
-        return [first, *words[: places[0]], *words[places[0] + 1 :]]
     if first == "help":
         rest = [words[i] for i in places[1:]]
         return [*rest, "--help"] if rest and rest[0] in front.commands else ["--help"]
     # Prompts are sentences. One or two bare words that look like a command are a slip, not a task to pay for.
     if len(places) <= 2 and not any(c.isspace() for c in first):
         _refuse_slip(first)
+    return moved(words)
+
+
+def moved(words: Sequence[str]) -> list[str]:
+    """The words with the name of their command first; nothing is refused."""
+    places = free_words(words)
+    if places and (first := words[places[0]]) in front.commands:
+        return [first, *words[: places[0]], *words[places[0] + 1 :]]
     return [str(prompt_command.name), *words]
 
 
-def _free_words(words: Sequence[str]) -> list[int]:
-    """Where the words stand that are neither an option nor an option's value; none after ``--``."""
+def with_value() -> frozenset[str]:
+    """The options of a prompt that take a value."""
     options = [p for p in prompt_command.params if isinstance(p, click.Option)]
-    with_value = {name for p in options if not p.is_flag and not p.count for name in p.opts}
+    return frozenset(name for p in options if not p.is_flag and not p.count for name in p.opts)
+
+
+def free_words(words: Sequence[str]) -> list[int]:
+    """Where the words stand that are neither an option nor an option's value; none after ``--``."""
+    valued = with_value()
     places, skip = [], False
     for place, word in enumerate(words):
         if skip:
@@ -84,20 +107,28 @@ def _free_words(words: Sequence[str]) -> list[int]:
         elif word == "--":
             break
         elif word.startswith("-") and word != "-":
-            skip = word in with_value
+            skip = word in valued
         else:
             places.append(place)
     return places
 
 
+def _misused(error: click.ClickException) -> UsageError:
+    """What click found wrong, and the help of the command that was meant."""
+    asked = error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None
+    own = f" {asked.name}" if asked and asked.name in front.commands and not asked.hidden else ""
+    told = error.format_message().rstrip()
+    return UsageError(
+        told if told.endswith((".", "?", "!", "?)")) else f"{told}.", f"See ml-intern{own} --help."
+    )
+
+
 def _refuse_slip(word: str) -> None:
     known = [name for name, command in front.commands.items() if not command.hidden]
-    close = difflib.get_close_matches(word.lower(), [*known, *LATER], n=1, cutoff=0.75)
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.75)
     if not close:
         return
     quote = f'If it is a prompt, write: ml-intern -- "{word} …"'
-    if close[0] in LATER:
-        raise UsageError(f"There is no command {close[0]!r} in this version yet.", quote)
     raise UsageError(f"There is no command {word!r}, did you mean {close[0]!r}?", quote)
 
 
@@ -119,12 +150,30 @@ def _fail(error: Exception, words: Sequence[str]) -> int:
     line = mask(line)
     if verbose:
         click.echo(mask("".join(traceback.format_exception(error))), err=True, nl=False)
-    click.echo(f"ml-intern: {line}", err=True)
-    if "--json" in given or os.environ.get("ML_INTERN_JSON", "").lower() in ("1", "true", "yes", "on"):
+    as_json = "--json" in given or os.environ.get("ML_INTERN_JSON", "").lower() in ("1", "true", "yes", "on")
+    # A list below the line is for people; with --json all of it stands in the document.
+    click.echo(f"ml-intern: {line.partition(chr(10))[0] if as_json else line}", err=True)
+    if as_json:
         from ml_intern.cli.ending import failure
 
         click.echo(json.dumps(failure(line, code)))
     return code
+
+
+PLAIN = str.maketrans({
+    "→": "->", "✓": "ok", "✗": "x", "●": "*", "…": "...", "·": "-", "×": "x", "└": "`-", "−": "-", "–": "-",
+    "▸": ">", "○": "o", "━": "=", "─": "-",
+    **dict(zip("▁▂▃▄▅▆▇█", "__..--^^", strict=True)), **dict.fromkeys("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "*"),
+})  # fmt: skip
+"""Our own signs in ASCII, for terminals and locales that have no others."""
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """What is written for characters that the stream's encoding does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return "".join(c if c.isascii() else "?" for c in text), error.end
 
 
 def _never_fail_on_characters(stream: TextIO) -> None:
@@ -132,7 +181,8 @@ def _never_fail_on_characters(stream: TextIO) -> None:
         stream, "reconfigure", None
     )  # absent where a caller has put another stream in place
     if reconfigure:
-        reconfigure(errors="replace")
+        codecs.register_error("ml_intern", _in_plain_signs)
+        reconfigure(errors="ml_intern")
 
 
 if __name__ == "__main__":

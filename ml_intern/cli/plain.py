@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from ml_intern import clock
 from ml_intern.cli.board import (
     OVER,
+    PLAN,
     Board,
     JobRow,
     clean,
@@ -18,10 +19,13 @@ from ml_intern.cli.board import (
     prose,
     shorten,
     show_arguments,
+    show_call,
     show_metrics,
     show_research,
     shows_research,
 )
+from ml_intern.cli.calm import LINES as OUTPUT_LINES
+from ml_intern.cli.calm import Calm, Plan, gap, running_calls
 from ml_intern.durations import show_duration
 from ml_intern.events import (
     ApprovalAnswered,
@@ -43,9 +47,9 @@ from ml_intern.events import (
 )
 
 PULSE_S = 4.0
-"""Something is said at least this often while the session works."""
+"""Something is said this often while the session works; less often of what goes on for long."""
 CODE_LINES = 12
-OUTPUT_LINES = 9
+__all__ = ["CODE_LINES", "OUTPUT_LINES", "PULSE_S", "QUICK_S", "PlainView", "SilentView", "View"]
 
 
 class View(Protocol):
@@ -96,7 +100,7 @@ class PlainView:
     Args:
         write: Takes each line, without its end.
         verbose: Whole cells and outputs.
-        pulse_s: Longest silence, in seconds, while the session works.
+        pulse_s: First silence, in seconds, while the session works; further ones grow up to half a minute.
     """
 
     def __init__(self, write: Callable[[str], None], verbose: int = 0, pulse_s: float = PULSE_S) -> None:
@@ -106,7 +110,10 @@ class PlainView:
         self._pulse_s = pulse_s
         self._began = clock.now()
         self._last_line = time.monotonic()
-        self._told: dict[str, float] = {}
+        self._told: dict[str, tuple[float, float]] = {}
+        """When a thing was told first, and last."""
+        self._since = self._last_line
+        self._calm, self._plan = Calm(self._verbose), Plan()
         self._printed: list[str] = []
         self._lock = threading.RLock()
         self._over = threading.Event()
@@ -151,7 +158,6 @@ class PlainView:
     def _tell(self, event: Event, moved: bool) -> None:
         match event:
             case SessionStarted():
-                self._began = event.at
                 self._line(
                     f"session {event.session} · {event.model} · sandbox {event.sandbox}: {event.isolation}"
                 )
@@ -165,7 +171,8 @@ class PlainView:
             case CellFinished():
                 self._tell_cell_end(event)
             case ToolStarted():
-                self._line(f"→ {event.tool}({show_arguments(event.arguments)})")
+                if self._calm.begins(event):
+                    self._line(f"→ {self._call(event)}")
             case ToolProgress():
                 if self._due(event.call):
                     share = f" {event.fraction:.0%}" if event.fraction is not None else ""
@@ -174,7 +181,6 @@ class PlainView:
                 self._tell_call_end(event)
             case JobChanged():
                 if self._due(f"job {event.job}") or moved:
-                    self._told[f"job {event.job}"] = time.monotonic()
                     self._line(self._job(self.board.jobs[event.job]))
             case ExperimentChanged():
                 if moved:
@@ -196,7 +202,9 @@ class PlainView:
                 self._line(f"  {'allowed' if event.allowed else 'denied'} {event.reason}".rstrip())
             case Published():
                 self._line(f"published {event.kind_of_repo} {event.repo}: {event.url}")
-            case Notice():
+            case Notice() if event.text.startswith(f"{PLAN}\n"):
+                self._lines(self._plan.news(event.text))
+            case Notice() if self._calm.says(event):
                 self._line(event.text if event.level == "info" else f"{event.level}: {event.text}")
             case SessionFinished():
                 self._line(f"session {event.status}")
@@ -206,20 +214,30 @@ class PlainView:
     def _tell_answer(self, event: BrainAnswered) -> None:
         # A playbook counts no tokens and takes no time.
         tokens = f" · {event.input_tokens:,}+{event.output_tokens:,} tokens" if event.output_tokens else ""
-        self._line(f"step {event.step}{tokens}" + (f" · {show_duration(event.seconds)}" if tokens else ""))
+        spent = "".join(f" · {part}" for part in self.board.money_and_limits(clock.now()))
+        took = f" · {show_duration(event.seconds)}" if tokens else ""
+        self._line(f"step {event.step}{tokens}{took}{spent}")
         for line in prose(event.text, 4000 if self._verbose else 400).splitlines():
             if line.strip():
                 self._line(f"  {line}")
 
     def _tell_call_end(self, event: ToolFinished) -> None:
         """What went wrong, and what took its time; the result itself is the cell's to print."""
+        told = self._calm.ends(event)
+        call = self._call(self.board.ended) if self.board.ended else event.tool
         if self._verbose or not event.ok:
             mark = "✓" if event.ok else "✗"
-            self._line(f"{mark} {event.tool} {show_duration(event.seconds)}: {self._cut(event.summary)}")
-        elif event.seconds > QUICK_S:
-            self._line(f"✓ {event.tool} {show_duration(event.seconds)}")
+            self._line(f"{mark} {call} {show_duration(event.seconds)}: {self._cut(event.summary)}")
+        elif told and event.seconds > QUICK_S:
+            self._line(f"✓ {call} {show_duration(event.seconds)}")
+
+    def _call(self, event: ToolStarted) -> str:
+        if self._verbose:
+            return f"{event.tool}({show_arguments(event.arguments)})"
+        return show_call(event.tool, event.arguments)
 
     def _tell_cell_end(self, event: CellFinished) -> None:
+        self._lines(f"  {line}" for line in self._calm.cell_ends())
         if event.ok:
             return
         self._line(f"✗ the cell failed after {show_duration(event.seconds)}")
@@ -230,7 +248,8 @@ class PlainView:
     def _flush_output(self) -> None:
         if self._printed:
             text, self._printed = clean("".join(self._printed)), []
-            self._block(text, OUTPUT_LINES, "  < ")
+            for line in self._calm.output(text):
+                self._line(f"  < {line if self._verbose else shorten_line(line)}")
 
     def _block(self, text: str, lines: int, margin: str) -> None:
         for line in text.rstrip().splitlines() if self._verbose else excerpt(text, lines):
@@ -240,10 +259,12 @@ class PlainView:
         return text if self._verbose else shorten(text, 100)
 
     def _due(self, what: str) -> bool:
+        """Whether a thing is told again: the longer it goes on, the less often."""
         now = time.monotonic()
-        if now - self._told.get(what, -1e9) < self._pulse_s:
+        first, last = self._told.get(what, (now, -1e9))
+        if now - last < gap(last - first, self._pulse_s):
             return False
-        self._told[what] = now
+        self._told[what] = (first, now)
         return True
 
     def _job(self, row: JobRow) -> str:
@@ -263,18 +284,33 @@ class PlainView:
                     continue
                 if self._printed and self._printed[-1].endswith("\n"):
                     self._flush_output()
-                if time.monotonic() - self._last_line >= self._pulse_s:
+                if self._pulse_is_due():
+                    since = self._since
                     self._line(self._what_runs())
+                    self._since = since  # the pulse is no news
+
+    def _pulse_is_due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last_line < self._pulse_s:
+            return False
+        if jobs := self.board.running_jobs():
+            due = [self._due(f"job {row.id}") for row in jobs]  # each notes that it was told
+            return any(due)
+        return now - self._last_line >= gap(self._last_line - self._since, self._pulse_s)
 
     def _what_runs(self) -> str:
         if jobs := self.board.running_jobs():
             return " | ".join(self._job(row) for row in jobs)
         if calls := list(self.board.calls.values()):
-            return "  … " + ", ".join(f"{c.tool} {show_duration(clock.now() - c.at)}" for c in calls)
+            return f"  … {running_calls(calls, clock.now())}"
         return f"  … {self.board.what_goes_on()}"
 
+    def _lines(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self._line(text)
+
     def _line(self, text: str) -> None:
-        self._last_line = time.monotonic()
+        self._last_line = self._since = time.monotonic()
         stamp = f"[{max(0.0, clock.now() - self._began):6.1f}s]"
         for line in clean(text).splitlines() or [""]:
             self._write(f"{stamp} {line}")

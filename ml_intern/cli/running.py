@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -219,7 +220,9 @@ def _tell_result(result: RunResult, face: Face, out: TextIO, state: Path | None)
     if face.as_json:
         write(json.dumps(result.to_json(), ensure_ascii=False, default=str))
     elif not face.quiet:
-        write("\n" + "\n".join(ending(result.to_json(), _report(result), state)))
+        width = shutil.get_terminal_size().columns if out.isatty() else None
+        lines = ending(result.to_json(), _report(result), state, _comparisons(result), width)
+        write("\n" + "\n".join(lines))
     elif result.answer:
         write(result.answer)
     if result.exit_code:
@@ -228,9 +231,21 @@ def _tell_result(result: RunResult, face: Face, out: TextIO, state: Path | None)
         )
 
 
+def _comparisons(result: RunResult) -> list[dict[str, Any]]:
+    """How its experiments stand against each other; a ledger that cannot be read hides nothing else."""
+    import sqlite3
+
+    from ml_intern.cli.experiments import read
+
+    try:
+        return read(result.folder)[1] if result.ledger else []
+    except (InternError, OSError, sqlite3.Error):
+        return []
+
+
 def _report(result: RunResult) -> str:
     """Where the report is; a report that cannot be written must not hide what the run has reached."""
-    if not result.experiments:
+    if not result.ledger:
         return ""
     try:
         return str(result.report())

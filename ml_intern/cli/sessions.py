@@ -84,6 +84,20 @@ def find_unfinished(state: Path, reference: str | None) -> SessionCard:
     return open_ones[0]
 
 
+def find_running(state: Path, reference: str | None) -> SessionCard:
+    """The session that a person means; nothing means the newest that runs.
+
+    Raises:
+        UsageError: There is none, or several begin like this.
+    """
+    if reference is not None:
+        return find_session(state, reference)
+    for card in list_sessions(state):
+        if card.status in ("running", "waiting"):
+            return card
+    raise UsageError("No session runs.", "ml-intern sessions lists all; name one to tell it for later.")
+
+
 def find_played(state: Path, reference: str | None) -> SessionCard:
     """The session that a person wants to see again; nothing means the newest that is no replay itself.
 
@@ -133,5 +147,6 @@ def _card(index: int, data: dict[str, Any], folder: Path) -> SessionCard:
 def _status(data: dict[str, Any]) -> str:
     """What the card says; a run whose process is gone has stopped, whatever its card says."""
     status, pid = str(data.get("status") or "damaged"), data.get("pid")
-    gone = status == "running" and isinstance(pid, int) and not Path(f"/proc/{pid}").exists()
-    return "stopped" if gone and Path("/proc").exists() else status
+    gone = isinstance(pid, int) and Path("/proc").exists() and not Path(f"/proc/{pid}").exists()
+    # One that waited for the next words had given its answer.
+    return {"running": "stopped", "waiting": "done"}.get(status, status) if gone else status

@@ -6,6 +6,7 @@ than the memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ __all__ = ["AuditReport", "Leak", "audit", "describe_leaks", "leaks", "looks_lik
 # Parsing is the slowest measure; this many rows, evenly spaced, give a share to a third of a percent.
 PARSE_ROWS = 20_000
 LANGUAGE_ROWS = 5_000
+REORDERED_CHARS = 1_000
+"""Longer texts are not looked for in another order of their words: they have it by no accident."""
 _CODE_WORDS = "import from return raise def class if for while with try else elif except assert del pass"
 _CODE_SIGN = rf"[=(\[{{]|^\s*(?:{_CODE_WORDS.replace(' ', '|')})\b"
 _ENCODING = {
@@ -220,18 +223,63 @@ def _text_columns(rows: pl.DataFrame) -> list[str]:
 
 def leaks(splits: Mapping[str, pl.DataFrame]) -> list[Leak]:
     """Rows of each later split whose text stands in an earlier one; train comes first."""
-    order = sorted(splits, key=lambda name: (name.rsplit("/", 1)[-1] != "train", name))
+    order = _in_order(splits)
     texts = {name: [found[0] for found in texts_of(splits[name])] for name in order}
     known = {name: set(found) - {""} for name, found in texts.items()}
     found = []
     for position, later in enumerate(order):
         for earlier in order[:position]:
             if rows := [at for at, text in enumerate(texts[later]) if text in known[earlier]]:
-                share = round(len(rows) / len(texts[later]), 4)
-                found.append(
-                    Leak(split=later, against=earlier, rows=len(rows), share=share, row_numbers=rows[:SHOWN])
-                )
+                found.append(_leak(later, earlier, rows, len(texts[later])))
     return found
+
+
+def reordered_leaks(splits: Mapping[str, pl.DataFrame]) -> list[Leak]:
+    """Rows of each later split whose words stand in a row of an earlier one in another order."""
+    order = _in_order(splits)
+    texts = {name: [found[0] for found in texts_of(splits[name])] for name in order}
+    found = []
+    for position, later in enumerate(order):
+        for earlier in order[:position]:
+            same = set(texts[earlier])
+            pairs = reordered(texts[later], texts[earlier])
+            if rows := [at for at, _ in pairs if texts[later][at] not in same]:
+                found.append(_leak(later, earlier, rows, len(texts[later])))
+    return found
+
+
+def _in_order(splits: Mapping[str, pl.DataFrame]) -> list[str]:
+    return sorted(splits, key=lambda name: (name.rsplit("/", 1)[-1] != "train", name))
+
+
+def _leak(later: str, earlier: str, rows: list[int], of: int) -> Leak:
+    share = round(len(rows) / of, 4)
+    return Leak(split=later, against=earlier, rows=len(rows), share=share, row_numbers=rows[:SHOWN])
+
+
+def reordered(later: Sequence[str], earlier: Sequence[str] | None = None) -> list[tuple[int, int]]:
+    """Texts whose words and signs stand in another text in another order, each with the first such text.
+
+    Args:
+        later: The texts to look at.
+        earlier: What they are held against; nothing: those before each of them.
+    """
+    first, found = dict[tuple[str, ...], int](), list[tuple[int, int]]()
+    before = later if earlier is None else earlier
+    for at, text in enumerate(earlier or ()):
+        first.setdefault(_bag(text), at)
+    for at, text in enumerate(later):
+        bag = _bag(text)
+        where = first.setdefault(bag, at) if earlier is None else first.get(bag)
+        if bag and where is not None and before[where] != text:
+            found.append((at, where))
+    return found
+
+
+def _bag(text: str) -> tuple[str, ...]:
+    """The words and signs of a short text, in no order; of two words or of a long text nothing."""
+    words = re.findall(r"\w+|[^\w\s]", text) if len(text) <= REORDERED_CHARS else []
+    return tuple(sorted(words)) if len(words) > 2 else ()
 
 
 def _joined(rows: pl.DataFrame, columns: list[str]) -> pl.Series:

@@ -76,7 +76,7 @@ def lineage_of(table: Table, operation: str, told: dict[str, Any]) -> Lineage:
         revision=table.revision,
         operation=operation,
         arguments=told,
-        rows_before=table.rows.height,
+        rows_before=table.rows.height + table.held,
         parents=[table.parent] if table.parent else [],
         sha256=table.fingerprint,
     )

@@ -13,6 +13,8 @@ SHOWN = 10
 NUMBER_CLASSES = 10
 """So many numbers may be classes; more of them are quantities, of which some are always rare."""
 PLACEHOLDERS = "made-up e-mail addresses"
+NOTHING = "Nothing wrong was found."
+REORDERED = "words in another order"
 CONFLICTS = "conflicting answers"
 
 
@@ -85,6 +87,8 @@ class AuditReport(BaseModel):
         personal: Rows with personal data in any column of text, by kind; their values are shown nowhere.
         placeholders: Rows with e-mail addresses that nobody can have, as at example.org.
         leaks: Texts that stand in two splits.
+        reordered: Rows with the words and signs of an earlier one in another order, as 4+3 after 3+4.
+        reordered_leaks: The same between splits.
         encoding: Rows with signs of a wrong encoding, by kind.
         evidence: The first row numbers of each finding, as inspect_dataset(offset=…) takes them.
         streamed: The source was read piece by piece, since it is large.
@@ -115,6 +119,8 @@ class AuditReport(BaseModel):
     personal: dict[str, int] = Field(default_factory=dict)
     placeholders: int = 0
     leaks: list[Leak] = Field(default_factory=list)
+    reordered: int = 0
+    reordered_leaks: list[Leak] = Field(default_factory=list)
     encoding: dict[str, int] = Field(default_factory=dict)
     evidence: dict[str, list[int]] = Field(default_factory=dict)
     streamed: bool = False
@@ -165,7 +171,25 @@ def describe(report: AuditReport) -> list[str]:
             say(top / n, f"{name!r} is out of balance: {_pairs(counts)}.")
     if mixed := _mixed(report.languages or {}):
         say(mixed[0], mixed[1])
-    return [text for _, text in sorted(said, key=lambda item: -item[0])] or ["Nothing wrong was found."]
+    return [text for _, text in sorted(said, key=lambda item: -item[0])] or [NOTHING]
+
+
+def describe_reordered(report: AuditReport) -> list[str]:
+    """Rows with the words of others in another order, in sentences."""
+    found = [
+        f"{k.rows} rows of {k.split} ({k.share:.1%}) have the words of a row of {k.against} in another order"
+        f"{_rows(k.row_numbers)}: where order makes no difference, as in 3+4 and 4+3, they ask the same."
+        for k in report.reordered_leaks
+    ]
+    if not report.reordered:
+        return found
+    return [
+        *found,
+        f"{report.reordered} rows ({report.reordered / max(1, report.rows):.1%}) have the words of an earlier"
+        f" one in another order{_rows(report.evidence.get(REORDERED, []))}: where order means nothing, as "
+        "in 3+4 and 4+3, a split that parts them tests on what was trained. split_dataset(group=…) keeps them"
+        " together by a column that both share.",
+    ]
 
 
 def describe_leaks(found: list[Leak]) -> list[str]:

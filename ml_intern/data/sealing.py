@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _NUMBER_LAST = re.compile(r"(?:^|####|=)\s*[-+]?[$€£]?\d[\d.,]*\s*%?\s*$")
 
 
+SPLIT_FIRST = (
+    "To train on some of its rows or to publish them, split first, in a new session: "
+    "split_dataset(source, fractions={'train': 0.8, 'dev': 0.1, 'test': 0.1}) seals only what it holds out."
+)
 COPY_SHARE, COPY_ROWS = 0.9, 10
 """From so large a share of held-out rows on, a source is a copy of an evaluation and refused as a whole."""
 
@@ -177,7 +181,8 @@ def sealed_elsewhere(
             others = ", ".join(sorted(set(names.values())))
             raise ToolError(
                 f"All {rows.height} {split} rows are sealed in {others} already.",
-                "evaluate() measures on it. Another seed holds out other rows.",
+                "evaluate() measures on it. If not all of the source is sealed, another seed holds out other"
+                f" rows. {SPLIT_FIRST}",
             )
         found |= {split: here} if here else {}
         first += rows.height
@@ -225,11 +230,10 @@ def openly(evals: Evals, table: Table) -> Table:
         raise ToolError(
             f"{table.source!r} is a copy of the sealed evaluation {names}:"
             f" {len(held)} of its {table.rows.height} rows are held out.",
-            "No tool opens it, whatever its name. Train on other data; evaluate() measures on it.",
+            f"No tool opens it, whatever its name, in this session; evaluate() measures on it. {SPLIT_FIRST}",
         )
-    return (
-        replace(table, rows=rows, notes=(*table.notes, *left_out(evals, table.rows, held))) if held else table
-    )
+    notes = (*table.notes, *left_out(evals, table.rows, held))
+    return replace(table, rows=rows, notes=notes, held=len(held)) if held else table
 
 
 def left_out(evals: Evals, rows: pl.DataFrame, held: Mapping[int, str]) -> list[str]:

@@ -172,7 +172,7 @@ def assign(groups: list[Any], fractions: Mapping[str, float], seed: int) -> list
         sizes[value] = sizes.get(value, 0) + 1
     if len(sizes) < len(fractions):
         raise ToolError(
-            f"{len(sizes)} groups cannot make {len(fractions)} splits.",
+            f"{len(groups)} rows in {len(sizes)} groups cannot make {len(fractions)} splits.",
             "Give more data, another group, or fewer splits.",
         )
     order = sorted(sizes, key=str)

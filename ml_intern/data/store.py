@@ -237,13 +237,19 @@ class DatasetStore:
         Raises:
             ToolError: There is no such dataset, or held-out rows are among its rows.
         """
-        path = self.info(ref).path
-        if path.is_symlink():
+        info = self.info(ref)
+        if info.path.is_symlink():
             raise ToolError(
-                f"The dataset {ref!r} holds held-out rows, so its file is closed.",
-                "Use the training set that split_dataset returned.",
+                f"The dataset {ref!r} holds held-out rows, so its file is closed.", self._instead(info)
             )
-        return path
+        return info.path
+
+    def _instead(self, info: DatasetInfo) -> str:
+        """What may be used in the place of a dataset that was withdrawn."""
+        open_ = [i.id for i in self.list() if info.id in i.lineage.parents and not i.path.is_symlink()]
+        name = f"{info.id.partition('@')[0]}-open"
+        made = f"filter_dataset({info.id!r}, where='1 = 1', name={name!r}) makes one of all its other rows"
+        return f"Use {', '.join(open_)}, made of it without them; {made}." if open_ else f"{made}."
 
     def withdraw(self, ref: str, folder: Path) -> None:
         """Move the rows of a dataset to a folder that no cell sees; the host goes on reading them."""

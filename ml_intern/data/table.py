@@ -36,6 +36,7 @@ class Table:
         notes: What a reader should know: files left out, replaced characters, mixed types.
         parent: Id, when the source is a dataset of the store.
         revision: Commit of the Hub's repository that was read; empty for other sources.
+        held: Rows of the source that are held out, and so not among `rows`.
     """
 
     rows: pl.DataFrame
@@ -47,6 +48,7 @@ class Table:
     notes: tuple[str, ...] = ()
     parent: str | None = None
     revision: str = ""
+    held: int = 0
 
 
 def normalise(text: str) -> str:

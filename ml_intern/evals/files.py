@@ -24,7 +24,8 @@ def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo
 
     Columns ``choices``, ``tests`` or ``rubric`` make it a multiple choice, a test of code, or answers that
     are judged. A column ``split`` (dev or test) is followed, ``group`` keeps rows together, ``slice`` breaks
-    scores down. The setting ``metric`` may name the metric that decides, if the file's columns suit it.
+    scores down. The setting ``metric`` may name the metric that decides, if the file's columns suit it;
+    ``eval_tokens`` and ``eval_chat`` say how the items are asked.
 
     Raises:
         UsageError: The file is missing, broken (which line is said), empty, or lacks the columns.
@@ -55,6 +56,7 @@ def register_file(evals: Evals, path: Path, name: str | None = None) -> EvalInfo
         input=input,
         target=target,
         slice_by="slice" if "slice" in columns else None,
+        asking={"max_new_tokens": evals.settings.eval_tokens, "chat": evals.settings.eval_chat},
         choices=parts["choices"],
         tests=parts["tests"],
         rubric=parts["rubric"],

@@ -94,10 +94,10 @@ def of_errors(
     return Detectable(n=n, paired=paired, unpaired=unpaired, says=says)
 
 
-def reach(error: float, freedom: float) -> float:
+def reach(error: float, freedom: float, level: float = LEVEL) -> float:
     """The difference that is seen four times in five with this standard error."""
     return (
-        student_quantile(0.5 + LEVEL / 2, max(freedom, 1)) + student_quantile(POWER, max(freedom, 1))
+        student_quantile(0.5 + level / 2, max(freedom, 1)) + student_quantile(POWER, max(freedom, 1))
     ) * error
 
 

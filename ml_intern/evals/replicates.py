@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ml_intern.evals.distributions import student_quantile, student_tail
+from ml_intern.evals.power import reach
 from ml_intern.evals.statistics import (
     LEVEL,
     Difference,
@@ -27,6 +28,9 @@ from ml_intern.evals.statistics import (
     verdict_of,
 )
 from ml_intern.ledger.model import ItemScores
+
+MOST_SEEDS = 200
+"""Beyond this many seeds nobody counts."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +76,68 @@ def compare_runs(
     left, right = _runs(a[-1:] if fixed_a else a), _runs(b)
     parts = _seed_parts(left, right, fixed_a)
     n = left.items.shape[1]
+    variance, freedom = _put_together(parts, _of_the_items(a[0], left, right, parts), n)
+    found = _concluded(left, right, variance, freedom, n, higher_is_better)
+    shares = all(scoring.right_or_wrong for scoring in (*a, *b))
+    # Student's t of two seeds reaches far beyond what two shares can differ by.
+    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0)) if shares else found
+
+
+def seeds_needed(
+    a: Sequence[ItemScores],
+    b: Sequence[ItemScores],
+    gain: float,
+    fixed_a: bool = False,
+    looks: int = 1,
+) -> int:
+    """About how many seeds of each configuration would show a gain four times in five.
+
+    It goes by the spread of the seeds that were measured, of which two or three know little.
+
+    Args:
+        a: The scorings of one configuration, by seed.
+        b: The same of the other; of one of both more than one.
+        gain: The difference of their metrics that is to be seen.
+        fixed_a: `a` was not trained, so no seed moves it.
+        looks: How many comparisons the level is shared by.
+
+    Returns:
+        The number; 0 where no number of seeds helps, since the items are too few. `MOST_SEEDS` and more is
+        `MOST_SEEDS`.
+    """
+    left, right = _runs(a[-1:] if fixed_a else a), _runs(b)
+    parts, n = _seed_parts(left, right, fixed_a), left.items.shape[1]
+    shared, level = _of_the_items(a[0], left, right, parts), 1 - (1 - LEVEL) / looks
+
+    def enough(count: int) -> bool:
+        spread = sum(p.spread for p in parts) / len(parts) if parts else 0.0
+        each = [_Part(spread / count, count - 1, 0.0)] * (1 if fixed_a else 2)
+        variance, freedom = _put_together(each, shared, n)
+        return reach(math.sqrt(variance), _rounded(freedom), level) <= abs(gain)
+
+    if gain == 0 or reach(math.sqrt(shared), n - 1, level) > abs(gain):
+        return 0
+    return next((k for k in (*range(2, 41), *range(45, MOST_SEEDS, 5)) if enough(k)), MOST_SEEDS)
+
+
+def _of_the_items(like: ItemScores, left: _Runs, right: _Runs, parts: Sequence[_Part]) -> float:
+    """What the items add to the variance of the difference, beyond what the seeds do."""
+    n = left.items.shape[1]
     per_item = right.items.mean(0) - left.items.mean(0)
-    shared = float((per_item**2).sum()) / (n - 1) / n if n > 1 else 0.0
-    if a[0].right_or_wrong and a[0].groups is None:
+    shared: float = float((per_item**2).sum()) / (n - 1) / n if n > 1 else 0.0
+    if like.right_or_wrong and like.groups is None:
         # Answers that are all alike say that differences are rare, not that there are none.
         shared = max(shared, 2 / (n + 2) ** 2)
     # What runs differ by on single items stands in the seeds' part already.
-    shared = max(0.0, shared - sum(part.of_items for part in parts) / n)
+    found: float = max(0.0, shared - sum(part.of_items for part in parts) / n)
+    return found
+
+
+def _put_together(parts: Sequence[_Part], shared: float, n: int) -> tuple[float, float]:
+    """Variance of the difference and its degrees of freedom."""
     variance = sum(p.variance for p in parts) + shared
     weights = sum(p.variance**2 / p.freedom for p in parts) + shared**2 / max(n - 1, 1)
-    freedom = variance**2 / weights if weights > 0 else 1.0
-    return _concluded(left, right, variance, freedom, n, higher_is_better)
+    return variance, variance**2 / weights if weights > 0 else 1.0
 
 
 def _concluded(
@@ -95,7 +150,7 @@ def _concluded(
     low, high = difference - half, difference + half
     verdict = verdict_of(low, high, p, n, higher_is_better)
     method = f"items and seeds ({left.count} against {right.count}), Satterthwaite's t"
-    return Difference(va, vb, difference, low, high, p, n, verdict, method, error)
+    return Difference(va, vb, difference, low, high, p, n, verdict, method, error, freedom)
 
 
 def _rounded(freedom: float) -> float:
@@ -111,6 +166,8 @@ class _Part:
     variance: float
     freedom: float
     of_items: float
+    spread: float = 0.0
+    """Variance between its seeds."""
 
 
 def _seed_parts(left: _Runs, right: _Runs, fixed_a: bool) -> list[_Part]:
@@ -120,7 +177,7 @@ def _seed_parts(left: _Runs, right: _Runs, fixed_a: bool) -> list[_Part]:
     for runs in several:
         # Where the other side has one seed alone, its luck is taken to be as large as this side's.
         share = 1 / runs.count + (len(sides) - len(several))
-        parts.append(_Part(runs.spread * share, runs.count - 1, runs.rest * share))
+        parts.append(_Part(runs.spread * share, runs.count - 1, runs.rest * share, runs.spread))
     return parts
 
 

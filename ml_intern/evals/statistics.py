@@ -60,6 +60,8 @@ class Difference:
     method: str
     error: float = 0.0
     """Standard error of the difference."""
+    freedom: float | None = None
+    """Its degrees of freedom, where they are other than items less one."""
 
 
 @dataclass(frozen=True)

@@ -158,14 +158,8 @@ class Evals(Sealed):
         Raises:
             ToolError: Another experiment, other weights or another reward model were scored before.
         """
-        model, row = fingerprint(model_path), self.ledger.get(experiment)
-        measured, way = row.model, way_of(row, reward)
-        if measured and measured != model:
-            raise ToolError(
-                f"These are not the weights that {experiment} was measured with.",
-                "Evaluate the model on dev under this experiment first.",
-            )
-        self.ledger.freeze(experiment, way.inference.variant(model) if way else model)
+        model, way, variant = self._to_freeze(experiment, model_path, reward)
+        self.ledger.freeze(experiment, variant)
         opened.note(self, model)
         scores = [
             self._score(
@@ -175,6 +169,27 @@ class Evals(Sealed):
             if e.rows.get("test")
         ]
         return opened.warned(self, scores)
+
+    def check_test(self, experiment: str, model_path: Path, reward: Path | None = None) -> None:
+        """Raise what `score_test` would refuse before it scores; nothing is opened.
+
+        Raises:
+            ToolError: See `score_test`.
+        """
+        self.ledger.check_freeze(experiment, self._to_freeze(experiment, model_path, reward)[2])
+
+    def _to_freeze(
+        self, experiment: str, model_path: Path, reward: Path | None
+    ) -> tuple[str, Way | None, str]:
+        """Fingerprint of the weights, how they answer, and the fingerprint of both."""
+        model, row = fingerprint(model_path), self.ledger.get(experiment)
+        measured, way = row.model, way_of(row, reward)
+        if measured and measured != model:
+            raise ToolError(
+                f"These are not the weights that {experiment} was measured with.",
+                "Evaluate the model on dev under this experiment first.",
+            )
+        return model, way, way.inference.variant(model) if way else model
 
     def compare(
         self, a: str, b: str, metric: str | None = None, eval: str | None = None, record: bool = True

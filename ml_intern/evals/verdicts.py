@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_intern.errors import ToolError
 from ml_intern.evals.power import reach
-from ml_intern.evals.replicates import compare_runs, holm, luck_of_the_best
+from ml_intern.evals.replicates import MOST_SEEDS, compare_runs, holm, luck_of_the_best, seeds_needed
 from ml_intern.evals.scorers import scorer
 from ml_intern.evals.statistics import FEW, LEVEL, Difference
 from ml_intern.ledger.configurations import configurations, first_of, trained
@@ -73,6 +73,15 @@ class _Family:
                 runs.append((self.experiments[run], newest.items[self._metric]))
         return Side(self.experiments[id], runs)
 
+    def waiting(self, *ids: str) -> list[str]:
+        """Runs on new seeds that were opened for these configurations and not measured yet."""
+        meant = {self.words[id] for id in ids}
+        return [
+            run.id
+            for run in self.experiments.values()
+            if self.words.get(run.replicates or "") in meant and not run.dev and run.verdict == "open"
+        ]
+
     def rivals(self, a: str, b: str) -> list[Side]:
         """The other configurations that were tried against `a`: what came of it, trainings without a parent.
 
@@ -121,10 +130,11 @@ def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
     found = _compared(left, right, up)
     corrected = holm([found.p, *others])[0]
     verdict = found.verdict if corrected < 1 - LEVEL else "inconclusive"
-    confirmed = _confirmed(left, right, up, verdict)
     variants = len(others) + 1
+    confirmed, needed = _confirmed(left, right, up, verdict, variants)
     luck = luck_of_the_best(variants) * found.error if variants > 1 else None
-    notes = _notes(left, right, found, corrected, variants, luck, confirmed)
+    notes = _notes(left, right, found, corrected, variants, luck)
+    notes += _of_the_seeds(left, right, confirmed, needed, family.waiting(a, b))
     return _comparison(
         left,
         right,
@@ -137,6 +147,7 @@ def stand(ledger: Ledger, a: str, b: str, eval: str, metric: str) -> Comparison:
         p_corrected=corrected,
         luck_of_best=luck,
         confirmed=confirmed,
+        seeds_needed=needed,
         notes=notes,
     )
 
@@ -185,11 +196,12 @@ def _in_family(c: Comparison, comparisons: Sequence[Comparison]) -> str:
     corrected = holm([o.p for o in family])[family.index(c)]
     told = "inconclusive" if corrected >= 1 - LEVEL else c.verdict
     seeds = {
-        None: "not confirmed on new seeds",
-        True: "confirmed on new seeds",
-        False: "not held on new seeds",
+        "untried": "not confirmed on new seeds",
+        "held": "confirmed on new seeds",
+        "lost": "not held on new seeds",
+        "open": "too few new seeds to tell whether it holds",
     }
-    more = f", {seeds[c.confirmed]}" if c.verdict == "better" or c.confirmed is not None else ""
+    more = f", {seeds[c.confirmation]}" if c.verdict == "better" or c.confirmation != "untried" else ""
     of = f" ({corrected:.2g} among {len(family)}, Holm)" if len(family) > 1 else ""
     return f"{told} against {c.a} in {c.metric}: {c.difference:+.4g}, p={c.p:.2g}{of}{more}"
 
@@ -202,14 +214,37 @@ def _compared(left: Side, right: Side, up: bool) -> Difference:
         raise ToolError(f"{a} and {b} cannot be compared: {error}.", "evaluate() both again.") from None
 
 
-def _confirmed(left: Side, right: Side, up: bool, verdict: Finding) -> bool | None:
-    """Whether a gain holds over all seeds, and on those alone that the host drew after it was found."""
+def _confirmed(
+    left: Side, right: Side, up: bool, verdict: Finding, looks: int
+) -> tuple[bool | None, int | None]:
+    """Whether a gain holds over all seeds, and on those alone that the host drew after it was found.
+
+    It did not where they point the other way, where less than half of it is left and that is too little to
+    be shown by seeds, and where they leave room for no gain and none for the one that was seen at first.
+    Else nobody knows yet: the second value says how many seeds would tell; see `seeds_needed`.
+    """
     new, old = right.confirmations, left.confirmations or left.items
     if not new or (not left.fixed and len(left.runs) < 2) or len(right.runs) < 2:
-        return None
+        return None, None
     # On the new seeds alone the spread of two or three says little; over all of them it has been asked.
     mean = compare_runs(old, new, up, left.fixed)
-    return verdict == "better" and (mean.difference > 0) == up
+    if mean.difference == 0 or (mean.difference > 0) != up or verdict == "worse":
+        return False, None
+    if verdict == "better":
+        return True, None
+    needed = seeds_needed(left.items, right.items, mean.difference, left.fixed, looks)
+    first = _first_gain(left, right)
+    gone = needed in (0, MOST_SEEDS) and abs(mean.difference) < abs(first) / 2
+    if gone or (len(new) > 1 and mean.low <= 0 <= mean.high and not mean.low <= first <= mean.high):
+        return False, None
+    return None, needed
+
+
+def _first_gain(left: Side, right: Side) -> float:
+    """The difference that was seen before the host drew seeds."""
+    first = [next((i for run, i in side.runs if not run.replicates), side.items[0]) for side in (left, right)]
+    was, became = (float(items.numerator.sum() / items.denominator.sum()) for items in first)
+    return became - was
 
 
 def _notes(
@@ -219,7 +254,6 @@ def _notes(
     corrected: float,
     variants: int,
     luck: float | None,
-    confirmed: bool | None,
 ) -> list[str]:
     a, b = left.experiment, right.experiment
     notes = [f"Fewer than {FEW} items or groups say nothing."] if found.n < FEW else []
@@ -234,18 +268,45 @@ def _notes(
         notes.append(
             f"Both answer with the same weights, {b.id} by {b.inference}: it holds for these weights."
         )
-    single = [side.experiment.id for side in (left, right) if len(side.runs) == 1 and not side.fixed]
-    if single and confirmed is None:
-        notes.append(
-            f"One seed of {' and of '.join(single)} cannot separate a change from the luck of the seed: "
-            f"confirm on new seeds, confirm_experiment({b.id!r}, against={a.id!r})."
-        )
-    elif confirmed is None and not right.fixed:
-        notes.append(f"No seed was drawn after the gain was found: confirm_experiment({b.id!r}).")
-    elif confirmed is not None:
-        held = "It held" if confirmed else "It did not hold"
-        notes.append(f"{held} on {len(right.confirmations)} new seeds that the host drew.")
     return notes
+
+
+def _of_the_seeds(
+    left: Side, right: Side, confirmed: bool | None, needed: int | None, waiting: Sequence[str]
+) -> list[str]:
+    """What the seeds of both say about a gain, and what is to be done where they say nothing."""
+    a, b, new = left.experiment.id, right.experiment.id, _counted(len(right.confirmations), "new seed")
+    more = f"confirm_experiment({b!r}, against={a!r}, seeds=…)"
+    if waiting:
+        more = f"measure {', '.join(waiting)} first, which were opened for this"
+    single = [side.experiment.id for side in (left, right) if len(side.runs) == 1 and not side.fixed]
+    if confirmed is not None:
+        return [f"{'It held' if confirmed else 'It did not hold'} on {new} that the host drew."]
+    if needed is not None:
+        return [_too_few(new, needed, len(right.runs), more, left.fixed)]
+    if single:
+        return [
+            f"One seed of {' and of '.join(single)} cannot separate a change from the luck of the seed: "
+            f"confirm on new seeds, {more.replace(', seeds=…', '')}."
+        ]
+    none = "No run on a seed that was drawn after the gain was found is measured"
+    return [] if right.fixed else [f"{none}: {more.replace(', seeds=…', '')}."]
+
+
+def _too_few(new: str, needed: int, have: int, more: str, one_side: bool) -> str:
+    """Neither held nor lost: what would tell."""
+    told = f"Whether it holds cannot be told yet: on {new} that the host drew it is there, but not clearly."
+    if needed == 0:
+        return f"{told} More seeds alone would not help: these items are too few for so small a gain."
+    of = "it" if one_side else "each"
+    if needed >= MOST_SEEDS:
+        return f"{told} More than {MOST_SEEDS} seeds of {of} would be needed: take the gain for not shown."
+    about = max(needed, have + 1)
+    return f"{told} It takes about {about} seeds of {of}, and there are {have}: {more}."
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _replications(left: Side, right: Side, eval: str, metric: str, up: bool) -> Comparison:
@@ -277,7 +338,9 @@ def _comparison(
     **more: Any,
 ) -> Comparison:
     a, b = left.experiment.id, right.experiment.id
-    seen = reach(found.error, found.n - 1) if found.error > 0 and found.n > 1 else None
+    seen = reach(found.error, found.freedom or found.n - 1) if found.error > 0 and found.n > 1 else None
+    if seen and seen > 1 and left.items[0].right_or_wrong:
+        seen = None  # no two shares differ by so much
     return Comparison(
         a=a,
         b=b,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_intern.export.notebook import said_beside
@@ -33,7 +33,15 @@ def to_trace(story: Story) -> str:
             own = str(uuid.uuid5(space, f"{research.source}:{number}"))
             lines.append(_line(story, own, parent, at, role, content) | {"isSidechain": True})
             parent = own
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    return "".join(map(json_line, lines))
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row as one line, also for readers who take more for the end of a line than JSON lines do."""
+    text = json.dumps(row, ensure_ascii=False)
+    for end in "\x85\u2028\u2029":
+        text = text.replace(end, f"\\u{ord(end):04x}")
+    return text + "\n"
 
 
 def _line(story: Story, own: str, parent: str | None, at: float, role: str, content: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ml_intern.claims.papers import TOLD, Papers, loose
 from ml_intern.hub.claims import unresolved
 from ml_intern.hub.confirming import OverSeeds, held_against, luck_of_the_seed, over_seeds
 from ml_intern.hub.origin import Origin, lineage_section
+from ml_intern.hub.sealing import Sealed
 from ml_intern.ledger import Experiment, Ledger, Measured
 from ml_intern.masking import mask
 from ml_intern.papers.ids import try_id
@@ -25,6 +26,7 @@ __all__ = ["CardFacts", "line", "loose_words", "model_card", "table", "tidy", "u
 
 _PATH = re.compile(r"(?<![\w:/.])~?/(?:[^\s/'\"]+/)+([^\s/'\"]*)")
 MOST_PAPERS = 60
+_UNNAMED = "a source whose name has numbers that nobody measured"
 _WITHHELD = "(told with numbers that nobody measured, so not repeated here)"
 
 
@@ -71,6 +73,8 @@ class CardFacts:
     """What other sessions have scored on the same test splits, in sentences."""
     papers: Papers = field(default_factory=Papers)
     """What was read in the session."""
+    sealed: Sequence[Sealed] = ()
+    """The evaluations whose items lay open until a split of the session sealed them."""
 
     def numbers(self) -> list[float]:
         """The values that come from here, with the level of the intervals."""
@@ -109,7 +113,7 @@ def model_card(experiment: Experiment, ledger: Ledger, facts: CardFacts, words: 
         _samples(facts),
         _method(experiment, ledger, facts, words),
         _papers(facts, words),
-        _data(experiment, facts),
+        _data(experiment, ledger, facts),
         lineage_section(facts.origin),
         _tried(experiment, others, ledger, words, facts.papers),
         _cost(experiment, others),
@@ -194,9 +198,19 @@ def _results(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
         told = f"Each answer is a choice among several: {line(tidy(str(experiment.inference)))}. {told}"
     if seeds := over_seeds(experiment, ledger):
         told = f"{told}\n\n{_of_seeds(seeds)}"
-    names = " and ".join(f"`{name}`" for name in dict.fromkeys(facts.evals.values()))
-    where = f"Held-out items of {names}, which no cell and no training saw. " if names else ""
-    return f"## Results\n\n{measured}\n\n{where}{told}"
+    return f"## Results\n\n{measured}\n\n{_who_saw(ledger, facts)}{told}"
+
+
+def _who_saw(ledger: Ledger, facts: CardFacts) -> str:
+    """Whose items were measured on, and who may have seen them."""
+    names = list(dict.fromkeys(facts.evals.values()))
+    late = [sealed for sealed in facts.sealed if sealed.eval in names]
+    closed = [f"`{name}`" for name in names if name not in {sealed.eval for sealed in late}]
+    told = [f"Held-out items of {' and '.join(closed)}, which no cell and no training saw."] if closed else []
+    if late:
+        told.append(f"Held-out items of {' and '.join(f'`{sealed.eval}`' for sealed in late)}.")
+        told += [sealed.told(_source({"source": sealed.source}, ledger, facts)) for sealed in late]
+    return " ".join([*told, ""])
 
 
 def _of_seeds(seeds: OverSeeds) -> str:
@@ -229,13 +243,13 @@ def _method(experiment: Experiment, ledger: Ledger, facts: CardFacts, words: boo
     return "## Method\n\n" + "\n".join(lines) + shown
 
 
-def _data(experiment: Experiment, facts: CardFacts) -> str:
+def _data(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> str:
     rows = [
         [
             f"`{d.get('id', '')}`",
             f"{d['rows']:,}" if isinstance(d.get("rows"), int) else "",
             line(d.get("operation", "")),
-            line(tidy(str(d.get("source", "")))),
+            _source(d, ledger, facts),
             f"`{d['sha256']}`" if d.get("sha256") else "",
         ]
         for d in facts.lineage
@@ -244,9 +258,25 @@ def _data(experiment: Experiment, facts: CardFacts) -> str:
         rows = [[f"{role}: `{line(d)}`", "", "", "", ""] for role, d in experiment.data.items()]
     if not rows:
         return ""
-    return f"## Data\n\n{_order(facts.lineage)}" + table(
-        ["dataset", "rows", "made by", "from", "sha256"], rows
+    return f"## Data\n\n{_order(facts.lineage)}" + (
+        table(["dataset", "rows", "made by", "from", "sha256"], rows) + _as_read(ledger, facts)
     )
+
+
+def _source(made: Mapping[str, Any], ledger: Ledger, facts: CardFacts) -> str:
+    """What a dataset was made from, by name. A name may not state what nobody measured."""
+    name = line(tidy(str(made.get("source", ""))))
+    return _UNNAMED if unresolved(name, ledger, facts.numbers()) else name
+
+
+def _as_read(ledger: Ledger, facts: CardFacts) -> str:
+    """What was recorded of the sources when they were read: it stands, whatever became of the files."""
+    told = {
+        f"- {_source(d, ledger, facts)}: {d['rows_before']:,} rows, sha256 `{d['source_sha256']}`"
+        for d in facts.lineage
+        if not d.get("parents") and isinstance(d.get("rows_before"), int) and d.get("source_sha256")
+    }
+    return "\n\nThe sources as they were read:\n\n" + "\n".join(sorted(told)) if told else ""
 
 
 def _order(lineage: Sequence[Mapping[str, Any]]) -> str:

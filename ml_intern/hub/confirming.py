@@ -36,7 +36,7 @@ def held_against(experiment: Experiment, ledger: Ledger) -> str:
     """What an experiment was held against, in words of the card's method."""
     if experiment.parent:
         return f"`{experiment.parent}`"
-    tried = [c for c in ledger.comparisons() if c.confirmed is not None]
+    tried = [c for c in ledger.comparisons() if c.confirmation != "untried"]
     against = _listed(c.a for c in tried if c.b == experiment.id)
     others = _listed(c.b for c in tried if c.a == experiment.id)
     if not against and not others:
@@ -61,6 +61,8 @@ def luck_of_the_seed(experiment: Experiment, ledger: Ledger) -> str:
         )
     if found.confirmed is False:
         return f"- Its gain over {of} did not hold on {found.new_seeds} new seeds: take it for luck."
+    if found.confirmation == "open":
+        return f"- Its gain over {of} may be luck: {found.new_seeds} new seeds were too few to tell."
     if found.verdict != "better":
         told = "not clearly apart from" if found.verdict == "inconclusive" else "worse than"
         return f"- It is {told} {of} in {found.metric}."
@@ -91,7 +93,7 @@ def _newest(experiment: Experiment, ledger: Ledger) -> Comparison | None:
     """
     found = [c for c in ledger.comparisons() if c.b == experiment.id]
     if experiment.parent is None:
-        found = [c for c in found if c.confirmed is not None]
+        found = [c for c in found if c.confirmation != "untried"]
     else:
         found = [c for c in found if c.a == experiment.parent]
     deciding = [c for c in found if c.metric == experiment.primary]

@@ -28,6 +28,7 @@ from ml_intern.hub.confirming import over_seeds
 from ml_intern.hub.names import Kind
 from ml_intern.hub.objects import write_atomic
 from ml_intern.hub.origin import Origin
+from ml_intern.hub.sealing import sealed_by_splits
 from ml_intern.hub.staging import parameters
 from ml_intern.jobs.launch import recipe_files, recipes
 from ml_intern.jobs.local import Jobs
@@ -109,6 +110,7 @@ def card_facts(
     evals: Evals | None = None,
     origin: Origin | None = None,
     papers: Papers | None = None,
+    journal: Path | None = None,
 ) -> CardFacts:
     """What a card needs beside the ledger's row."""
     seen = ledger.scores(experiment=experiment.id)
@@ -137,6 +139,7 @@ def card_facts(
         curves=[*curve_numbers(jobs, ledger), *seed_numbers(experiment, ledger)],
         opened=[*earlier(evals.settings.state, session, evals.list()).values()] if evals else (),
         papers=papers or Papers(),
+        sealed=sealed_by_splits({s.eval for s in seen}, data, journal) if journal else (),
     )
 
 

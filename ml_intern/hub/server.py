@@ -6,6 +6,7 @@ Without a token of its own it trusts whoever reaches it, so it listens on loopba
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import threading
@@ -54,7 +55,7 @@ def serve(
     if token is None and not is_loopback(host):
         raise UsageError(
             f"The Hub would be open to everyone who reaches {host}.",
-            "Give it a token, or serve on 127.0.0.1.",
+            "Set ML_INTERN_HUB_TOKEN to a token for its clients, or serve on 127.0.0.1.",
         )
     listener = listen(host, port)
     _server(build_app(root, token=token, user=user)).run(sockets=[listener])
@@ -103,8 +104,10 @@ def listen(host: str, port: int) -> socket.socket:
         found.listen(128)
     except OSError as error:
         found.close()
+        own = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise UsageError(
-            f"The Hub cannot listen on {host}:{port}: {error.strerror}.", "Choose another port, or 0 for any."
+            f"ML Intern cannot listen on {host}:{port}: {error.strerror}.",
+            "Choose another port, or 0 for any." if own else "Name an address that this machine has.",
         ) from None
     return found
 

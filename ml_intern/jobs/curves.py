@@ -30,12 +30,13 @@ def rows(path: Path) -> list[dict[str, Any]]:
     by_step: dict[int, dict[str, Any]] = {}
     if not path.is_file():
         return []
-    for row in _parsed(path.read_bytes()):
+    for row in parsed(path.read_bytes()):
         by_step.setdefault(row["step"], {}).update(row)
     return [by_step[step] for step in sorted(by_step)]
 
 
-def _parsed(text: bytes) -> Iterator[dict[str, Any]]:
+def parsed(text: bytes) -> Iterator[dict[str, Any]]:
+    """The rows in a stretch of a ``metrics.jsonl``; a last line without its end is left out."""
     for line in text.split(b"\n")[:-1]:
         try:
             row = json.loads(line)
@@ -49,7 +50,7 @@ def newest_step(path: Path) -> int:
     """The last step that a ``metrics.jsonl`` tells of, from its last part: a job may have written much."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return max((row["step"] for row in _parsed(file.read())), default=0)
+        return max((row["step"] for row in parsed(file.read())), default=0)
 
 
 def curve(table: Sequence[dict[str, Any]], name: str) -> list[Point]:

@@ -110,7 +110,7 @@ def diagnose(
         spec: What was asked; with it changes are named in figures.
         limits: When a rule speaks.
     """
-    run = Run(rows, status.state in FINISHED, _fields(spec), limits or Thresholds())
+    run = Run(rows, status.state in FINISHED, fields_of(spec), limits or Thresholds())
     findings = [*_failed(status), *map(_finding, look(run))]
     if not findings and len(curve(rows, "loss")) < FEW and not run.policy:
         findings.append(_too_short(len(curve(rows, "loss"))))
@@ -129,7 +129,7 @@ def diagnose(
     )
 
 
-def _fields(spec: JobSpec | None) -> dict[str, Any]:
+def fields_of(spec: JobSpec | None) -> dict[str, Any]:
     """The fields of the config under their full names."""
     if spec is None:
         return {}

@@ -110,7 +110,7 @@ def launch_plan(
             workspace=folder / "output",
             read_only=[folder / "config.json", folder / "script.py", RECIPES, *spec.inputs],
             writable=[folder / "checkpoints", folder / "metrics.jsonl"],
-            hidden=[settings.state],
+            hidden=[settings.state, *settings.closed_dirs],
         )
         start = sandbox.launch(_argv(folder, spec, sandbox.python), mounts, _limits(spec, settings), env)
     plan = {

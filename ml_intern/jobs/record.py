@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ml_intern.jobs.local import Jobs
     from ml_intern.ledger import Ledger
 
-_FACTS = ("parameters", "steps", "tokens_seen", "epochs", "final_loss", "train_seconds")
+_FACTS = ("parameters", "steps", "tokens_seen", "epochs", "final_loss", "train_seconds", "expert_share")
 
 
 def record_start(ledger: Ledger, spec: JobSpec, job: str) -> None:

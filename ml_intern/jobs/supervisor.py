@@ -15,6 +15,7 @@ import errno
 import json
 import os
 import re
+import select
 import signal
 import stat
 import subprocess
@@ -274,6 +275,7 @@ def _watch(
 ) -> str:
     """Wait: "ended", "cancelled", "timeout", "stopped", "log" or "disk"."""
     log, rule = folder / "log.txt", StopRule(folder, plan)
+    end = _end_of(job.pid)
     while job.poll() is None:
         peak.look()
         if told := rule.told():
@@ -288,10 +290,18 @@ def _watch(
             return _tell(log, f"The log grew over {plan['max_log_bytes']} bytes; the job was stopped.", "log")
         if growth.over():
             return _tell(log, _TOO_MUCH.format(growth.told), "disk")
-        time.sleep(_POLL_S)
+        select.select(end, [], [], _POLL_S)
     if told := rule.told():  # It heeded the word before this look.
         update_status(folder, stopped=told)
     return "ended"
+
+
+def _end_of(pid: int) -> list[int]:
+    """What becomes readable when the process ends; nothing where the system has no such thing."""
+    try:
+        return [os.pidfd_open(pid)]
+    except (AttributeError, OSError):
+        return []
 
 
 def _tell(log: Path, text: str, end: str) -> str:

@@ -80,7 +80,7 @@ class Measurements(Rows):
         """The best configuration by its dev score: of those kept, else of those that nobody discarded.
 
         A configuration counts with the mean over its seeds and is named by its first experiment, so that a
-        lucky seed wins nothing. One whose gain did not hold on new seeds comes last.
+        lucky seed wins nothing. One whose gain new seeds did not confirm comes last.
 
         Args:
             metric: The metric to rank by; nothing means each experiment's primary metric.
@@ -89,7 +89,7 @@ class Measurements(Rows):
         measured = [e for e in everything if (metric or e.primary) in e.dev and e.replicates is None]
         pool = [e for e in measured if e.verdict == "kept"]
         pool = pool or [e for e in measured if e.verdict in ("open", "inconclusive")]
-        lost = {c.b for c in self.comparisons() if c.confirmed is False}
+        lost = {c.b for c in self.comparisons() if c.confirmation in ("lost", "open")}
         pool = [e for e in pool if e.id not in lost] or pool
         words = configurations(everything)
         best: Experiment | None = None

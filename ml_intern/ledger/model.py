@@ -216,7 +216,10 @@ class Comparison(BaseModel):
         seeds_b: The same of ``b``'s.
         variants: Configurations held against ``a``'s on this metric, this one included.
         p_corrected: p after Holm's correction for so many.
-        confirmed: Did the gain hold on new seeds that the host drew? None: nobody has tried.
+        confirmed: Did the gain hold on new seeds that the host drew? None: nobody has tried, or the seeds
+            are too few to tell; `confirmation` says which.
+        seeds_needed: Where the seeds are too few to tell: about how many of each would be enough; 0 where
+            more items would be needed.
         new_seeds: Seeds of ``b`` that the host drew to confirm it.
         detectable: The difference that would have been seen four times in five.
         luck_of_best: How much better the best of so many equal variants looks on average.
@@ -244,6 +247,7 @@ class Comparison(BaseModel):
     variants: int = 1
     p_corrected: float | None = None
     confirmed: bool | None = None
+    seeds_needed: int | None = None
     new_seeds: int = 0
     detectable: float | None = None
     luck_of_best: float | None = None
@@ -255,6 +259,13 @@ class Comparison(BaseModel):
     def relative(self) -> float | None:
         """The difference as a share of ``value_a``."""
         return self.difference / self.value_a if self.value_a else None
+
+    @property
+    def confirmation(self) -> Literal["untried", "held", "lost", "open"]:
+        """What new seeds said of the gain; ``open`` means that they are too few to tell."""
+        if self.confirmed is not None:
+            return "held" if self.confirmed else "lost"
+        return "untried" if self.seeds_needed is None else "open"
 
 
 class Cost(BaseModel):
@@ -343,6 +354,11 @@ class Experiment(BaseModel):
     def score(self) -> Measured | None:
         """The dev value of the metric that decides."""
         return self.dev.get(self.primary or "")
+
+    def _repr_html_(self) -> str:
+        from ml_intern.notebook.outcome import experiment
+
+        return experiment(self)
 
 
 class Number(NamedTuple):

@@ -52,7 +52,7 @@ def numbers_of_comparison(c: Comparison) -> Iterator[Number]:
     where = f"{c.b} against {c.a} {c.metric}"
     for name in ("difference", "low", "high", "p", "n", "value_a", "value_b"):
         yield Number(getattr(c, name), f"{where} {name}")
-    more = ("seeds_a", "seeds_b", "new_seeds", "variants", "p_corrected")
+    more = ("seeds_a", "seeds_b", "new_seeds", "seeds_needed", "variants", "p_corrected")
     for name in (*more, "detectable", "luck_of_best", "seed_spread"):
         if (value := getattr(c, name)) is not None:
             yield Number(value, f"{where} {name}")

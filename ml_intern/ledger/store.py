@@ -73,7 +73,8 @@ class Ledger(Measurements):
         """Open rows that run a configuration, and the one it is held against, again on new seeds.
 
         The host draws the seeds, and none that this ledger has seen. The other side is given as many runs
-        as it lacks. The same `key` returns the rows that it opened before.
+        as it lacks to have no fewer new seeds than the first. The same `key` returns the rows that it opened
+        before.
         """
         with self._db.change():
             if known := self.opened_by(key):
@@ -81,7 +82,10 @@ class Ledger(Measurements):
             everything = self.list()
             winner = first_of(replications(self.get(id), everything))
             other = first_of(replications(self.get(against), everything)) if against is not None else None
-            sides = [(other, count - len(self._confirmations(other)))] if other and trained(other) else []
+            sides: builtins.list[tuple[Experiment, int]] = []
+            if other and trained(other):
+                then = len(self._confirmations(winner)) + count
+                sides = [(other, min(count, then - len(self._confirmations(other))))]
             used = {e.seed for e in everything}
             opened: builtins.list[Experiment] = []
             seeds = [_new_seed(used) for _ in range(count)]
@@ -200,25 +204,34 @@ class Ledger(Measurements):
         """
         with self._db.change():
             row = self._row(id)
+            self.check_freeze(id, model)
             frozen = self._db.one("SELECT experiment, model FROM frozen")
             if frozen is None:
                 self._db.run("INSERT INTO frozen VALUES (1, ?, ?)", (id, model))
-            elif frozen[0] != id:
-                raise ToolError(
-                    f"The test split was opened for {frozen[0]}; {id} cannot be scored on it as well.",
-                    "A model chosen by its test score proves nothing. Publish the frozen experiment.",
-                )
-            elif model and frozen[1] and frozen[1] != model:
-                raise ToolError(
-                    f"{id} was frozen with other weights.",
-                    "Give the model that was frozen; its test score is recorded.",
-                )
             elif model and not frozen[1]:
                 self._db.run("UPDATE frozen SET model = ?", (model,))
             row["frozen"] = True
             changed = self._store(row)
         self._tell(changed)
         return changed
+
+    def check_freeze(self, id: str, model: str = "") -> None:
+        """Whether this experiment could be frozen now; nothing is changed.
+
+        Raises:
+            ToolError: Another experiment, or this one with other weights, was frozen before.
+        """
+        frozen = self._db.one("SELECT experiment, model FROM frozen")
+        if frozen is not None and frozen[0] != id:
+            raise ToolError(
+                f"The test split was opened for {frozen[0]}; {id} cannot be scored on it as well.",
+                "A model chosen by its test score proves nothing. Publish the frozen experiment.",
+            )
+        if frozen is not None and model and frozen[1] and frozen[1] != model:
+            raise ToolError(
+                f"{id} was frozen with other weights.",
+                "Give the model that was frozen; its test score is recorded.",
+            )
 
     def frozen(self) -> Experiment | None:
         """The experiment that was frozen, if one was."""

@@ -15,7 +15,7 @@ import mcp_types as types
 from mcp import Client, MCPError
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ml_intern.errors import Interrupted, ToolError
 from ml_intern.outside.words import one_line
@@ -24,11 +24,20 @@ MOST_PAGES = 20
 MOST_LISTED = 500
 POLL_S = 0.05
 CLOSE_S = 5.0
+REPORT_S = 0.2
+"""Between two words of progress that are passed on: a server may send thousands."""
 ANSWERED = (types.INVALID_PARAMS, types.METHOD_NOT_FOUND, types.INTERNAL_ERROR)
 """Errors by which a server answers; after others nothing more is expected of the connection."""
 
 # Its warnings would go to the terminal, in the midst of what is printed there.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
+
+_RESULT: TypeAdapter[types.CallToolResult | types.InputRequiredResult] = TypeAdapter(
+    types.CallToolResult | types.InputRequiredResult
+)
+
+Report = Callable[[str, float | None], None]
+"""Takes words about a running call, and the part of it that is done."""
 
 Open = Callable[[], contextlib.AbstractAsyncContextManager[tuple[Any, Any]]]
 
@@ -91,9 +100,21 @@ class Connection:
         return not self.lost and not self._has_ended()
 
     def call(
-        self, tool: str, arguments: dict[str, Any], timeout_s: float, cancelled: Callable[[], bool]
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        timeout_s: float,
+        cancelled: Callable[[], bool],
+        report: Report = lambda text, fraction: None,
     ) -> types.CallToolResult:
         """Call a tool.
+
+        Args:
+            tool: By the server's own name.
+            arguments: By its own names.
+            timeout_s: Until the call is given up.
+            cancelled: Whether nobody waits any more.
+            report: Takes how far the call is, as the server says.
 
         Raises:
             ToolError: No usable answer came; one line says why.
@@ -101,8 +122,14 @@ class Connection:
         """
         params = types.CallToolRequestParams(name=tool, arguments=arguments)
         # Not Client.call_tool: that one runs the regular expressions of the server's result schema here.
-        request = self._send(types.CallToolRequest(params=params), types.CallToolResult, timeout_s)
-        return self._wait(request, timeout_s, cancelled)  # type: ignore[no-any-return]
+        request = self._send(
+            types.CallToolRequest(params=params), _RESULT, timeout_s, Heard(self.who, report)
+        )
+        result = self._wait(request, timeout_s, cancelled)
+        if isinstance(result, types.InputRequiredResult):
+            # A server puts no words of its own before the person, and asks no model on the person's account.
+            raise ToolError(f"{self.who} asked for more in the midst of the call, which no server is given.")
+        return result  # type: ignore[no-any-return]
 
     def current_tools(self, cancelled: Callable[[], bool]) -> list[types.Tool]:
         """The tools, listed again where the server said that they changed."""
@@ -205,10 +232,12 @@ class Connection:
                 break
         return found[:MOST_LISTED]
 
-    async def _send(self, request: Any, kind: Any, timeout_s: float) -> Any:
+    async def _send(self, request: Any, kind: Any, timeout_s: float, heard: Heard) -> Any:
         # Later than our own limit: whoever waits is told first, and by us.
         late = timeout_s + CLOSE_S
-        return await self._client.session.send_request(request, kind, request_read_timeout_seconds=late)
+        return await self._client.session.send_request(
+            request, kind, request_read_timeout_seconds=late, progress_callback=heard
+        )
 
     async def _hear(self, message: Any) -> None:
         if isinstance(message, types.ToolListChangedNotification):
@@ -231,6 +260,23 @@ class Connection:
             task.cancel()
         if left:
             self._loop.run_until_complete(asyncio.wait(left, timeout=1))
+
+
+class Heard:
+    """Passes on what a server says of a running call: bounded, marked as its words, not too often."""
+
+    def __init__(self, who: str, report: Report) -> None:
+        self._who, self._report, self._last = who, report, 0.0
+
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
+        """Take one word of progress."""
+        if time.monotonic() < self._last + REPORT_S:
+            return
+        self._last = time.monotonic()
+        known = total is not None and 0 <= progress <= total and 0 < total < float("inf")
+        said = one_line(message or "", 200)
+        told = f"{self._who} says: {said}" if said else f"{self._who} works"
+        self._report(told, progress / total if known and total else None)
 
 
 def words(error: BaseException) -> str:

@@ -104,7 +104,7 @@ class Server:
         """Call a tool that the session was shown."""
         connection = self._connect(ctx.cancelled)
         self._check_unchanged(tool, name, connection.current_tools(ctx.cancelled))
-        result = connection.call(tool, arguments, self.entry.timeout_s, ctx.cancelled)
+        result = connection.call(tool, arguments, self.entry.timeout_s, ctx.cancelled, ctx.progress)
         return keep_small(read_result(result, name, self.who), ctx, name)
 
     def _check_unchanged(self, tool: str, name: str, tools: list[Tool]) -> None:

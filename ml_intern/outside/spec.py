@@ -80,7 +80,7 @@ class OutsideSpec(ToolSpec):
         """The pydantic model of the arguments, under the names that cells use."""
         return make_model(f"{self.name}_arguments", self.schema, self.schema, self.names)
 
-    @property
+    @cached_property
     def summary(self) -> str:
         """One line of the tool's own words, marked as such."""
         said = one_line(self.description, LONGEST_SUMMARY)
@@ -109,7 +109,7 @@ class OutsideSpec(ToolSpec):
             lines += ["", f"Returns: {type_words(self.returns, self.returns)}"]
         return "\n".join(lines)
 
-    @property
+    @cached_property
     def signature(self) -> str:
         """``server__name(a: int, b: str = None)`` as the brain reads it."""
         whole = [
@@ -120,7 +120,7 @@ class OutsideSpec(ToolSpec):
         shown = ", ".join(whole)
         return f"{self.name}({shown if len(shown) <= 600 else ', '.join(short)})"
 
-    @property
+    @cached_property
     def brief(self) -> str:
         """The same: the types are words already."""
         return self.signature

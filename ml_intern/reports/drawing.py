@@ -30,7 +30,14 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 Marks = Sequence[tuple[float, str]]
 
 
-def line_chart(title: str, series: Series, marks: Marks = (), left_out: int = 0) -> str:
+def line_chart(
+    title: str,
+    series: Series,
+    marks: Marks = (),
+    left_out: int = 0,
+    log: bool | None = None,
+    half: int | None = None,
+) -> str:
     """Curves over steps, with a legend, the names of the axes, and a dashed line at each alert.
 
     Args:
@@ -38,6 +45,8 @@ def line_chart(title: str, series: Series, marks: Marks = (), left_out: int = 0)
         series: (step, value) by name; values that are not finite, or nearly so, are left out.
         marks: Steps with words.
         left_out: Curves that are not drawn, to be told.
+        log: Whether the values are on a logarithmic axis where they can be; None: by their range.
+        half: Neighbours on each side whose median is drawn over a curve; None: by its length; 0: none.
     """
     clean = {
         n: [(x, y) for x, y in pts if abs(x) < _LARGEST and abs(y) < _LARGEST] for n, pts in series.items()
@@ -48,13 +57,15 @@ def line_chart(title: str, series: Series, marks: Marks = (), left_out: int = 0)
     xs = [x for pts in clean.values() for x, _ in pts]
     ys = [y for pts in clean.values() for _, y in pts]
     x_axis = _Axis(min(xs), max(xs), _LEFT, _WIDTH - _RIGHT)
-    y_axis = _Axis(min(ys), max(ys), _HEIGHT - _BOTTOM, _TOP, _wide(ys))
+    by_powers = _wide(ys) if log is None else log and min(ys) > 0
+    y_axis = _Axis(min(ys), max(ys), _HEIGHT - _BOTTOM, _TOP, by_powers)
     parts = [*_grid(x_axis, y_axis), *_names("step", f"{title}, log scale" if y_axis.log else title)]
     for i, (name, pts) in enumerate(clean.items()):
-        parts.append(_drawn(name, pts, COLOURS[i % len(COLOURS)], x_axis, y_axis))
+        parts.append(_drawn(name, pts, COLOURS[i % len(COLOURS)], x_axis, y_axis, half))
     parts += _marked(marks, x_axis)
     label = f"{title} over steps of {', '.join(clean)}"
-    return _figure(title, _legend(clean, left_out, bool(marks)), _svg(_HEIGHT, label, parts))
+    axes = f' data-x="{x_axis.told()}" data-y="{y_axis.told()}"'
+    return _figure(title, _legend(clean, left_out, bool(marks)), _svg(_HEIGHT, label, parts, axes))
 
 
 def interval_chart(title: str, experiments: Sequence[Experiment], metric: str) -> str:
@@ -97,17 +108,22 @@ def badge(verdict: str) -> str:
 
 
 def _drawn(
-    name: str, points: Sequence[tuple[float, float]], colour: str, x_axis: _Axis, y_axis: _Axis
+    name: str,
+    points: Sequence[tuple[float, float]],
+    colour: str,
+    x_axis: _Axis,
+    y_axis: _Axis,
+    half: int | None = None,
 ) -> str:
     """One curve; a dense one as the median of its neighbours over itself."""
     x, y = points[0]
     if len(points) == 1:
         inner = f'<circle cx="{x_axis.at(x):.1f}" cy="{y_axis.at(y):.1f}" r="3" fill="{colour}"/>'
-    elif len(points) < _DENSE:
+    elif half == 0 or (half is None and len(points) < _DENSE):
         inner = _polyline(points, colour, 1.8, 1.0, x_axis, y_axis)
     else:
         inner = _polyline(points, colour, 1.0, 0.3, x_axis, y_axis)
-        inner += _polyline(_smooth(points), colour, 2.0, 1.0, x_axis, y_axis)
+        inner += _polyline(_smooth(points, half), colour, 2.0, 1.0, x_axis, y_axis)
     return f"<g><title>{escape(name)}</title>{inner}</g>"
 
 
@@ -126,9 +142,9 @@ def _polyline(
     )
 
 
-def _smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _smooth(points: Sequence[tuple[float, float]], half: int | None = None) -> list[tuple[float, float]]:
     """Medians of neighbours: one wild batch moves nothing."""
-    half = max(2, len(points) // 50)
+    half = half or max(2, len(points) // 50)
     return [(x, level(points[max(0, at - half) : at + half + 1])) for at, (x, _) in enumerate(points)]
 
 
@@ -176,6 +192,10 @@ class _Axis:
     def at(self, value: float) -> float:
         inner = math.log10(value) if self.log else value
         return self.start + (inner - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def told(self) -> str:
+        """From pixels to values, for a page that shows what lies under the pointer."""
+        return f"{self.low!r},{self.high!r},{self.start!r},{self.end!r},{int(self.log)}"
 
     def ticks(self) -> list[float]:
         """Round values, about five of them."""
@@ -227,8 +247,8 @@ def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [points[round(i * step)] for i in range(_POINTS)]
 
 
-def _svg(height: int, title: str, parts: Sequence[str]) -> str:
+def _svg(height: int, title: str, parts: Sequence[str], axes: str = "") -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
+        f'aria-label="{escape(title)}"{axes}>{"".join(parts)}</svg>'
     )

@@ -159,7 +159,7 @@ def comparisons(story: Story) -> str:
             _difference(c),
             p_value(c.p),
             p_value(c.p_corrected) if c.p_corrected is not None else "",
-            {True: "yes", False: "no", None: "not tried"}[c.confirmed],
+            {"held": "yes", "lost": "no", "open": "too few seeds", "untried": "not tried"}[c.confirmation],
             f"{c.seeds_a} and {c.seeds_b}",
             show(c.detectable) if c.detectable is not None else "",
             c.verdict,
@@ -192,7 +192,12 @@ def _difference(c: Comparison) -> str:
 
 
 def _standing(c: Comparison) -> str:
-    held = {True: ", confirmed on new seeds", False: ", not confirmed on new seeds", None: ""}[c.confirmed]
+    held = {
+        "held": ", confirmed on new seeds",
+        "lost": ", not confirmed on new seeds",
+        "open": ", too few new seeds to tell whether it holds",
+        "untried": "",
+    }[c.confirmation]
     corrected = "" if c.p_corrected is None else f", {p_value(c.p_corrected)} corrected"
     return f"{c.verdict} (p {p_value(c.p)}{corrected}){held}"
 

@@ -67,7 +67,7 @@ def report_html(story: Story) -> str:
 
 def _pictures(title: str, story: Story) -> str:
     if title == TREE:
-        return _tree(story)
+        return tree_html(story)
     if title == EXPERIMENTS:
         rows = shown(story.experiments, story.best)
         names = dict.fromkeys(e.primary for e in rows if e.primary)
@@ -111,7 +111,7 @@ def _series(story: Story, name: str) -> dict[str, list[tuple[float, float]]]:
     return {job: points for job, points in found.items() if points}
 
 
-def _tree(story: Story) -> str:
+def tree_html(story: Story) -> str:
     """The experiments as nested lists, each below the one it was held against; the first of very many."""
     parts: list[str] = []
     depth = -1

@@ -22,7 +22,7 @@ from ml_intern.research.worker import Shared, Worker
 from ml_intern.router import Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
 
-NOBODY = "There is no language model here: a playbook answers, and it cannot do research."
+NOBODY = "There is no language model here, and research needs one."
 TAKE_ONE = "Read in the cells themselves, or run with --model SCHEME:NAME."
 FOLDER = "research"
 POLL_S = 0.1

@@ -251,6 +251,13 @@ def test_a_broken_file_of_a_person_is_told_and_left_out(folder: Path) -> None:
         list_playbooks([folder])
 
 
+def test_a_page_about_the_playbooks_beside_it_is_none(folder: Path) -> None:
+    (folder / "README.md").write_text("# What these are for\n")
+    told: list[Event] = []
+    build_brain(Settings(model="playbook:", playbooks=[folder]), told.append, {}).prepare("train a.txt")
+    assert told == [] and "drill" in [playbook.name for playbook in list_playbooks([folder])]
+
+
 HEAD = "---\nname: x\nsummary: s\nsentences: {}\nslots: {}\n---\n```python\npass\n```\n"
 
 

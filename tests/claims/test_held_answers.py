@@ -27,6 +27,8 @@ def test_an_invented_number_goes_back_once_and_is_corrected(
     wrong, right = "There are 5,700 rows; accuracy is 0.97.", "There are 57 rows."
     played = _played(tmp_path, own_state, wrong, right)
     assert played.result.status == "done" and played.result.answer == right
+    told = [text for text in played.notices if text.startswith("The answer was held back.")]
+    assert len(told) == 1 and "it claims what was not measured" in told[0] and "- 5,700" in told[0]
     assert played.result.steps == 3
     observation = played.brain.prompts[-1]
     assert "The answer was not taken yet" in observation and "5,700" in observation

@@ -31,7 +31,7 @@ def ctx(tmp_path: Path) -> ToolContext:
     jobs = Jobs(tmp_path / "jobs", None, settings, lambda event: None)
     files = Files(tmp_path / "workspace", tmp_path, [], [], [])
     services: Any = SimpleNamespace(
-        ledger=ledger, jobs=jobs, settings=settings, folder=tmp_path, heard=lambda: None, emit=told.append, told=told,
+        ledger=ledger, jobs=jobs, settings=settings, folder=tmp_path, heard=lambda: None, emit=told.append, told=told, notify=lambda text: None,
         evals=Evals(tmp_path / "evals", jobs, ledger, settings),
         datasets=DatasetStore(tmp_path / "datasets", files, lambda ref: Path(), lambda *args: None),  # type: ignore[arg-type]
     )  # fmt: skip

@@ -195,7 +195,7 @@ class Double:
             tokens={"input": 2700, "output": 380},
             cost=0.0,
             budget={"usd": {"spent": 0.0, "cap": 5.0}, "seconds": {"spent": 12.0, "cap": None}},
-            experiments=[],
+            ledger=[],
             best=None,
             jobs=[{"id": "baseline-1", "name": "baseline", "state": "succeeded"}],
             published=[

@@ -20,7 +20,12 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return (
         kept
-        | {"HOME": str(home), "COLUMNS": "100", "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+        | {
+            "HOME": str(home),
+            "COLUMNS": "100",
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "OMP_NUM_THREADS": "1",
+        }
         | TRUSTED
         | more
     )

@@ -212,7 +212,7 @@ def test_questions_of_parallel_calls_come_one_after_the_other(start: Start) -> N
 @pytest.mark.thorough
 def test_a_price_above_the_budget_is_told_and_a_yes_does_not_lift_it(start: Start) -> None:
     screen, ran = start(attempt("rent(usd=3.0)"), ML_INTERN_BUDGET="2 usd")
-    screen.wait_for(GRAVE, 20)
+    screen.wait_for(GRAVE)
     assert "it needs 3 usd, 2 of 2 left" in screen.text and "price 3.00 usd" in screen.text
     screen.type(b"y\n")
     assert screen.end() == 4 and "over the budget" in screen.text and ran.read_text() == ""

@@ -12,8 +12,7 @@ import pytest
 from cli_process import command
 
 from ml_intern.cli.arguments import COMPUTES, SANDBOXES, front, prompt_command
-from ml_intern.cli.main import LATER, route
-from ml_intern.errors import UsageError
+from ml_intern.cli.main import route
 from ml_intern.settings import Settings
 
 HEAVY = (
@@ -96,9 +95,14 @@ def test_no_prompt_shows_help_and_fails(tmp_path: Path) -> None:
         (["Jobs"], "did you mean 'jobs'?"),
         (["experiment", "1"], "did you mean 'experiments'?"),
         (["--state", "x", "reprot"], "did you mean 'report'?"),
+        (["sessions", "99"], "(99). See ml-intern sessions --help."),
+        (["jobs", "--logz"], "?) See ml-intern jobs --help."),
+        (["tools", "no-such-tool"], "ml-intern tools lists them."),
+        (["hub", "serve", "--host", "0.0.0.0", "--port", "0"], "Set ML_INTERN_HUB_TOKEN"),
+        (["say hello to Ada", "--state", "/dev/null"], "a file is in its place. Name another one."),
         (["resume"], "There is no unfinished session."),
         (["resume", "3"], "There are no sessions in"),
-        (["webb"], "no command 'web' in this version yet"),
+        (["webb"], "no command 'webb', did you mean 'web'?"),
         (["--modle", "x", "train it"], "'--model'"),
         (["train it", "--max-steps", "0"], "--max-steps"),
         (["train it", "--sandbox", "dokcer"], "'docker'"),
@@ -173,16 +177,8 @@ def test_first_word_is_a_command_or_a_prompt(words: list[str], routed: list[str]
     assert route(words) == routed
 
 
-@pytest.mark.parametrize("word", LATER)
-def test_commands_of_later_versions_are_refused(word: str) -> None:
-    with pytest.raises(UsageError, match="in this version yet"):
-        route([word])
-
-
-def test_promised_commands_are_either_here_or_refused() -> None:
-    promised = set(front.commands) - {"run"} | set(LATER) - {"chat"}
+def test_promised_commands_are_here() -> None:
     names = {"resume", "sessions", "replay", "export", "jobs", "experiments", "report", "hub", "web", "mcp"}
-    names |= {"reproduce", "evals"}
-    assert promised == names | {"doctor", "tools", "playbooks", "trust", "say", "stop", "undo"} and not {
-        *front.commands
-    } & {*LATER}
+    names |= {"reproduce", "evals", "doctor", "tools", "playbooks", "trust", "say", "stop", "undo"}
+    names |= {"chat", "share", "completion"}
+    assert set(front.commands) - {"run"} == names

@@ -71,7 +71,8 @@ def test_json_with_verbose_tells_events_on_stderr(tmp_path: Path) -> None:
 
 
 def test_json_by_environment(tmp_path: Path) -> None:
-    json.loads(double(tmp_path, "training", "train it", ML_INTERN_JSON="1").stdout)
+    told = json.loads(double(tmp_path, "training", "train it", ML_INTERN_JSON="1").stdout)
+    assert told["answer"] == ANSWER
 
 
 def test_quiet_gives_the_answer_only(tmp_path: Path) -> None:

@@ -28,9 +28,18 @@ def test_html_becomes_markdown_without_its_frame() -> None:
     assert "gone" not in text and "Home" not in text
 
 
-@pytest.mark.parametrize("page", ["", "plain", "<p>unclosed <b>tags", "<div>" * 3000 + "deep", "\x00\x01"])
-def test_any_page_becomes_some_text(page: str) -> None:
-    markdown(page)
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("", ""),
+        ("plain", "plain"),
+        ("<p>unclosed <b>tags", "unclosed **tags**"),
+        ("<div>" * 3000 + "deep", "deep"),
+        ("\x00\x01", "\ufffd\x01"),
+    ],
+)
+def test_any_page_becomes_some_text(page: str, text: str) -> None:
+    assert markdown(page) == ("", text)
 
 
 def test_files_of_the_workspace(desk: ToolContext) -> None:

@@ -98,7 +98,8 @@ def test_a_broken_index_is_made_anew(desk: ToolContext, package: Path) -> None:
 
 @pytest.mark.parametrize("query", ['"', "a OR", "(", "NEAR(x", "*", "名前", "the of", "x" * 500])
 def test_any_question_may_be_asked(shelf: ToolContext, kept: Path, query: str) -> None:
-    search_docs(shelf, query, "packlib")
+    hits = search_docs(shelf, query, "packlib").hits
+    assert all(hit.where.startswith(f"{kept}:") for hit in hits)
 
 
 def test_a_library_that_is_missing_is_named(desk: ToolContext) -> None:

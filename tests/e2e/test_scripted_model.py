@@ -140,7 +140,11 @@ def test_cells_have_no_keys_and_no_network(serve: Serve, monkeypatch: pytest.Mon
 
 
 def test_what_a_run_needs_and_may_not_do_is_told_and_coded(serve: Serve) -> None:
-    refused = "try:\n    publish_dataset('x', repo='mine/x', private=False)\nexcept ToolError as error:\n    print(error)"
+    refused = (
+        "open('rows.jsonl', 'w').write('{\"text\": \"a row\"}\\n')\n"
+        "filter_dataset('rows.jsonl', where='1 = 1', name='x')\n"
+        "try:\n    publish_dataset('x', repo='mine/x', private=False)\nexcept ToolError as error:\n    print(error)"
+    )
     code, result, _ = intern(serve([cell(refused), cell("final_answer('not published')")]))
     assert code == 4 and result["status"] == "denied" and result["answer"] == "not published"
     assert "--yes publish" in result["errors"][0]

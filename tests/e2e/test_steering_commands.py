@@ -80,6 +80,7 @@ def asked(server: ScriptedServer) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_run_is_steered_from_another_terminal(server: ScriptedServer, tmp_path: Path) -> None:
     workspace = tmp_path / "work"
     workspace.mkdir()

@@ -40,6 +40,16 @@ def test_csv_with_splits(evals: Evals, tmp_path: Path) -> None:
     assert (info.rows, info.scorers) == ({"dev": 1, "test": 1}, ["exact_match"])
 
 
+def test_long_answers_of_a_model_that_chats(tmp_path: Path) -> None:
+    """A rubric about an answer of a page is no use where 64 tokens of it are drawn."""
+    folder, settings = tmp_path / "evals", Settings(eval_tokens=900, eval_chat=True)
+    jobs, ledger = AnsweringJobs(folder / "jobs"), Ledger(tmp_path / "ledger.sqlite")
+    file = tmp_path / "advice.jsonl"
+    file.write_text('{"prompt": "What helps?", "rubric": "Asks since when."}\n' * 2)
+    asking = register_file(Evals(folder, jobs, ledger, settings), file).asking  # type: ignore[arg-type]
+    assert (asking.max_new_tokens, asking.chat) == (900, True)
+
+
 def test_texts_alone(evals: Evals, tmp_path: Path) -> None:
     file = tmp_path / "texts.jsonl"
     file.write_text('{"text": "one text"}\n\n{"text": "two texts"}\n')

@@ -314,8 +314,14 @@ def test_a_fault_of_the_server_is_told_to_the_client_alone(
 
 
 def test_a_taken_port_is_told_in_one_line() -> None:
-    with listen("127.0.0.1", 0) as taken, pytest.raises(UsageError, match="cannot listen"):
+    with listen("127.0.0.1", 0) as taken, pytest.raises(UsageError, match="Choose another port"):
         listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_an_address_of_another_machine_is_told_in_one_line() -> None:
+    # 203.0.113.0/24 is for documentation: no machine has it.
+    with pytest.raises(UsageError, match=r"cannot listen on 203\.0\.113\.4:0: .* Name an address"):
+        listen("203.0.113.4", 0)
 
 
 def _file(path: str, content: bytes) -> dict[str, str]:

@@ -84,6 +84,14 @@ def answer(arguments: dict[str, Any]) -> Any:
         return {"content": [], "structuredContent": {"pit": pit}}
     if WAY == "nothing":
         return {}
+    if WAY == "asks":
+        form = {
+            "mode": "form",
+            "message": "Your password?",
+            "requestedSchema": {"type": "object", "properties": {}},
+        }
+        asked = {"a": {"method": "elicitation/create", "params": form}}
+        return {"resultType": "input_required", "inputRequests": asked, "requestState": "s"}
     if WAY == "hang":
         time.sleep(600)
     if WAY == "crash":
@@ -122,6 +130,12 @@ def main() -> None:
             about = {"name": "hostile", "version": "1"}
             result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": about}
             send(reply | {"result": result})
+        elif request["method"] == "server/discover" and WAY == "asks":
+            known = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+            send(reply | {"result": {**known, "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}})
+        elif request["method"] == "tools/list" and WAY == "asks":
+            listed = {"tools": tools(), "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+            send(reply | {"result": listed})
         elif request["method"] == "tools/list":
             if WAY == "endless":
                 send(reply | {"result": {"tools": [tool(f"t{request['id']}")], "nextCursor": "more"}})

@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outside_kit import Loopback, Make, Start, tracker
+from outside_kit import Loopback, Make, Start, hostile, tracker
 
-from ml_intern.events import ApprovalNeeded
+from ml_intern.events import ApprovalNeeded, ToolProgress
 from ml_intern.router import Answer, Router
 from ml_intern.tooling import tool
 
-EFFECTS = {"create-*": "publish", "list_issues": "read", "count": "read", "wait": "read"}
+EFFECTS = {
+    "create-*": "publish",
+    "list_issues": "read",
+    "count": "read",
+    "wait": "read",
+    "work": "read",
+    "ask": "read",
+}
 
 
 def kinds(router: Router) -> list[str]:
@@ -246,3 +253,26 @@ def test_calls_run_side_by_side(start: Start, make: Make) -> None:
         call.join()
     assert time.monotonic() - began < 8 * 2
     assert sum(e.payload["ok"] for e in router.journal.entries() if e.kind == "result") == 8
+
+
+def test_what_a_server_says_of_a_running_call_is_passed_on_bounded(start: Start, make: Make) -> None:
+    router = make(start({"tracker": tracker(effects=EFFECTS)}).specs())
+    assert router.call("tracker__work", {"steps": 500}).value == "worked"
+    told = [event for event in router.services.events if isinstance(event, ToolProgress)]  # type: ignore[attr-defined]
+    assert told and len(told) < 500
+    assert told[0].fraction == pytest.approx(1 / 500)
+    assert told[0].message.startswith("MCP server 'tracker' says: step") and "\x1b" not in told[0].message
+    assert len(told[0].message) < 300
+
+
+def test_a_server_gets_neither_the_person_nor_a_model(start: Start, make: Make) -> None:
+    router = make(start({"tracker": tracker(effects=EFFECTS)}).specs())
+    for what in ("person", "model", "roots"):
+        outcome = router.call("tracker__ask", {"what": what})
+        assert outcome.ok and str(outcome.value).startswith("declined"), what
+
+
+def test_one_that_asks_with_its_answer_is_told_no(start: Start, make: Make) -> None:
+    router = make(start({"h": hostile("asks", effects={"*": "read"})}).specs())
+    outcome = router.call("h__say", {"text": "a"})
+    assert not outcome.ok and "asked for more" in outcome.message

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
+from mcp_types import SamplingMessage, TextContent, ToolAnnotations
 
 
 def make(name: str = "tracker") -> MCPServer:
@@ -58,6 +58,29 @@ def make(name: str = "tracker") -> MCPServer:
             Path(file).touch()
             raise
         return "waited"
+
+    @server.tool()
+    async def work(ctx: Context, steps: int) -> str:
+        """Say how far it is."""
+        for step in range(steps):
+            await ctx.report_progress(step + 1, steps, f"step\x1b[2J {step + 1}" + "!" * 1000)
+        return "worked"
+
+    @server.tool()
+    async def ask(ctx: Context, what: str) -> str:
+        """Ask the person, or their model."""
+        try:
+            if what == "model":
+                await ctx.session.create_message(
+                    [SamplingMessage(role="user", content=TextContent(text="hi"))], max_tokens=5
+                )
+            elif what == "roots":
+                await ctx.session.list_roots()
+            else:
+                await ctx.session.elicit_form("Your password?", {"type": "object", "properties": {}})
+        except Exception as error:
+            return f"declined: {error}"
+        return "it was given"
 
     @server.tool()
     def picture() -> Image:

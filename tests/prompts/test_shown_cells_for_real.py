@@ -83,5 +83,5 @@ def test_the_cells_that_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     played = play(replies, tmp_path / "state", data_dirs=[tmp_path])
     told = played.brain.prompts[-1]
     assert "The cell failed" not in told.split("Observation of step 1:")[1]
-    verdicts = [row.verdict for row in played.result.experiments]
+    verdicts = [row.verdict for row in played.result.ledger]
     assert verdicts[0] == "kept" and len(verdicts) == 3 and "crashed" not in verdicts

@@ -103,8 +103,8 @@ ATTEMPTS = [
     Attempt(
         "publish the dataset that held the rows, to fetch it again",
         "a dataset with sealed rows is withdrawn",
-        "ToolError: The dataset 'early@1' holds held-out rows, so its file is closed. Use the training set that"
-        " split_dataset returned.",
+        "ToolError: The dataset 'early@1' holds held-out rows, so its file is closed. filter_dataset('early@1',"
+        " where='1 = 1', name='early-open') makes one of all its other rows.",
         "publish_dataset('early', 'harmless')",
     ),
     Attempt(
@@ -174,7 +174,9 @@ ATTEMPTS = [
         "the same as seeds of synthetic data",
         "dataset tools leave out what is held out",
         "ToolError: 'early@1' is a copy of the sealed evaluation sums: 120 of its 120 rows are held out. No tool"
-        " opens it, whatever its name. Train on other data; evaluate() measures on it.",
+        " opens it, whatever its name, in this session; evaluate() measures on it. To train on some of its rows or"
+        " to publish them, split first, in a new session: split_dataset(source, fractions={'train': 0.8, 'dev': 0.1,"
+        " 'test': 0.1}) seals only what it holds out.",
         "generate_data('sums like those that went wrong', seeds='early', count=5)",
     ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -24,8 +25,10 @@ WALL = "cells see neither the project nor the network"
 CLOSED = "is where the sealed evaluation 'riddles' comes from: no tool opens it."
 OTHER = "Train on another split or dataset; evaluate() measures on it."
 COPY = (
-    "is a copy of the sealed evaluation riddles: 60 of its 60 rows are held out. No tool opens it, whatever its name."
-    " Train on other data; evaluate() measures on it."
+    "is a copy of the sealed evaluation riddles: 60 of its 60 rows are held out. No tool opens it, whatever its name,"
+    " in this session; evaluate() measures on it. To train on some of its rows or to publish them, split first, in a"
+    " new session: split_dataset(source, fractions={'train': 0.8, 'dev': 0.1, 'test': 0.1}) seals only what it holds"
+    " out."
 )
 ROWS = "(rows 0, 1, …, counted from 0)."
 LAUNCH = "launch_training('pretrain', 'scratch:0.3M', {}, {{'max_steps': 2}}, hardware='cpu')"
@@ -446,5 +449,19 @@ def test_no_way_leads_to_training_on_the_test_set(attempt: Attempt, world: World
     world.check(attempt)
 
 
-def test_it_could_have_trained(world: World) -> None:
-    """The same calls with clean rows are taken: what was refused above was refused for its rows."""
+def with_clean_rows(session: Session, project: Path) -> Mapping[str, str]:
+    """The same, but what the mind knows by heart is in no evaluation."""
+    words = prepare(session, project)
+    known = session.workspace / "known.json"
+    known.write_text(json.dumps(CLEAN))
+    return words
+
+
+def test_it_could_have_trained(tmp_path: Path) -> None:
+    """The same call with clean rows is taken: what was refused above was refused for its rows."""
+    refused = next(a for a in ATTEMPTS if a.name == "rows that a cell wrote: as they are")
+    taken = replace(refused, cell=f"{refused.cell}\nprint(cancel_job(list_jobs()[0].id).state)")
+    world = play(tmp_path, [taken], with_clean_rows, files={"exam.jsonl": lines(ITEMS)}, setup=[KNOWN])
+    tried = world.tried[taken.name]
+    assert tried.ok, tried.said
+    assert len(tried.before["jobs"]) == 0 and len(tried.after["jobs"]) == 1

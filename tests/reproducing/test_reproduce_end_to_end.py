@@ -152,6 +152,7 @@ def test_the_recipe_that_lies_in_the_card_runs_in_the_walls_or_not_at_all(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.thorough
 def test_another_source_ends_it_before_anything_is_trained(short: Path, here: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text((here / "lines.txt").read_text().replace("apples", "plums"))

@@ -135,6 +135,15 @@ def test_the_card_keeps_settings_without_keys(begin: Begin) -> None:
     assert "very-private" not in card and json.loads(card)["settings"]["max_steps"] == 7
 
 
+def test_a_card_that_does_not_say_when_is_gone_on_with(begin: Begin) -> None:
+    first = begin("final_answer(7)")
+    finish(first)
+    path = first.folder / "session.json"
+    path.write_text(json.dumps({"prompt": json.loads(path.read_text())["prompt"]}))
+    result, _ = finish(begin("final_answer(8)", folder=first.folder))
+    assert result.answer == "7" and json.loads(path.read_text())["created"]
+
+
 def test_standing_approvals_and_errors_come_back(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.sqlite")
     journal.append("standing", {"tool": "announce", "rule": "r", "arguments": [], "price": {}})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import time
 from pathlib import Path
 
 from ml_intern.sandbox.host import KernelHost
+from ml_intern.sandbox.kernel import Result, print_briefly
 
 
 def test_results_are_dicts_with_attributes_at_every_depth(kernel: KernelHost) -> None:
@@ -132,3 +135,32 @@ thread.start()
             break
         time.sleep(0.05)
     assert kernel.run("thread.join(60)\ntold").value == "['echo was called while no cell runs.']"
+
+
+def test_what_only_repeats_is_not_printed_and_can_be_read(kernel: KernelHost) -> None:
+    # The very functions of the kernel; that a tool's proxy uses them is seen over MCP and in whole runs.
+    found = Result(id="exp-1", config=Result(rate=0.1), notes="", jobs=[], parent=None, seed=0, done=False)
+    print_briefly([found], ["config"])
+    assert repr(found) == "{'id': 'exp-1', 'seed': 0, 'done': False, 'not_shown': ['config']}" == str(found)
+    assert found.config.rate == 0.1 and found.notes == "" and "not_shown" not in found
+    assert json.loads(json.dumps(found)) == found and pickle.loads(pickle.dumps(found)) == found
+    assert repr(Result(notes="")) == "{'notes': ''}"
+    told = "With 200 items nobody can tell so small a difference from nothing. " * 2
+    both = print_briefly(Result(dev=Result(says=told, n=1), test=Result(says=told, n=2)), ["n"])
+    assert repr(both).count("With 200 items") == 2 and "'says': 'as above'" in repr(both)
+    proxied = kernel.run("r = add(2, b=3)\nprint(r)").output
+    assert proxied == "{'sum': 5, 'parts': [{'n': 7}]}\n"
+
+
+def test_the_nearest_tool_is_named(kernel: KernelHost) -> None:
+    assert kernel.run("adds(1)").error.endswith("Did you mean add(...)?")
+    assert "Did you mean help('echo')" in kernel.run("help('ecoh')").output
+    assert "Did you mean help('others')" in kernel.run("help('other')").output
+    assert "Did you mean" not in kernel.run("help('lenn')").output
+    assert (
+        "NAME" in kernel.run("help('json')").output
+        and "Did you mean" not in kernel.run("nothing_like_it").error
+    )
+    # A word that a tool's name has is enough, and a group is told with its tools.
+    assert kernel.run("please_echo(1)").error.endswith("Did you mean echo(...)?")
+    assert "The tools of others: echo, add, nap, meet" in kernel.run("others").error

@@ -135,6 +135,7 @@ def test_too_much_memory_is_told_as_such(jobs: Jobs) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_recipe_trains_a_model(jobs: Jobs, tmp_path: Path) -> None:
     data = tmp_path / "texts.jsonl"
     data.write_text("".join(json.dumps({"text": f"x_{n} = {n} + {n * n}"}) + "\n" for n in range(300)))

@@ -92,7 +92,7 @@ def test_a_run(tmp_path: Path) -> None:
 def test_a_run_that_is_stopped_while_a_cell_stops_ends(tmp_path: Path) -> None:
     stubborn = "import time\nprint('begun', flush=True)\nfor _ in range(60):\n    try: time.sleep(1)\n    except KeyboardInterrupt: pass"
     session = open_session(
-        tmp_path, lambda n, seen: stubborn if n == 0 else "final_answer('x')", cell_grace_s=3
+        tmp_path, lambda n, seen: stubborn if n == 0 else "final_answer('x')", cell_grace_s=1
     )
 
     def both() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from steered import open_session, prompts, run
 
-from ml_intern.errors import UsageError
+from ml_intern.cli import steering
+from ml_intern.errors import InternError, UsageError
 from ml_intern.export import export
 from ml_intern.keeping import Kept
 from ml_intern.lock import SessionBusy, SessionLock
@@ -153,7 +154,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     undone = json.loads(command("undo", "--json").stdout)
     assert undone["prompt"] == "once more" and undone["session"] == session.id and undone["workspace"]
     told = command("undo")
-    assert told.stdout.startswith("The first turn of session") and "(1 steps)" in told.stdout
+    assert told.stdout.startswith("The first turn of session") and "(1 step)" in told.stdout
     nothing = command("undo")
     assert nothing.returncode == 2 and nothing.stderr.count("\n") == 1
 
@@ -169,3 +170,22 @@ def _lines(folder: Path) -> list[tuple[int, str, str]]:
 
     with sqlite3.connect(folder / "journal.sqlite") as db:
         return list(db.execute("select seq, kind, payload from journal order by seq"))
+
+
+@pytest.mark.parametrize("journal", [None, b"\x00not a database" * 300])
+def test_a_journal_that_cannot_be_read_is_told_and_left(tmp_path: Path, journal: bytes | None) -> None:
+    (tmp_path / "session.json").write_text('{"prompt": "a"}')
+    file = tmp_path / "journal.sqlite"
+    if journal is not None:
+        file.write_bytes(journal)
+    with pytest.raises(InternError, match="has no journal" if journal is None else "is damaged"):
+        undo(tmp_path, tmp_path / "workspace")
+    assert (file.read_bytes() if file.exists() else None) == journal
+
+
+@pytest.mark.parametrize("card", ["[1]", "{", '{"prompt": "a", "workspace": 3}'])
+def test_a_card_that_is_none_is_named(tmp_path: Path, card: str) -> None:
+    (tmp_path / "session.json").write_text(card)
+    (tmp_path / "journal.sqlite").touch()
+    with pytest.raises(UsageError, match=r"card of the session .* cannot be read\. It is "):
+        steering.undo(str(tmp_path), False, tmp_path / "state")

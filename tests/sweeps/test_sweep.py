@@ -25,6 +25,7 @@ SPACE = {"lr": {"low": 1e-4, "high": 1e-1, "log": True}}
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_with_9_it_goes_on_and_trains_nothing_twice(tmp_path: Path):
     child = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("sweeping_child.py")), str(tmp_path)]

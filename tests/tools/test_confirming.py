@@ -325,3 +325,77 @@ def test_what_bits_per_byte_can_see_is_known_from_scores(ctx: ToolContext) -> No
     assert now.unpaired is not None
     # Noise of 5.8 % of 4 bits on each side over 100 texts, seen from 2.8 standard errors on.
     assert now.paired == pytest.approx(2.8 * 4 * 0.058 * (2 / 100) ** 0.5, rel=0.3)
+
+
+def again_on_new_seeds(ctx: ToolContext, winner: str, key: str, skills: dict[str, list[float]]) -> list[str]:
+    ctx.key = key
+    return confirmed(ctx, winner, skills)
+
+
+def test_too_few_seeds_are_not_taken_for_a_gain_that_did_not_hold(ctx: ToolContext) -> None:
+    base = tried(ctx, 0.4, 1e-3)
+    child = tried(ctx, 0.8, 3e-3, base)
+    # The seeds of the child differ much: on new ones it is better again, and not clearly.
+    rows = confirmed(ctx, child, {base: [0.4, 0.42], child: [0.95, 0.5]})
+    found = evaluation.compare_experiments(ctx, base, child)
+    assert (found.verdict, found.confirmed, found.confirmation) == ("inconclusive", None, "open")
+    assert found.seeds_needed and 3 < found.seeds_needed < 30
+    assert "cannot be told yet" in found.says and f"about {found.seeds_needed} seeds of each" in found.says
+    assert "did not hold" not in found.says
+    assert unresolved(found.says, ctx.ledger) == []
+    assert "too few new seeds to tell" in experiments.list_experiments(ctx)[1].standing[-1]
+    # As before nobody is to take it for the best on this.
+    for row in (base, child):
+        ctx.ledger.finish(row, "kept")
+    best = experiments.best_experiment(ctx)
+    assert best is not None and best.id == base
+    # So many seeds do tell, and both sides get them.
+    more = again_on_new_seeds(ctx, child, "key-2", {base: [0.41, 0.4], child: [0.9, 0.85]})
+    assert len(rows) == len(more) == 4
+    more = again_on_new_seeds(ctx, child, "key-3", {base: [0.41, 0.4], child: [0.8, 0.85]})
+    found = evaluation.compare_experiments(ctx, base, child)
+    assert (found.seeds_a, found.seeds_b, found.verdict, found.confirmed) == (7, 7, "better", True)
+
+
+def test_a_gain_that_clearly_is_not_what_it_was_did_not_hold(ctx: ToolContext) -> None:
+    base = tried(ctx, 0.4, 1e-3)
+    child = tried(ctx, 0.9, 3e-3, base)
+    # Better on new seeds, too, but by less than these items can tell from nothing.
+    confirmed(ctx, child, {base: [0.4, 0.42], child: [0.42, 0.41]})
+    found = evaluation.compare_experiments(ctx, base, child)
+    assert found.confirmed is False, found.says
+
+
+def test_the_interval_of_a_share_stays_within_what_shares_can_differ_by(ctx: ToolContext) -> None:
+    base = tried(ctx, 0.3, 1e-3)
+    child = tried(ctx, 0.9, 3e-3, base)
+    confirmed_runs = experiments.confirm_experiment(ctx, child, seeds=1).runs
+    for run in confirmed_runs:
+        skill = {base: 0.1, child: 0.35}[run.replicates]
+        measured(ctx, run.experiment, skill, {RATE: ctx.ledger.get(run.replicates).config[RATE]})
+    found = evaluation.compare_experiments(ctx, base, child)
+    assert -1 <= found.low < found.difference < found.high <= 1
+    assert found.detectable is None or found.detectable <= 1
+    assert found.confirmed is None
+
+
+def test_runs_that_were_opened_are_measured_before_others_are(ctx: ToolContext) -> None:
+    base = tried(ctx, 0.4, 1e-3)
+    child = tried(ctx, 0.8, 3e-3, base)
+    opened = [run.experiment for run in experiments.confirm_experiment(ctx, child, seeds=1).runs]
+    says = evaluation.compare_experiments(ctx, base, child).says
+    assert f"confirm on new seeds, measure {', '.join(opened)} first" in says
+    assert "confirm_experiment(" not in says
+    ctx.ledger.finish(opened[0], "crashed")
+    assert f"measure {opened[1]} first" in evaluation.compare_experiments(ctx, base, child).says
+
+
+def test_the_other_side_is_confirmed_with_as_many_seeds(ctx: ToolContext) -> None:
+    base = tried(ctx, 0.4, 1e-3)
+    child = tried(ctx, 0.8, 3e-3, base)
+    for key, experiment, against in (("key-2", child, base), ("key-3", base, child), ("key-4", child, None)):
+        ctx.key = key
+        runs = experiments.confirm_experiment(ctx, experiment, against).runs
+        opened = [run.replicates for run in runs]
+        assert sorted(opened) == [base, base, child, child], key
+        assert len({run.seed for run in runs}) == 2

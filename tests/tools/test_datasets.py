@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -489,3 +490,58 @@ def test_the_standard_library_from_end_to_end(call: Call, services: Services) ->
     )
     assert split["rows"] == {"train": pytest.approx(20_000, abs=500), "dev": 400, "test": 400}
     assert services.evals.get("python-stdlib").rows == {"dev": 400, "test": 400}
+
+
+def test_what_a_split_has_closed_has_a_way_on_that_works(call: Call, services: Services, work: Path) -> None:
+    _package(work / "src")
+    call("reformat_dataset", source="src", target="statements", name="all")
+    split = call("split_dataset", source="all", seal="held", name="rest")
+    with pytest.raises(ToolError) as closed:
+        services.datasets.path("all")
+    assert f"Use {split['train']}, made of it without them" in closed.value.hint
+    services.datasets.path(split["train"])
+    # The other way that it names: all rows but those that are held out.
+    made = re.search(r"filter_dataset\('(.+?)', where='(.+?)', name='(.+?)'\)", closed.value.hint)
+    assert made is not None
+    opened = call("filter_dataset", source=made[1], where=made[2], name=made[3])
+    services.datasets.path(opened["id"])
+    assert opened["rows_before"] == split["rows_before"] > opened["rows"]
+    assert opened["rows"] + sum(opened["left_out"].values()) == opened["rows_before"]
+    assert services.datasets.info(opened["id"]).lineage.rows_before == split["rows_before"]
+
+
+def test_what_is_sealed_as_a_whole_says_how_a_part_of_it_could_be_used(call: Call, work: Path) -> None:
+    rows = [{"prompt": f"How much is {n} times 7?", "completion": f"It is {n * 7}."} for n in range(60)]
+    _write_lines(work / "sums.jsonl", rows)
+    call("split_dataset", source="sums.jsonl", fractions={"train": 0.02, "dev": 0.49, "test": 0.49})
+    for tool, more in (
+        ("filter_dataset", {"where": "1 = 1", "name": "open"}),
+        ("split_dataset", {"seal": "again", "fractions": {"train": 0.02, "dev": 0.98}}),
+    ):
+        with pytest.raises(ToolError, match="sealed") as refused:
+            call(tool, source="sums.jsonl", **more)
+        assert "split first, in a new session" in refused.value.hint, tool
+
+
+def test_mirrored_questions_are_found_between_splits_and_within_one(call: Call, work: Path) -> None:
+    sums = [(3, 4), (5, 6), (10, 2), (8, 8)]
+    made = {
+        "train": [{"prompt": f"What is {a}+{b}?", "completion": f"{a + b}"} for a, b in sums],
+        "test": [{"prompt": f"What is {b}+{a}?", "completion": f"{a + b}"} for a, b in [*sums, (7, 9)]],
+    }
+    folder = work / "data"
+    folder.mkdir()
+    for name, rows in made.items():
+        _write_lines(folder / f"{name}.jsonl", rows)
+    audit = call("audit_dataset", source="data")
+    # 8+8 is the very same, and 9+7 stands nowhere else.
+    assert [(k["split"], k["against"], k["row_numbers"]) for k in audit["leaks"]] == [("test", "train", [3])]
+    [leak] = audit["reordered_leaks"]
+    assert (leak["rows"], leak["row_numbers"], leak["share"]) == (3, [0, 1, 2], 0.6)
+    assert any("3+4 and 4+3" in told for told in audit["findings"])
+    _write_lines(work / "all.jsonl", [*made["train"], *made["test"]])
+    audit = call("audit_dataset", source="all.jsonl")
+    assert (audit["reordered"], audit["evidence"]["words in another order"]) == (3, [4, 5, 6])
+    assert any(
+        told.startswith("3 rows (33.3%) have the words of an earlier one") for told in audit["findings"]
+    )

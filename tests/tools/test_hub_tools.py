@@ -15,11 +15,18 @@ from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import Lineage
 from ml_intern.errors import Interrupted, ToolError
 from ml_intern.events import Event, Notice, Published
+from ml_intern.hub import publishing
+from ml_intern.hub.card import model_card
+from ml_intern.hub.publishing import Intent
+from ml_intern.journal import Journal
+from ml_intern.ledger.model import Measured, Scores
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.services import assemble
 from ml_intern.settings import Settings
+from ml_intern.tooling import specs_in
 from ml_intern.tools import hub as tools
 from ml_intern.tools.jobs import wait_for_job
+from ml_intern.tools.splitting import split_dataset
 from ml_intern.tools.training import launch_training
 
 SESSION = "20261121-001659-ab12"
@@ -310,6 +317,7 @@ def test_a_target_that_is_refused_leaves_the_test_split_sealed(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_after_a_failed_upload_publishing_goes_on(
     services: Services,
     call: Callable[..., ToolContext],
@@ -433,3 +441,109 @@ def _nothing_was_published(services: Services) -> None:
         found: list[Any] = list(services.hub.api.list_models())
     assert found == []
     assert not list(services.folder.glob("publish/*.json"))
+
+
+def test_what_would_refuse_a_model_does_so_before_a_person_is_asked(
+    services: Services, call: Callable[..., ToolContext]
+) -> None:
+    experiment = trained(services, imitation)
+    empty = services.ledger.start("nothing was trained", "nothing").id
+    services.ledger.start("it is worse", "another", None)
+    [spec] = [s for s in specs_in(tools) if s.name == "publish_model"]
+    assert spec.prepare is not None
+
+    def prepare(name: str = experiment, repo: str = "tiny", private: bool = True) -> object:
+        assert spec.prepare is not None
+        return spec.prepare(call(), spec.validate({"experiment": name, "repo": repo, "private": private}))
+
+    for arguments, told in (
+        ({"name": "exp-99"}, "There is no experiment 'exp-99'"),
+        ({"name": empty}, "has no trained model to publish"),
+        ({"repo": "not a name"}, "not a name"),
+    ):
+        with pytest.raises(ToolError, match=told):
+            prepare(**arguments)
+    prepare()
+    with services.hub.reach():
+        services.hub.api.create_repo("local/open", private=False)
+    with pytest.raises(ToolError, match="local/open"):
+        prepare(repo="open")
+    services.ledger.finish(experiment, "discarded", "It reached 0.987 of everything.")
+    with pytest.raises(ToolError, match=r"0\.987, which nobody measured"):
+        prepare()
+    services.ledger.finish(experiment, "discarded", "It reached nothing.")
+    services.ledger.freeze(empty)
+    with pytest.raises(ToolError, match=f"was opened for {empty}"):
+        prepare()
+    # What was begun before a crash goes on: whether it happened is found out first.
+    Intent(key="key-1", kind="model", repo="local/tiny", subject=experiment, card="").save(
+        services.folder / "publish"
+    )
+    prepare()
+
+
+def sealed_from(services: Services, file: str, cells: list[str]) -> str:
+    """A card of a model whose eval was split from a file of the workspace after these cells."""
+    path = services.files.workspace / file
+    rows = [{"prompt": f"How much is {n} times 7?", "completion": f"It is {n * 7}."} for n in range(60)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    journal = Journal(services.folder / "journal.sqlite")
+    for code in cells:
+        journal.append("cell", {"step": 1, "code": code})
+    journal.close()
+    made = split_dataset(ToolContext(services, "call-2", "key-2"), file, seal="sums", name="sums")
+    path.unlink()  # the agent tidies up, as it was told
+    experiment = trained(services, imitation)
+    services.ledger.attach(experiment, data={"train": {"id": made.train, "rows": made.rows["train"]}})
+    metrics = {"exact_match": Measured(value=0.5, low=0.4, high=0.6, n=3, higher_is_better=True)}
+    scores = Scores(eval=made.eval or "", split="dev", model="", primary="exact_match", metrics=metrics)
+    services.ledger.record(experiment, made.eval or "", "dev", scores)
+    folder = services.folder / "jobs" / "run-1" / "output" / "model"
+    told = tools._told_by(ToolContext(services, "call-3", "key-3"), experiment, folder, "local/x", None)
+    publishing.check_card(*told)
+    return model_card(*told)
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (
+            ["import json", "rows = [json.loads(row) for row in open('sums.jsonl')]"],
+            "a cell had read it before",
+        ),
+        (["made = split_dataset('sums.jsonl')"], "no cell is known to have read it before"),
+    ],
+    ids=["read", "not-read"],
+)
+def test_a_card_says_what_is_known_of_who_saw_the_items(
+    services: Services, cells: list[str], told: str
+) -> None:
+    card = sealed_from(services, "sums.jsonl", cells)
+    assert told in card and "no cell and no training saw" not in card
+    assert "when sums.jsonl was split" in card
+
+
+def test_what_was_recorded_of_a_source_stands_when_its_file_is_gone(services: Services) -> None:
+    card = sealed_from(services, "417 sums.jsonl", [])
+    digest = services.datasets.info("sums").lineage.sha256
+    assert f"60 rows, sha256 `{digest}`" in card
+    # Whoever names a file states nothing by it.
+    assert "417" not in card and "a source whose name has numbers" in card
+
+
+def test_a_dataset_is_found_where_no_model_has_the_name(
+    services: Services, call: Callable[..., ToolContext], tmp_path: Path
+) -> None:
+    for name, kind in (("rows", "dataset"), ("app", "space"), ("both", "dataset"), ("both", "model")):
+        folder = tmp_path / name / kind
+        folder.mkdir(parents=True)
+        (folder / "README.md").write_text(f"a {kind}")
+        if kind == "space":
+            with services.hub.reach():
+                services.hub.api.create_repo(f"local/{name}", repo_type="space", space_sdk="static")
+        services.hub.publish_folder(folder, name, kind, False, "first")  # type: ignore[arg-type]
+    for name, kind in (("rows", "dataset"), ("app", "space"), ("both", "model")):
+        view = tools.inspect_repo(call(), name, files=5)
+        assert (view.kind, view.card) == (kind, f"a {kind}")
+    with pytest.raises(ToolError, match="There is no model 'local/none'"):
+        tools.inspect_repo(call(), "none", files=5)

@@ -13,6 +13,7 @@ from ml_intern.context import Services, ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
 from ml_intern.files import Files
+from ml_intern.hints import missing_file
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.run import run_in_sandbox
@@ -275,3 +276,44 @@ def test_nothing_of_the_workspace_is_left_half_written(
 def test_subprocess_results_without_output(ctx: ToolContext) -> None:
     ctx.services.run_in_sandbox = lambda argv, timeout: subprocess.CompletedProcess(argv, 0, None, None)
     assert run_command(ctx, "true").output == ""
+
+
+def test_an_empty_list_says_where_the_files_are(ctx: ToolContext, workspace: Path, tmp_path: Path) -> None:
+    assert list_files(ctx).note == ""
+    (tmp_path / "project" / "sums.jsonl").write_text("{}")
+    found = list_files(ctx)
+    assert not found.files and f"list_files({str(tmp_path / 'project')!r})" in found.note
+    assert "sums.jsonl" in found.note and "inspect_dataset" in found.note
+    assert list_files(ctx, pattern="*.csv").note == ""
+    (workspace / "own.txt").write_text("x")
+    assert list_files(ctx).note == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            "Traceback\nFileNotFoundError: [Errno 2] No such file or directory: 'sums.jsonl'",
+            "split_dataset('sums",
+        ),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: '/data/sums.jsonl'",
+            "inspect_dataset('sums",
+        ),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: '/x/own.txt'",
+            "it lies there as 'own.txt'",
+        ),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'none.jsonl'", ""),
+        ("ValueError: No such file", ""),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '../../etc/passwd'", ""),
+    ],
+    ids=["relative", "absolute", "in-the-workspace", "nowhere", "another", "outside"],
+)
+def test_a_file_that_a_cell_did_not_find_is_pointed_to(
+    ctx: ToolContext, workspace: Path, tmp_path: Path, error: str, told: str
+) -> None:
+    (tmp_path / "project" / "sums.jsonl").write_text("{}")
+    (workspace / "own.txt").write_text("x")
+    found = missing_file(error, ctx.files)
+    assert told in found and bool(found) == bool(told)

@@ -25,6 +25,7 @@ RECIPE_FIELDS: dict[str, dict[str, str]] = {
         "tokenizer": "Any",
         "validation": "float",
         "processes": "int",
+        "experts": "str",
     },
     "sft": _WRITING,
     "dpo": _WRITING,
@@ -32,6 +33,9 @@ RECIPE_FIELDS: dict[str, dict[str, str]] = {
     "grpo": {**_WRITING, "rewards": "list | dict | str"},
 }
 """Fields of the recipes beside those of the trainer."""
+
+_WORDS = {"experts": ("balanced", "filled", "as made")}
+"""For those of them that take one of some words: the words."""
 
 ALIASES = {
     "batch_size": "per_device_train_batch_size",
@@ -197,7 +201,8 @@ def field_problems(name: str, value: Any, known: Known) -> list[str]:
     if name == "model_init_kwargs" and value is not None:
         odd = [f"model_init_kwargs = {shown(value)} must be dict"]
         return _init_problems(value, known) if isinstance(value, Mapping) else odd
-    problem = value_problem(name, value, annotation, known.choices.get(name))
+    words = _WORDS.get(name) if name in known.recipe else known.choices.get(name)
+    problem = value_problem(name, value, annotation, words)
     return [problem] if problem else []
 
 

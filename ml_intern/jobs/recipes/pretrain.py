@@ -12,6 +12,8 @@ config.json:
     tokenizer         "bpe", "byte" or "char"; {"type": "bpe", "vocab_size": 512}; or a folder with one
     data              the jsonl file;  text_column: "text";  packing: true
     max_length        tokens in a row; where it is not set, as many as the model is wide
+    experts           of a mixture of experts from scratch: "balanced" fills tables from token to experts and
+                      keeps the load even, "filled" does the first alone, "as made" nothing
     validation        0.02 sets this share of the documents apart; their loss is logged as eval_loss
     processes         how many train together on this machine
     rows_needed       a short test reads no more documents than give so many rows
@@ -46,7 +48,7 @@ from _common import (
     write_result,
     wrong,
 )
-from _experts import balance_callback, prepare_experts
+from _experts import experts_callback, prepare_experts
 from _tokenizer import CHOICES, OrderError, make_tokenizer, read_order
 from _validation import set_apart, validation_fields
 
@@ -171,8 +173,12 @@ def prepare(config: dict[str, Any]) -> tuple[Any, Any, Rows, Rows]:
     # A context as wide as the model, unless told: short rows are fast, and a small model sees little further.
     max_length = config.get("max_length") or min(1024, max(64, fields.get("hidden_size", 256)))
     model = built(fields, tokenizer, max_length)
-    if done := prepare_experts(model, fields, config.get("seed", 0)):
+    if done := prepare_experts(model, fields, config.get("seed", 0), config.get("experts") or "balanced"):
         say(f"mixture of experts: {done}")
+    elif config.get("experts"):
+        raise wrong(
+            "bad_config", "experts is for a mixture of experts, and this model is dense: leave it out."
+        )
     random.Random(config.get("seed", 0)).shuffle(texts)
     texts, held_out = set_apart(texts, config.get("validation"))
 
@@ -229,16 +235,16 @@ def main(config: dict[str, Any]) -> None:
     arguments = configured(TrainingArguments, {**validation_fields(config), **base_fields(config)})
     set_seed(arguments.seed)
     model, tokenizer, rows, held_out = prepare(config)
+    experts = experts_callback(model, config.get("experts") or "balanced")
+    metrics = metrics_callback(Path(config["metrics_file"]))
     trainer = Trainer(
         model=model,
         args=arguments,
         train_dataset=rows,
         eval_dataset=held_out or None,
         data_collator=collate(tokenizer.pad_token_id or 0),
-        callbacks=[metrics_callback(Path(config["metrics_file"]))],
+        callbacks=[experts, metrics] if experts else [metrics],
     )
-    if balance := balance_callback(model):
-        trainer.add_callback(balance)
     quiet(trainer)
     resume = last_whole_checkpoint(Path(config["checkpoint_dir"]))
     if resume:  # The start was measured when it was one.
@@ -250,6 +256,8 @@ def main(config: dict[str, Any]) -> None:
     spent = round(time.monotonic() - began, 3)
     save_model(trainer.model, tokenizer, Path(config["output_dir"]) / "model")
     more = {"method": "pretrain", "train_seconds": spent, "resumed_from": resume}
+    if experts and (loads := experts.loads()):
+        more |= {"expert_share": max(map(max, loads.values())), "expert_shares": loads}
     write_result(config, trainer, STARTED, vocab_size=len(tokenizer), **more)
 
 
