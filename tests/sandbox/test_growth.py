@@ -20,6 +20,7 @@ from ml_intern.sandbox.host import KernelHost
 OPEN = Callable[..., KernelHost]
 SOON_S = 30.0
 """Far more than it takes, for machines that are busy."""
+USUAL = module.SELDOM_S, module.SELDOM
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +73,12 @@ def test_what_others_write_on_the_disk_is_not_ours(tmp_path: Path) -> None:
     assert not watched.over()
 
 
-def test_what_others_free_hides_ours_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SELDOM_S", 0.5)
+@pytest.mark.parametrize("intervals", [(0.5, 0), USUAL], ids=["often", "as usual"])
+def test_what_others_free_hides_ours_not_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, intervals: tuple[float, int]
+) -> None:
+    monkeypatch.setattr(module, "SELDOM_S", intervals[0])
+    monkeypatch.setattr(module, "SELDOM", intervals[1])
     (tmp_path / "ours").mkdir()
     fill(tmp_path / "theirs", 16)
     watched = Growth([tmp_path / "ours"], 4)
