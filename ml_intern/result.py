@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -139,15 +140,21 @@ class RunResult:
 
         return intervals(self.ledger, metric)
 
-    def curves(self, metric: str = "loss") -> Figure:
-        """A metric of all jobs over their steps.
+    def curves(self, metric: str = "loss", jobs: Sequence[str] | None = None) -> Figure:
+        """A metric of the jobs over their steps.
+
+        Args:
+            metric: Which of those that jobs tell.
+            jobs: The jobs to draw, eight at most. Nothing: all, and where they are more than eight those of
+                variants before those that only repeat one on another seed; the picture and its `left_out`
+                say how many are missing.
 
         Raises:
-            UsageError: No job tells that metric.
+            UsageError: No job tells that metric, or not one of these.
         """
         from ml_intern.notebook.figure import curves
 
-        return curves(self.folder, metric)
+        return curves(self.folder, metric, self.ledger, self.best, jobs)
 
     def report(self) -> Report:
         """Write the report of the session; the path of the HTML file. A notebook shows the report itself."""

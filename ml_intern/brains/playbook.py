@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -33,10 +33,17 @@ class PlaybookFailed(InternError):
 
 @dataclass(frozen=True)
 class Cell:
-    """A fenced python block, with the prose that stands before it."""
+    """A fenced python block, with the prose that stands before it.
+
+    Attributes:
+        prose: For people.
+        code: Python with Jinja in it.
+        line: Where its code begins in the file, counted from 1.
+    """
 
     prose: str
     code: str
+    line: int
 
 
 @dataclass(frozen=True)
@@ -168,21 +175,22 @@ def _parse(path: Path, text: str, changed: int) -> Playbook:
         raise UsageError(
             f"The playbook {path} is wrong in {where or 'its front matter'}: {first['msg']}."
         ) from None
-    cells = _cells(text[head.end() :])
+    cells = _cells(text, head.end())
     if not cells:
         raise UsageError(f"The playbook {path} has no ```python cell.")
     return Playbook(path, front, cells, shipped=shipped_folder() in path.parents)
 
 
-def _cells(body: str) -> tuple[Cell, ...]:
-    """The fenced python blocks of a body; a longer fence lets a cell contain a shorter one."""
+def _cells(text: str, at: int) -> tuple[Cell, ...]:
+    """The fenced python blocks behind a place; a longer fence lets a cell contain a shorter one."""
     cells: list[Cell] = []
-    at = 0
-    for match in re.finditer(r"^(`{3,})python[ \t]*\n(.*?)^\1[ \t]*$", body, re.M | re.S):
-        cells.append(Cell(body[at : match.start()].strip(), match[2].rstrip("\n")))
+    fenced = re.compile(r"^(`{3,})python[ \t]*\n(.*?)^\1[ \t]*$", re.M | re.S)
+    for match in fenced.finditer(text, at):
+        line = text.count("\n", 0, match.start(2)) + 1
+        cells.append(Cell(text[at : match.start()].strip(), match[2].rstrip("\n"), line))
         at = match.end()
-    if cells and (rest := body[at:].strip()):
-        cells[-1] = Cell(f"{cells[-1].prose}\n\n{rest}".strip(), cells[-1].code)
+    if cells and (rest := text[at:].strip()):
+        cells[-1] = replace(cells[-1], prose=f"{cells[-1].prose}\n\n{rest}".strip())
     return tuple(cells)
 
 

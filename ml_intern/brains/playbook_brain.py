@@ -112,8 +112,8 @@ class PlaybookBrain(Brain):
         cells = self.playbook.cells
         if index < len(cells):
             where = f"Cell {index + 1} of the playbook {self.playbook.path}"
-            prose = fill_prose(cells[index].prose, self.values, where)
-            code = fill_cell(cells[index].code, self.values, where)
+            prose = fill_prose(cells[index].prose, self.values, f"The prose of {where[0].lower()}{where[1:]}")
+            code = fill_cell(cells[index].code, self.values, where, cells[index].line)
         else:
             prose, code = "", f"final_answer({f'The playbook {self.playbook.name} has come to its end.'!r})"
         return f"{prose}\n{self.tags[0]}\n{code}\n{self.tags[1]}".lstrip("\n")

@@ -9,10 +9,16 @@ from __future__ import annotations
 import io
 import re
 import tokenize
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 from ml_intern.errors import UsageError
+
+_DECLARE = "A slot must be declared in the front matter."
+_RAW = "Python that is no slot, as {{ or {% or {#, stands between a line {% raw %} and a line {% endraw %}."
+_SHOWN = 120
+"""Characters of a line that an error shows."""
 
 
 class _Literals:
@@ -35,29 +41,32 @@ class _Name(str):
     """A name that stands for a literal; writing it twice does not wrap it twice."""
 
 
-def fill_cell(code: str, values: Mapping[str, Any], where: str) -> str:
+def fill_cell(code: str, values: Mapping[str, Any], where: str, line: int = 0) -> str:
     """The code of a cell with its slots filled in.
 
     Args:
         code: Python with Jinja in it.
         values: The slots.
         where: Names the cell in errors.
+        line: Where it begins in its file, counted from 1; 0 where it comes from none.
 
     Raises:
-        UsageError: A slot is not declared, or stands inside quotes.
+        UsageError: A slot is not declared or stands inside quotes, or Jinja cannot read the cell.
     """
     literals = _Literals()
-    rendered = _render(code, values, where, finalize=literals, py=literals)
+    rendered = _render(code, values, where, line, finalize=literals, py=literals)
     return _put_literals(rendered, literals.values, where)
 
 
 def fill_prose(prose: str, values: Mapping[str, Any], where: str) -> str:
     """The prose of a cell with its slots filled in, for people."""
-    return _render(prose, values, where, finalize=None, py=repr)
+    return _render(prose, values, where, 0, finalize=None, py=repr)
 
 
-def _render(template: str, values: Mapping[str, Any], where: str, *, finalize: Any, py: Any) -> str:
-    from jinja2 import StrictUndefined, TemplateError
+def _render(
+    template: str, values: Mapping[str, Any], where: str, line: int, *, finalize: Any, py: Any
+) -> str:
+    from jinja2 import StrictUndefined, TemplateError, UndefinedError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
@@ -70,8 +79,25 @@ def _render(template: str, values: Mapping[str, Any], where: str, *, finalize: A
     environment.filters["py"] = py
     try:
         return environment.from_string(template).render(**values)
-    except (TemplateError, TypeError) as error:
-        raise UsageError(f"{where}: {error}.", "A slot must be declared in the front matter.") from None
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        why = " ".join(str(error).split()).rstrip(".")
+        hint = f"{_DECLARE} {_RAW}" if isinstance(error, UndefinedError) else _RAW
+        place, shown = _place(error, template, line)
+        raise UsageError(f"{where}{place}: {why}{shown}.", hint) from None
+
+
+def _place(error: Exception, template: str, first: int) -> tuple[str, str]:
+    """In which line of a cell, and of its file, Jinja stumbled; and what stands there."""
+    at = getattr(error, "lineno", None)
+    if at is None:  # Raised while values were filled in: Jinja gives its frames the lines of the template.
+        frames = traceback.extract_tb(error.__traceback__)
+        at = next((f.lineno for f in reversed(frames) if f.filename == "<template>"), None)
+    if at is None:
+        return "", ""
+    lines = template.splitlines()
+    shown = lines[at - 1].strip()[:_SHOWN] if 0 < at <= len(lines) else ""
+    of_file = f" (line {first + at - 1} of the file)" if first else ""
+    return f", line {at}{of_file}", f", in {shown}" if shown else ""
 
 
 def _put_literals(code: str, values: list[Any], where: str) -> str:

@@ -10,6 +10,7 @@ from ml_intern.claims.hearing import HELD
 from ml_intern.claims.judging import Review
 
 MARK = " [not verified]"
+REPLACED = " [replaced since]"
 SHOWN = 12
 """Numbers of an answer that are named to the brain or the person."""
 
@@ -60,21 +61,26 @@ def told_to_the_brain(found: Review) -> str:
 
 
 def marked(answer: str, found: Review) -> str:
-    """The answer with its unverified numbers marked. One that is JSON stays as it is, for who parses it."""
+    """The answer with marks at the numbers that do not stand. JSON stays as it is, for who parses it."""
     if not found.unverified or _is_json(answer):
         return answer
     for finding in sorted(found.unverified, key=lambda f: -f.end):
-        answer = f"{answer[: finding.end]}{MARK}{answer[finding.end :]}"
+        mark = REPLACED if finding.replaced else MARK
+        answer = f"{answer[: finding.end]}{mark}{answer[finding.end :]}"
     return answer
 
 
 def warning(found: Review) -> str:
     """What the person is told of an answer; empty where there is nothing to say."""
     parts = []
-    if found.unverified:
-        shown = ", ".join(dict.fromkeys(f.shown for f in found.unverified[:SHOWN]))
-        more = f" and {len(found.unverified) - SHOWN} more" if len(found.unverified) > SHOWN else ""
+    replaced = [f for f in found.unverified if f.replaced]
+    if unverified := [f for f in found.unverified if not f.replaced]:
+        shown = ", ".join(dict.fromkeys(f.shown for f in unverified[:SHOWN]))
+        more = f" and {len(unverified) - SHOWN} more" if len(unverified) > SHOWN else ""
         parts.append(f"Not verified in the answer, as nothing that was measured gives it: {shown}{more}.")
+    if replaced:
+        shown = ", ".join(dict.fromkeys(f.shown for f in replaced[:SHOWN]))
+        parts.append(f"The answer gives as present what was replaced: {shown}; {replaced[0].nearest}.")
     if found.words:
         parts.append(f"The answer says more than was found: {found.words[0]}.")
     return " ".join(parts)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,20 @@ class Known:
     other: str = ""
 
 
+class Replaced(NamedTuple):
+    """A value of a comparison whose place another one has taken.
+
+    Attributes:
+        known: The value.
+        until: When it was replaced, seconds since the epoch.
+        now: What stands in its place, in words.
+    """
+
+    known: Known
+    until: float
+    now: str
+
+
 @dataclass
 class Evidence:
     """All that is known, to be looked up by value.
@@ -68,6 +82,7 @@ class Evidence:
         seeds: By run on another seed the experiment whose configuration it runs again.
         series: Points of curves, sorted, each with what they are.
         verdicts: By pair of experiments and metric what a comparison found: a, b, metric, verdict, confirmed.
+        replaced: What comparisons have said that others have replaced: true in a text of that time alone.
         active: Whether anything was measured or looked at, so that there is something to hold a text against.
     """
 
@@ -76,9 +91,23 @@ class Evidence:
     parents: dict[str, str] = field(default_factory=dict)
     seeds: dict[str, str] = field(default_factory=dict)
     verdicts: list[tuple[str, str, str, str, bool | None]] = field(default_factory=list)
+    replaced: list[Replaced] = field(default_factory=list)
     active: bool = False
     series: list[tuple[Known, npt.NDArray[np.float64]]] = field(default_factory=list)
     _seen: set[Known] = field(default_factory=set)
+
+    def at(self, when: float) -> Evidence:
+        """The same for a text that was written at a time: what was replaced later was true then."""
+        then = [r.known for r in self.replaced if r.until > when]
+        if not then:
+            return self
+        left = [r for r in self.replaced if r.until <= when]
+        return replace(self, known=[*self.known, *then], replaced=left)
+
+    def were(self, value: float, slack: float) -> Iterator[Replaced]:
+        """The replaced values within the slack, whatever their sign."""
+        slack = slack * (1 + 1e-9) + 1e-12 * abs(value)
+        return (r for r in self.replaced if abs(abs(r.known.value) - abs(value)) <= slack)
 
     def add(self, found: Iterable[Known]) -> None:
         """Take further values, each once; what is not finite says nothing."""

@@ -13,12 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.claims.evidence import IN_A_TEXT, Evidence, Kind, Known, inside
+from ml_intern.claims.evidence import IN_A_TEXT, Evidence, Kind, Known, Replaced, inside
 from ml_intern.errors import ToolError
 from ml_intern.hub.staging import parameters
 from ml_intern.jobs import metrics as reading
 from ml_intern.ledger.configurations import configurations
-from ml_intern.ledger.model import Comparison, Experiment, Measured, Scores, Voting
+from ml_intern.ledger.model import Comparison, Experiment, Measured, ReplacedComparison, Scores, Voting
 from ml_intern.ledger.numbers import totals
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def gathered(
     found.parents = {e.id: e.parent for e in experiments if e.parent}
     found.seeds = {e.id: e.replicates for e in experiments if e.replicates}
     found.verdicts = [(c.a, c.b, c.metric, c.verdict, c.confirmed) for c in comparisons]
+    found.replaced = [*_replaced(ledger.replacements())]
     found.active = bool(experiments)
     found.add(_of_ledger(experiments, scores, comparisons))
     scripts: set[str] = set()
@@ -264,6 +265,13 @@ def _of_comparison(c: Comparison) -> Iterator[Known]:
     a = Known(c.value_a, f"{c.a} {c.metric}", "score", owner=c.a)
     b = Known(c.value_b, f"{c.b} {c.metric}", "score", owner=c.b)
     yield from _changes(a, b, c.metric, "dev", c.b)
+
+
+def _replaced(pairs: list[tuple[ReplacedComparison, Comparison]]) -> Iterator[Replaced]:
+    """What comparisons said before others took their place, each with what stands there now."""
+    for old, new in pairs:
+        now = f"{new.b} against {new.a} in {new.metric} is now {new.figures}, {new.verdict}"
+        yield from (Replaced(known, old.replaced, now) for known in _of_comparison(old))
 
 
 def _pairs_of_scores(experiments: list[Experiment]) -> Iterator[Known]:

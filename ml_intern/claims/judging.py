@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ml_intern.claims import words
-from ml_intern.claims.evidence import Evidence, Known
+from ml_intern.claims.evidence import Evidence, Known, Replaced
 from ml_intern.claims.meaning import FEW, About, allowed, cited, counts, named
 from ml_intern.claims.owners import misplaced, names_in
 from ml_intern.claims.reading import Told, normal, numbers_in
@@ -25,6 +25,8 @@ MOST_TEXT, MOST_NUMBERS = 60_000, 1_000
 _PRINTED = "only your own code printed it, no tool measured it"
 _NOTHING = "nothing that was measured gives it"
 _APART = "the two values before it are not so far apart"
+
+_REPLACED = "a later comparison took its place"
 
 _BESIDE = 250
 """Characters between a number and those that it follows from."""
@@ -47,6 +49,7 @@ class Finding:
         end: Where it ends.
         why: Why not.
         nearest: What is known instead, in words; empty where nothing is.
+        replaced: Whether it was so until another comparison took its place.
     """
 
     shown: str
@@ -54,6 +57,7 @@ class Finding:
     end: int
     why: str
     nearest: str = ""
+    replaced: bool = False
 
     def __str__(self) -> str:
         return f"{self.shown}: {self.why}" + (f"; {self.nearest}" if self.nearest else "")
@@ -186,7 +190,8 @@ def _stands(told: Told, numbers: Sequence[Told], evidence: Evidence, found: Revi
     fits = [k for k in _matching(told, evidence) if allowed(told, k, about)]
     if fits and about.scored and misplaced(told, fits, evidence):
         return False
-    if fits or _between(told, numbers, evidence, about) or _bounded(told, evidence, about):
+    then = words.EARLIER.search(told.sentence) and _was(told, evidence, about)
+    if fits or then or _between(told, numbers, evidence, about) or _bounded(told, evidence, about):
         found.verify(told)
         return True
     return False
@@ -202,6 +207,8 @@ def _object(told: Told, numbers: Sequence[Told], evidence: Evidence, found: Revi
         found.quoted.append(told.shown)
     elif own and not about.scored and not fits:
         found.computed.append(told.shown)
+    elif not fits and (was := _was(told, evidence, about)) and not _contradicted(told, numbers):
+        found.unverified.append(Finding(told.shown, told.start, told.end, _REPLACED, was.now, True))
     else:
         why = misplaced(told, fits, evidence) if fits and about.scored else _PRINTED if own else _NOTHING
         why = _APART if _contradicted(told, numbers) else why
@@ -255,6 +262,15 @@ def _matching(told: Told, evidence: Evidence) -> Iterator[Known]:
     scored = _scored(told, evidence)
     for value, slack, may_be in _readings(told, scored):
         yield from (k for k in evidence.near(value, slack) if may_be(k))
+
+
+def _was(told: Told, evidence: Evidence, about: About) -> Replaced | None:
+    """What a number was, until another comparison took its place."""
+    for value, slack, may_be in _readings(told, about.scored):
+        for was in evidence.were(value, slack):
+            if may_be(was.known) and allowed(told, was.known, about):
+                return was
+    return None
 
 
 def _scored(told: Told, evidence: Evidence) -> bool:

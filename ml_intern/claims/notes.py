@@ -13,9 +13,16 @@ from ml_intern.events import Notice
 SHOWN = 5
 
 
-def loose_numbers(text: str, evidence: Evidence) -> list[str]:
-    """The numbers of a note that may not be published."""
-    found = review(text, evidence)
+def loose_numbers(text: str, evidence: Evidence, written: float | None = None) -> list[str]:
+    """The numbers of a note that may not be published.
+
+    Args:
+        text: The note.
+        evidence: What is known.
+        written: When it was written, seconds since the epoch: a comparison that was replaced later stood
+            then. Nothing means now.
+    """
+    found = review(text, evidence if written is None else evidence.at(written))
     return list(dict.fromkeys([*(f.shown for f in found.unverified), *found.computed]))
 
 
@@ -39,6 +46,11 @@ def check_notes(ctx: ToolContext, id: str, verdict: str, notes: str) -> None:
     if verdict == "crashed":
         ctx.emit(Notice("warning", f"The notes of {id} state what nobody measured: {told}."))
         return
+    if not found.computed and all(finding.replaced for finding in found.unverified):
+        raise ToolError(
+            f"The notes of {id} give as present what was replaced, and they would go into its card: {told}.",
+            "Give what stands now, or say that it was so earlier, beside what stands now.",
+        )
     raise ToolError(
         f"The notes of {id} state what nobody measured, and they would go into its card: {told}.",
         "Say it without the number, or with the measured one.",

@@ -39,6 +39,15 @@ HYPOTHETICAL = re.compile(
 )
 """Words of what was not measured and is not said to be."""
 
+EARLIER = re.compile(
+    r"\b(?:at first|initial(?:ly)?|original(?:ly)?|earlier|previous(?:ly)?|formerly|used to|no longer"
+    r"|once said|before (?:the |more |new |further |any )*(?:seeds?|replications?|confirmation|runs)"
+    r"|first (?:comparison|seed|run|look|said|seemed|looked)|(?:one|a single|its first) seed"
+    r"|replaced|shrank|fell from)\b",
+    re.I,
+)
+"""Words of what was found before something took its place."""
+
 MEASURED = re.compile(
     r"\b(reache[sd]|achieve[sd]|attain(?:s|ed)|scored?|got|gets|is|was|are|were|has|had|measured|ended|obtained)\b",
     re.I,

@@ -134,7 +134,7 @@ def loose_words(
     """
     known = list(known)
     found = {
-        f"the notes of {e.id}": loose_numbers(e.notes, evidence)
+        f"the notes of {e.id}": loose_numbers(e.notes, evidence, e.finished)
         if evidence is not None
         else unresolved(line(e.notes), ledger, known)
         for e in ledger.list()
@@ -331,7 +331,17 @@ def _tried(
     head = ["experiment", "parent", "change", "seed", f"dev {metric}".strip(), "verdict", "notes"]
     found = "\n".join(f"- {line(c.says)}" for c in ledger.comparisons())
     compared = f"\n\nCompared on the same items:\n\n{found}" if found else ""
-    return f"## Experiments tried\n\n{table(head, rows)}{compared}"
+    return f"## Experiments tried\n\n{table(head, rows)}{compared}{_replaced(ledger)}"
+
+
+def _replaced(ledger: Ledger) -> str:
+    """What comparisons said that others have replaced: a note of that time may quote it."""
+    lines = [
+        f"- `{old.b}` against `{old.a}` in {line(old.metric)}: {old.figures}, replaced by {new.figures}"
+        for old, new in ledger.replacements()
+    ]
+    ahead = "\n\nSaid earlier and replaced since; notes of that time may quote it:\n\n"
+    return ahead + "\n".join(lines) if lines else ""
 
 
 def _cost(experiment: Experiment, others: Sequence[Experiment]) -> str:

@@ -34,6 +34,7 @@ from ml_intern.jobs.launch import recipe_files, recipes
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.record import recipe_hash
 from ml_intern.ledger import Experiment, Ledger
+from ml_intern.ledger.numbers import numbers_of_comparison
 
 SAMPLES = 5
 PLACES = {"output_dir": "output", "checkpoint_dir": "checkpoints", "metrics_file": "metrics.jsonl"}
@@ -188,7 +189,8 @@ def check_card(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> None
         ToolError: It states a number that nobody measured.
     """
     text = model_card(experiment, ledger, facts, words=False)
-    if numbers := unresolved(text, ledger, facts.numbers()):
+    before = [number.value for c in ledger.replaced() for number in numbers_of_comparison(c)]
+    if numbers := unresolved(text, ledger, [*facts.numbers(), *before]):
         where = next((row for row in text.splitlines() if numbers[0] in row), "").strip(" |-")
         raise ToolError(
             f"Not published: the card states {_listed(numbers)}, which is not in the ledger.",
@@ -237,10 +239,16 @@ def trail(experiment: Experiment, ledger: Ledger, facts: CardFacts) -> dict[str,
     """The ledger's row, its comparisons and the data's lineage, for who wants to check or do it again."""
     kept = experiment.model_dump(mode="json", exclude={"hypothesis", "change", "notes", "published", "jobs"})
     related = [c.model_dump(mode="json") for c in ledger.comparisons() if experiment.id in (c.a, c.b)]
+    before = [
+        c.model_dump(mode="json", exclude={"notes", "says"})
+        for c in ledger.replaced()
+        if experiment.id in (c.a, c.b)
+    ]
     found = {
         "session": facts.session,
         "experiment": kept,
         "comparisons": related,
+        "replaced": before,
         "data": list(facts.lineage),
         "trainings": list(facts.trainings),
         "evals": list(facts.scored),

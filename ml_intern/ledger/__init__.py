@@ -8,6 +8,7 @@ from ml_intern.ledger.model import (
     Measured,
     Number,
     Publication,
+    ReplacedComparison,
     Scores,
     Verdict,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Measured",
     "Number",
     "Publication",
+    "ReplacedComparison",
     "Scores",
     "Verdict",
 ]

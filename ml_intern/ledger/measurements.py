@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import builtins
 import json
+import time
 
 from ml_intern.ledger.configurations import configurations
 from ml_intern.ledger.database import pack, unpack
-from ml_intern.ledger.model import Comparison, Experiment, Measured, Scores, Split
+from ml_intern.ledger.model import (
+    Comparison,
+    Experiment,
+    Measured,
+    ReplacedComparison,
+    Scores,
+    Split,
+)
+from ml_intern.ledger.numbers import numbers_of_comparison
 from ml_intern.ledger.rows import Rows
 
 
@@ -61,20 +70,42 @@ class Measurements(Rows):
         return int(self._db.one(counted, (eval,))[0])
 
     def record_comparison(self, comparison: Comparison) -> None:
-        """Keep a comparison; the newest of a pair, eval and metric counts."""
+        """Keep a comparison; the newest of a pair, eval and metric counts.
+
+        One whose figures or verdict it changes is kept beside it with the time: what was noted before that
+        time quoted what was true then.
+        """
         c = comparison
         with self._db.change():
+            was = self._db.one(
+                "SELECT body FROM comparisons WHERE a = ? AND b = ? AND eval = ? AND metric = ?", c.pair
+            )
+            if was and _found(old := Comparison.model_validate_json(was[0])) != _found(c):
+                kept = ReplacedComparison(**old.model_dump(), replaced=time.time())
+                self._db.run("INSERT INTO replaced (body) VALUES (?)", (kept.model_dump_json(),))
             self._db.run(
                 "INSERT OR REPLACE INTO comparisons VALUES (?, ?, ?, ?, ?)",
-                (c.a, c.b, c.eval, c.metric, c.model_dump_json()),
+                (*c.pair, c.model_dump_json()),
             )
 
     def comparisons(self) -> builtins.list[Comparison]:
-        """All recorded comparisons."""
+        """The comparisons that stand: of each pair, eval and metric the newest."""
         return [
             Comparison.model_validate_json(b)
             for (b,) in self._db.all("SELECT body FROM comparisons ORDER BY rowid")
         ]
+
+    def replaced(self) -> builtins.list[ReplacedComparison]:
+        """The comparisons that others have replaced, in that order, each with the time of it."""
+        return [
+            ReplacedComparison.model_validate_json(b)
+            for (b,) in self._db.all("SELECT body FROM replaced ORDER BY number")
+        ]
+
+    def replacements(self) -> builtins.list[tuple[ReplacedComparison, Comparison]]:
+        """Each comparison that was replaced with the one that stands in its place today."""
+        standing = {c.pair: c for c in self.comparisons()}
+        return [(c, standing[c.pair]) for c in self.replaced()]
 
     def best(self, metric: str | None = None) -> Experiment | None:
         """The best configuration by its dev score: of those kept, else of those that nobody discarded.
@@ -107,6 +138,11 @@ class Measurements(Rows):
         rows = self._db.all("SELECT eval, body FROM scores WHERE experiment = ? ORDER BY number", (id,))
         first = next((e for e, body in rows if metric in json.loads(body)["metrics"]), eval)
         return metric if first == eval else f"{metric} of {eval}"
+
+
+def _found(c: Comparison) -> tuple[object, ...]:
+    """What a comparison says, whatever its words."""
+    return c.verdict, c.confirmed, *numbers_of_comparison(c)
 
 
 def _mean(values: builtins.list[Measured]) -> Measured:

@@ -256,6 +256,17 @@ class Comparison(BaseModel):
     says: str = ""
 
     @property
+    def pair(self) -> tuple[str, str, str, str]:
+        """Of what it is: of all of one pair, eval and metric the newest stands."""
+        return self.a, self.b, self.eval, self.metric
+
+    @property
+    def figures(self) -> str:
+        """The difference with its interval and the seeds of both."""
+        interval = f"[{self.low:+.4g}, {self.high:+.4g}]"
+        return f"{self.difference:+.4g} {interval} on {self.seeds_a} and {self.seeds_b} seeds"
+
+    @property
     def relative(self) -> float | None:
         """The difference as a share of ``value_a``."""
         return self.difference / self.value_a if self.value_a else None
@@ -266,6 +277,16 @@ class Comparison(BaseModel):
         if self.confirmed is not None:
             return "held" if self.confirmed else "lost"
         return "untried" if self.seeds_needed is None else "open"
+
+
+class ReplacedComparison(Comparison):
+    """What a comparison said until a later one of the same pair took its place.
+
+    Attributes:
+        replaced: When that was, seconds since the epoch.
+    """
+
+    replaced: float
 
 
 class Cost(BaseModel):

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS scores (
 CREATE INDEX IF NOT EXISTS scores_by_eval ON scores (eval, split, model);
 CREATE TABLE IF NOT EXISTS comparisons (
     a TEXT, b TEXT, eval TEXT, metric TEXT, body TEXT NOT NULL, PRIMARY KEY (a, b, eval, metric));
+CREATE TABLE IF NOT EXISTS replaced (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS frozen (one INTEGER PRIMARY KEY CHECK (one = 1), experiment TEXT, model TEXT);
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from ml_intern.errors import UsageError
 from ml_intern.jobs.curves import is_number
 from ml_intern.notebook.frames import courses
 from ml_intern.reports import drawing
+from ml_intern.reports.story import shown
 from ml_intern.reports.words import escape
 from ml_intern.tooling import did_you_mean
 
@@ -38,10 +40,12 @@ class Figure:
     Attributes:
         title: What it shows.
         svg: The picture, with everything that it needs.
+        left_out: Jobs that tell the same metric and are not drawn.
     """
 
     title: str
     svg: str = field(repr=False)
+    left_out: int = 0
 
     def save(self, path: str | Path) -> Path:
         """Write the SVG file; its path."""
@@ -70,11 +74,24 @@ def intervals(ledger: Sequence[Experiment], metric: str | None = None) -> Figure
     return Figure(title, _alone(title, keys, drawing.interval_chart(title, ledger, name)))
 
 
-def curves(session: Path, metric: str = "loss") -> Figure:
-    """A metric of the jobs of a session over their steps, of the newest ones where there are many.
+def curves(
+    session: Path,
+    metric: str = "loss",
+    ledger: Sequence[Experiment] = (),
+    best: Experiment | None = None,
+    jobs: Sequence[str] | None = None,
+) -> Figure:
+    """A metric of the jobs of a session over their steps; of many jobs those that `that_matter` names.
+
+    Args:
+        session: The session's folder.
+        metric: Which of those that jobs tell.
+        ledger: The experiments that the jobs are of.
+        best: The best of them.
+        jobs: The jobs to draw, `DRAWN` at most.
 
     Raises:
-        UsageError: No job tells it.
+        UsageError: No job tells it, or not one of these, or they are too many.
     """
     table = dict(courses(session))
     series = {
@@ -85,11 +102,39 @@ def curves(session: Path, metric: str = "loss") -> Figure:
     if not series:
         known = {k for found in table.values() for r in found for k, v in r.items() if is_number(v)}
         raise _missing("job has told", metric, sorted(known - {"step", "total_steps"}))
-    chosen = dict(list(series.items())[-DRAWN:])
-    left = len(series) - len(chosen)
-    keys = [(job, drawing.COLOURS[i % len(drawing.COLOURS)]) for i, job in enumerate(chosen)]
-    keys += [(f"and {left} older jobs", "none")] if left else []
-    return Figure(metric, _alone(metric, keys, drawing.line_chart(metric, chosen)))
+    if jobs is None:
+        jobs = that_matter(list(series), ledger, best)
+    elif len(jobs) > DRAWN:
+        raise UsageError(f"A picture tells {DRAWN} jobs apart, not {len(jobs)}.", "Draw several pictures.")
+    for job in jobs:
+        if job not in series:
+            raise _missing(f"curve of {metric} is there of the job", job, list(series))
+    left = len(series) - len(set(jobs))
+    keys = [(job, drawing.COLOURS[i % len(drawing.COLOURS)]) for i, job in enumerate(jobs)]
+    keys += [(f"and {left} job{'s' * (left > 1)} that are not drawn", "none")] if left else []
+    chart = drawing.line_chart(metric, {job: series[job] for job in jobs})
+    return Figure(metric, _alone(metric, keys, chart), left)
+
+
+def that_matter(
+    jobs: Sequence[str], ledger: Sequence[Experiment], best: Experiment | None = None, most: int = DRAWN
+) -> list[str]:
+    """The jobs whose curves tell the story, in their order, where there are more than a picture can hold.
+
+    First those of variants, of very many variants those that a report would show; then those of no
+    experiment, such as a base model's; last the same configurations on other seeds. Among equals the newest.
+    """
+    of = {job: e for e in ledger for job in e.jobs}
+    variants = [e for e in ledger if e.replicates is None and not {*e.jobs}.isdisjoint(jobs)]
+    first = {e.id for e in shown(variants, best, most)}
+
+    def weight(at: int) -> tuple[int, int]:
+        if (e := of.get(jobs[at])) is None:
+            return 1, at
+        return (0 if e.replicates else 3 if e.id in first else 2), at
+
+    chosen = set(heapq.nlargest(most, range(len(jobs)), key=weight))
+    return [job for at, job in enumerate(jobs) if at in chosen]
 
 
 def _missing(what: str, name: str | None, known: list[str]) -> UsageError:

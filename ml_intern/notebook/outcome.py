@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from ml_intern.cli.board import clean
 from ml_intern.durations import show_duration
 from ml_intern.jobs.curves import is_number
+from ml_intern.notebook.figure import that_matter
 from ml_intern.notebook.frames import courses
 from ml_intern.notebook.parts import block, esc, link, markdown, table, tag
 from ml_intern.notebook.progress import CODE_CHARS, OUTPUT_CHARS, Turn, costs, notices
 from ml_intern.reports import drawing, words
-from ml_intern.reports.story import DRAWN, shown
+from ml_intern.reports.story import shown
 
 if TYPE_CHECKING:
     from ml_intern.ledger import Experiment, Measured
@@ -132,7 +133,7 @@ def _curves(result: RunResult, turn: Turn | None) -> Iterator[str]:
             for job, rows in found.items()
         }
         series = {job: points for job, points in series.items() if len(points) > 1}
-        chosen = dict(list(series.items())[-DRAWN:])
+        chosen = {job: series[job] for job in that_matter(list(series), result.ledger, result.best)}
         yield drawing.line_chart(name, chosen, left_out=len(series) - len(chosen)) if chosen else ""
 
 

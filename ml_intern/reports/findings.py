@@ -184,7 +184,17 @@ def comparisons(story: Story) -> str:
         "that would have been seen four times in five."
     )
     rest = more(len(story.comparisons) - len(newest), "earlier comparison")
-    return f"{why}\n\n{table(head, rows)}{rest}" + (f"\n\n{told}" if told else "")
+    return f"{why}\n\n{table(head, rows)}{rest}" + (f"\n\n{told}" if told else "") + _replaced(story)
+
+
+def _replaced(story: Story) -> str:
+    """What comparisons said before others took their place: notes of that time may quote it."""
+    standing = {c.pair: c for c in story.comparisons}
+    lines = [
+        f"- `{c.b}` against `{c.a}` in {line(c.metric)}: {c.figures}, replaced by {standing[c.pair].figures}"
+        for c in list(story.replaced)[-20:]
+    ]
+    return "\n\nSaid earlier and replaced since:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _difference(c: Comparison) -> str:

@@ -20,17 +20,18 @@ def measured(folder: Path) -> dict[str, Any]:
         folder: The session's folder. Nothing is written into it.
 
     Returns:
-        ``experiments``, ``comparisons``, ``best`` (an id or None), ``scorings`` (each with its `voting` where
-        there were several samples), ``jobs`` (each with the ``last`` value of its metrics), ``datasets``,
-        ``spent`` by unit and ``answer``.
+        ``experiments``, ``comparisons`` and those that were ``replaced``, ``best`` (an id or None),
+        ``scorings`` (each with its `voting` where there were several samples), ``jobs`` (each with the
+        ``last`` value of its metrics), ``datasets``, ``spent`` by unit and ``answer``.
     """
     if not (folder / "ledger.sqlite").is_file():
-        lists = ("experiments", "comparisons", "scorings", "jobs", "datasets")
+        lists = ("experiments", "comparisons", "replaced", "scorings", "jobs", "datasets")
         return {**{name: [] for name in lists}, "best": None, "spent": {}, "answer": ""}
     story = read_story(folder)
     return {
         "experiments": [e.model_dump(mode="json") for e in story.experiments],
         "comparisons": [c.model_dump(mode="json") for c in story.comparisons],
+        "replaced": [c.model_dump(mode="json") for c in story.replaced],
         "best": story.best.id if story.best else None,
         "scorings": _scorings(folder),
         "jobs": [_job(job, story.metrics.get(job.id, ())) for job in story.jobs],

@@ -18,7 +18,8 @@ from ml_intern.evals.opened import earlier
 from ml_intern.jobs.metrics import rows as metric_rows
 from ml_intern.jobs.rules import look
 from ml_intern.jobs.runs import NOTES, Run, Seen
-from ml_intern.ledger import Comparison, Experiment, Ledger
+from ml_intern.ledger import Comparison, Experiment, Ledger, ReplacedComparison
+from ml_intern.ledger.numbers import numbers_of_comparison
 from ml_intern.papers.graph import Graph
 from ml_intern.reports.record import Record, read_record
 
@@ -87,6 +88,8 @@ class Story:
 
     Attributes:
         card: ``session.json``.
+        comparisons: Those that stand.
+        replaced: Those that others have replaced, which notes of their time may quote.
         jobs: All jobs, oldest first.
         metrics: Rows of metrics by job, of the jobs that matter most.
         alerts: What the rules see in those.
@@ -105,6 +108,7 @@ class Story:
     experiments: Sequence[Experiment]
     comparisons: Sequence[Comparison]
     best: Experiment | None
+    replaced: Sequence[ReplacedComparison] = ()
     jobs: Sequence[Job] = ()
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     alerts: dict[str, list[Seen]] = field(default_factory=dict)
@@ -147,6 +151,7 @@ def read_story(session: Path, answer: str = "") -> Story:
         jobs = _jobs(session)
         metrics = _metrics(session, _that_matter(experiments, best, jobs))
         papers = papers_read(session / "journal.sqlite")
+        replaced = ledger.replaced()
         doubtful, expected = _doubtful(ledger, shown(experiments, best), metrics, papers)
         evals = [_described(info, ledger) for info in evals]
     finally:
@@ -156,6 +161,7 @@ def read_story(session: Path, answer: str = "") -> Story:
         card=_read(session / "session.json"),
         experiments=experiments,
         comparisons=comparisons,
+        replaced=replaced,
         best=best,
         jobs=jobs,
         metrics=metrics,
@@ -315,13 +321,20 @@ def _doubtful(
     known = _Known(ledger)
     curves = {float(v) for table in metrics.values() for row in table for v in row.values() if is_number(v)}
 
-    def found(texts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-        told = {id: text for id, text in texts if any(c.isdigit() for c in text)}
-        missing = {id: loose(text, known, curves, papers)[0] for id, text in told.items()}
+    before = ledger.replaced()
+
+    def then(e: Experiment) -> set[float]:
+        """What comparisons said when the notes were written, and do not say any more."""
+        stood = [c for c in before if e.finished is not None and c.replaced > e.finished]
+        return {float(n.value) for c in stood for n in numbers_of_comparison(c)}
+
+    def found(texts: Iterable[tuple[str, str, set[float]]]) -> dict[str, list[str]]:
+        told = {id: (text, also) for id, text, also in texts if any(c.isdigit() for c in text)}
+        missing = {id: loose(text, known, curves | also, papers)[0] for id, (text, also) in told.items()}
         return {id: numbers for id, numbers in missing.items() if numbers}
 
-    notes = found((e.id, e.notes) for e in experiments)
-    return notes, found((e.id, _hoped(e)) for e in experiments)
+    notes = found((e.id, e.notes, then(e)) for e in experiments)
+    return notes, found((e.id, _hoped(e), set()) for e in experiments)
 
 
 def _hoped(e: Experiment) -> str:

@@ -289,6 +289,54 @@ def test_a_file_that_is_no_playbook_says_why(tmp_path: Path, text: str, told: st
     assert told in str(caught.value)
 
 
+BROKEN = (
+    HEAD.format("[do]", "{name: {default: y}}") + "\nProse.\n\n```python\na = 1\n%s\nb = {{ name }}\n```\n"
+)
+"""The second cell begins in line 14 of the file; what is broken stands in its second line."""
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('print(f"{%x}")', "unknown tag 'x'"),
+        ('print("{# never closed")', "Missing end of comment tag"),
+        ("print({{'a': 1}})", "expected token"),
+        ("print({{ nope }})", "'nope' is undefined"),
+        ("print({{ name | shout }})", "No filter named 'shout'"),
+        ("print({{ 1 / 0 }})", "division by zero"),
+    ],
+)
+def test_what_is_wrong_in_the_template_of_a_cell_is_told_with_its_place(
+    tmp_path: Path, line: str, why: str
+) -> None:
+    (tmp_path / "x.md").write_text(BROKEN % line)
+    with pytest.raises(UsageError) as caught:
+        brain_of(tmp_path, "playbook:x").prepare("do")
+    first = str(caught.value).splitlines()[0]
+    path = tmp_path / "x.md"
+    assert f"Cell 2 of the playbook {path}, line 2 (line 15 of the file)" in first
+    assert why in first and line in first
+    assert "{% raw %}" in str(caught.value) and "{% endraw %}" in str(caught.value)
+    assert (tmp_path / "x.md").read_text().splitlines()[14] == line
+
+
+def test_what_the_error_advises_mends_the_cell(tmp_path: Path) -> None:
+    line = 'print(f"{%x}", {{1}}, "{# y")'
+    (tmp_path / "x.md").write_text(BROKEN % f"if a:\n  {{% raw %}}\n    {line}\n  {{% endraw %}}")
+    brain = brain_of(tmp_path, "playbook:x")
+    brain.prepare("do")
+    second = cell(brain, ("user", "do"), ("assistant", "x"), ("user", "Observation:\nok"))
+    assert [row for row in second.splitlines() if row] == ["a = 1", "if a:", f"    {line}", "b = 'y'"]
+
+
+def test_what_is_wrong_in_the_prose_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "x.md").write_text((BROKEN % "pass").replace("Prose.", "Some {% prose %}."))
+    with pytest.raises(
+        UsageError, match=r"The prose of cell 2 of .*x\.md, line 1: .*'prose'.*Some \{% prose %\}"
+    ):
+        brain_of(tmp_path, "playbook:x").prepare("do")
+
+
 # A value never becomes code
 
 

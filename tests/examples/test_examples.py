@@ -22,7 +22,7 @@ from ml_intern.claims.evidence import Evidence, Known
 from ml_intern.claims.gathering import Heard, gathered
 from ml_intern.claims.judging import review
 from ml_intern.claims.reading import numbers_in
-from ml_intern.ledger import Comparison, Experiment
+from ml_intern.ledger import Comparison, Experiment, ReplacedComparison
 from ml_intern.ledger.model import Scores
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -61,7 +61,16 @@ def evidence_of(ledger: dict[str, Any], said: list[str]) -> Evidence:
     experiments = [Experiment.model_validate(e) for e in ledger["experiments"]]
     comparisons = [Comparison.model_validate(c) for c in ledger["comparisons"]]
     scores = [Scores.model_validate(s) for s in ledger["scorings"]]
-    told = SimpleNamespace(list=lambda: experiments, comparisons=lambda: comparisons, scores=lambda: scores)
+    replaced = [
+        ReplacedComparison.model_validate(c) for c in ledger.get("replaced", [])
+    ]  # not in older exports
+    standing = {c.pair: c for c in comparisons}
+    told = SimpleNamespace(
+        list=lambda: experiments,
+        comparisons=lambda: comparisons,
+        scores=lambda: scores,
+        replacements=lambda: [(c, standing[c.pair]) for c in replaced],
+    )
     found = gathered(told, heard=Heard(said=said))  # type: ignore[arg-type]
     found.add(beside(ledger))
     return found

@@ -164,6 +164,41 @@ def test_metrics_and_curves_of_the_jobs(tmp_path: Path) -> None:
         result.curves("los")
 
 
+def test_of_many_jobs_the_variants_are_drawn_and_not_their_replications(tmp_path: Path) -> None:
+    ledger = [made(f"exp-{n}", 0.5, jobs=[f"variant-{n}"]) for n in range(1, 8)]
+    ledger += [made(f"exp-{n}", 0.5, jobs=[f"seed-{n}"], replicates="exp-7") for n in range(8, 13)]
+    for name in ("base", *(e.jobs[0] for e in ledger)):
+        a_job(tmp_path, name, [3.0, 2.0])
+    result = a_result(tmp_path, ledger)
+    figure = result.curves("loss")
+    names = [f"variant-{n}" for n in range(1, 8)]
+    assert [job for job in ("base", *(e.jobs[0] for e in ledger)) if f">{job}<" in figure.svg] == [
+        "base",
+        *names,
+    ]
+    assert figure.left_out == 5 and "and 5 jobs that are not drawn" in figure.svg
+    page = outcome(result)
+    assert all(name in page for name in names) and "and 5 more that are not drawn" in page
+    chosen = result.curves("loss", jobs=["seed-9", "variant-1"])
+    assert ">seed-9<" in chosen.svg and ">variant-2<" not in chosen.svg and chosen.left_out == 11
+    with pytest.raises(UsageError, match="did you mean 'seed-9'"):
+        result.curves("loss", jobs=["sed-9"])
+    with pytest.raises(UsageError, match="8 jobs"):
+        result.curves("loss", jobs=[e.jobs[0] for e in ledger[:9]])
+
+
+def test_of_too_many_variants_those_that_matter_are_drawn(tmp_path: Path) -> None:
+    ledger = [made(f"exp-{n}", 0.5, jobs=[f"variant-{n}"], parent="exp-1") for n in range(2, 14)]
+    ledger = [made("exp-1", 0.4, jobs=["first"], verdict="kept"), *ledger]
+    for e in ledger:
+        a_job(tmp_path, e.jobs[0], [3.0, 2.0])
+    best = ledger[3]
+    figure = a_result(tmp_path, ledger, best=best).curves("loss")
+    assert all(f">{name}<" in figure.svg for name in ("first", best.jobs[0], "variant-13"))
+    assert figure.left_out == 5
+    assert a_result(tmp_path, []).curves("loss").left_out == 5, "without experiments the newest"
+
+
 def test_intervals_of_the_experiments(tmp_path: Path) -> None:
     result = a_result(tmp_path, [made(EVIL, 0.5), made("exp-2", 0.6, verdict="kept")])
     figure = result.plot()
