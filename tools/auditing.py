@@ -9,6 +9,7 @@ from ml_intern.context import ToolContext
 from ml_intern.data import audit as auditing
 from ml_intern.data import duplicates, language, sealing
 from ml_intern.data.audit import AuditReport, CountTokens
+from ml_intern.data.boundaries import cut_prompts
 from ml_intern.data.report import NOTHING, REORDERED, SHOWN, describe_reordered
 from ml_intern.data.splitting import texts_of
 from ml_intern.data.streams import Stream
@@ -19,6 +20,7 @@ from ml_intern.tooling import tool
 
 if TYPE_CHECKING:
     import polars as pl
+    from tokenizers import Tokenizer
 
 SUBJECT = "datasets"
 NO_LEAKS = "The source is large, so its splits were not compared; audit_dataset of a sample does."
@@ -48,10 +50,12 @@ def audit_dataset(
     Args:
         source: As for inspect_dataset.
         text: Column of the text; nothing means the one that has a usual name.
-        tokenizer: A model, job or folder whose tokenizer counts tokens; nothing: no tokens are counted.
+        tokenizer: A model, job or folder whose tokenizer counts tokens and tells which prompts lose their end
+            to the completion; nothing: neither.
         region: Country, such as "DE", whose national phone numbers count as well as international ones.
     """
-    count = _counter(ctx, tokenizer) if tokenizer else None
+    reader = _tokenizer(ctx, tokenizer) if tokenizer else None
+    count = _counter(reader) if reader else None
     if stream := ctx.datasets.stream(source):
         report = auditing.audit(_pieces(ctx, stream), stream.source, text, count, region)
         report.streamed = True
@@ -63,6 +67,7 @@ def audit_dataset(
         ctx.progress(f"auditing {shown.rows.height} rows")
         report = auditing.audit(shown.rows, table.source, text, count, region, duplicates.Nearly())
         _look_for_other_orders(shown.rows, report)
+        _look_for_cut_prompts(shown.rows, reader, report)
         _compare_splits(ctx, table, report)
         report.findings += [*describe_reordered(report), *shown.notes]
     if report.languages is None and not report.looks_like_python:
@@ -77,6 +82,12 @@ def _look_for_other_orders(rows: pl.DataFrame, report: AuditReport) -> None:
         report.reordered = len(found)
         report.evidence[REORDERED] = found[:SHOWN]
         report.findings = [f for f in report.findings if f != NOTHING]
+
+
+def _look_for_cut_prompts(rows: pl.DataFrame, tokenizer: Tokenizer | None, report: AuditReport) -> None:
+    """Prompts whose end grows into their completion, which only a tokenizer can tell."""
+    if tokenizer is not None and (told := cut_prompts(rows, tokenizer)):
+        report.findings = [*(f for f in report.findings if f != NOTHING), f"{told}."]
 
 
 def _compare_splits(ctx: ToolContext, table: Table, report: AuditReport) -> None:
@@ -109,13 +120,17 @@ def _pieces(ctx: ToolContext, stream: Stream) -> Iterator[pl.DataFrame]:
         stream.notes.append(f"{held} rows that are held out, or too near to what is, were left out.")
 
 
-def _counter(ctx: ToolContext, ref: str) -> CountTokens:
-    """Counts tokens as a model reads them, without the special ones."""
+def _tokenizer(ctx: ToolContext, ref: str) -> Tokenizer:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(resolve_tokenizer(ctx, ref) / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    return tokenizer
+
+
+def _counter(tokenizer: Tokenizer) -> CountTokens:
+    """Counts tokens as a model reads them, without the special ones."""
 
     def count(texts: Sequence[str]) -> list[int]:
         return [len(e.ids) for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]

@@ -167,6 +167,7 @@ def _checked_model(
             with found.gather():
                 if rows is not None and rows.height:
                     fitting.check_lengths(asked.method, plan, rows, folder)
+                    fitting.note_boundaries(asked.method, plan, rows, folder)
             with found.gather():
                 fitting.check_words(plan, folder)
             with found.gather():

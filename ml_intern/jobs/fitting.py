@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ml_intern.errors import ToolError
 from ml_intern.jobs.fields import scored_types
 from ml_intern.jobs.findings import Unfit
-from ml_intern.jobs.lengths import length_notes, length_problems, measure
+from ml_intern.jobs.lengths import length_notes, length_problems, measure, tokenizer_of
 from ml_intern.jobs.preflight import Plan, shape_of
 from ml_intern.jobs.recipes._conflicts import BATCH, GROUP, device_problems, window_of
 from ml_intern.jobs.recipes._rewards import KINDS, RewardError, read_rewards
@@ -258,6 +258,15 @@ def check_lengths(method: str, plan: Plan, rows: pl.DataFrame, folder: Path) -> 
     if wrong:
         raise Unfit(f"The lengths do not fit {method}", wrong)
     plan.notes += length_notes(method, plan.trainer, window, lengths)
+
+
+def note_boundaries(method: str, plan: Plan, rows: pl.DataFrame, folder: Path) -> None:
+    """Note prompts that lose their end in what is learned, where the loss falls on what follows them."""
+    from ml_intern.data.boundaries import cut_prompts
+
+    masked = method == "dpo" or (method == "sft" and plan.trainer.get("completion_only_loss") is not False)
+    if masked and (tokenizer := tokenizer_of(folder)) and (told := cut_prompts(rows, tokenizer)):
+        plan.notes.append(told)
 
 
 def check_words(plan: Plan, folder: Path) -> None:

@@ -15,6 +15,7 @@ from ml_intern.jobs.recipes._conflicts import COMPLETION, LENGTH, window_problem
 
 if TYPE_CHECKING:
     import polars as pl
+    from tokenizers import Tokenizer
 
 SAMPLE, SAMPLE_CHARS, ROW_CHARS = 1000, 4_000_000, 400_000
 """Rows that are read, evenly over the data, and characters of all of them and of one: a few seconds. What is
@@ -40,14 +41,9 @@ class Lengths:
 
 def measure(folder: Path, rows: pl.DataFrame, columns: tuple[str, ...]) -> Lengths | None:
     """How long the rows are; None without a ``tokenizer.json`` that can be read."""
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception:  # noqa: BLE001  (the library raises nothing narrower; the job tells what is wrong with it)
+    tokenizer = tokenizer_of(folder)
+    if tokenizer is None:
         return None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     every = max(1, -(-rows.height // SAMPLE))
     part = rows.gather_every(every).select(columns)
     part = part.head(max(1, int(SAMPLE_CHARS / max(1.0, part.estimated_size() / max(1, part.height)))))
@@ -58,6 +54,19 @@ def measure(folder: Path, rows: pl.DataFrame, columns: tuple[str, ...]) -> Lengt
     return Lengths(
         rows.height, [dict(zip(counted, row, strict=True)) for row in zip(*counted.values(), strict=True)]
     )
+
+
+def tokenizer_of(folder: Path) -> Tokenizer | None:
+    """A model's tokenizer, which neither cuts nor pads; None without a readable ``tokenizer.json``."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception:  # noqa: BLE001  (the library raises nothing narrower; the job tells what is wrong with it)
+        return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def length_problems(

@@ -22,7 +22,7 @@ from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.recipes._tokenizer import make_tokenizer, read_order
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
-from ml_intern.tools import reshaping, training
+from ml_intern.tools import auditing, reshaping, training
 
 METHODS = ("pretrain", "sft", "dpo", "reward", "grpo")
 ALL = ("pretrain", *(OTHERS := ("sft", "dpo", "reward", "grpo")))
@@ -369,6 +369,32 @@ def test_rows_beyond_turned_positions_are_told_and_beyond_looked_up_ones_refused
 
 
 @pytest.mark.parametrize(
+    ("method", "config", "order", "told"),
+    [
+        ("sft", {}, {"type": "bpe", "vocab_size": 300}, True),
+        ("sft", {"completion_only_loss": False}, {"type": "bpe", "vocab_size": 300}, False),
+        ("dpo", {}, {"type": "bpe", "vocab_size": 300}, True),
+        ("reward", {}, {"type": "bpe", "vocab_size": 300}, False),
+        ("sft", {}, "byte", False),
+    ],
+)
+def test_prompts_that_lose_their_end_to_the_completion_are_told(
+    services, events, method, config, order, told
+):
+    from ml_intern.jobs.asking import Training, training_spec
+
+    answer = {"completion": "42"} if method == "sft" else {"chosen": "42", "rejected": "43"}
+    rows = [{"prompt": f"What is {n}? Answer: ", **answer} for n in range(9)]
+    services.datasets.save("spaced", rows, Lineage(source="t", operation="t"))
+    texts = ["What is 1? Answer: 42", "What is 2? Answer: 43"]
+    make_tokenizer(read_order(order), texts).save_pretrained(services.files.workspace / "base")
+    spec = training_spec(ToolContext(services, "c", "k"), Training(method, "base", "spaced", config), 1)
+    words = "9 of 9 rows (rows 0, 1, 2 …) have a prompt whose end, ' '"
+    assert any(words in event.text for event in events if isinstance(event, Notice)) == told
+    assert any(words in note for note in spec.notes) == told
+
+
+@pytest.mark.parametrize(
     ("method", "config", "bytes_each"),
     [
         ("sft", {}, 16),
@@ -417,3 +443,19 @@ def test_nothing_is_downloaded_for_a_config_that_is_wrong(refused):
     told = str(refused("sft", "someone/data", {"learning_rat": 1}, "someone/model"))
     assert "dataset 'someone/data' was not downloaded" in told
     assert "model 'someone/model' was not downloaded" in told
+
+
+@pytest.mark.parametrize(
+    ("order", "told"), [({"type": "bpe", "vocab_size": 300}, True), ("byte", False), (None, False)]
+)
+def test_an_audit_tells_of_such_prompts_where_it_knows_the_tokenizer(services, order, told):
+    rows = [{"prompt": f"What is {n}? Answer: ", "completion": str(2 * n)} for n in range(9)]
+    services.datasets.save("spaced", rows, Lineage(source="t", operation="t"))
+    if order:
+        make_tokenizer(
+            read_order(order), [f"What is {n}? Answer: {2 * n}" for n in range(50)]
+        ).save_pretrained(services.files.workspace / "base")
+    ctx = ToolContext(services, "c", "k")
+    report = auditing.audit_dataset(ctx, "spaced", tokenizer="base" if order else None)
+    found = [line for line in report.findings if "9 of 9 rows" in line and "move the white space" in line]
+    assert bool(found) == told and (report.tokens is not None) == bool(order)
