@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import polars as pl
     from tokenizers import Tokenizer
 
-SAMPLE, SAMPLE_CHARS = 1000, 2_000_000
-"""Rows that are read, evenly over the data, and characters of all of them: a few seconds."""
+SAMPLE, SAMPLE_CHARS = 1000, 500_000
+"""Rows that are read, evenly over the data, and characters of all of them: about a second."""
 ENDS = ("completion", "chosen", "rejected")
 SHOWN, LOST = 3, 20
 """Rows that are named, and characters of an end that are shown."""
