@@ -66,13 +66,13 @@ def questions(frames: tuple[str, ...], things: tuple[str, ...]) -> Iterator[tupl
     for frame in frames:
         for who in PEOPLE:
             for what in things:
-                yield what, capital(frame.format(who=who, what=what)) + " "
+                yield what, capital(frame.format(who=who, what=what))
 
 
 def visits(count: int, draw: random.Random) -> list[Row]:
     """Everyday complaints with the advice that was given; each is asked more than once in a practice."""
     rows = [
-        {"prompt": prompt, "completion": f"Try {REMEDIES[what]}. If it lasts, see a doctor."}
+        {"prompt": prompt, "completion": f" Try {REMEDIES[what]}. If it lasts, see a doctor."}
         for what, prompt in questions(KNOWN, tuple(REMEDIES))
     ]
     return draw.choices(rows, k=count)
