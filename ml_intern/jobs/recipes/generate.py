@@ -40,8 +40,8 @@ from typing import Any
 
 from _causal import LENGTH, looks_ahead
 from _common import now, quick_imports, read_rows, start, stop
-from _experts import ask_no_routers
 from _continuations import continuations, encode_pairs
+from _experts import ask_no_routers
 from _options import encode_options, option_pieces, plainly
 
 UNUSED = ("tensorflow", "jax", "torchvision", "PIL")
