@@ -38,8 +38,8 @@ SLACK = 16 << 20
 REST = 5
 """After a count the next one waits for as many times as long as it took."""
 SELDOM_S, SELDOM = 1.0, 100
-"""A count without a reason, at such intervals and so many times its length, so that it takes one hundredth of a
-core at most: while others free what ours use, the disk's loss tells nothing."""
+"""A count without a reason, at such intervals and so many times its length, a hundredth of a core at most: a
+disk's loss tells nothing while others free what ours use."""
 
 
 class Growth:

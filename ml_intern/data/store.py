@@ -266,7 +266,7 @@ class DatasetStore:
 
     def list(self) -> list[DatasetInfo]:
         """Every dataset, by name and version."""
-        return [self.info(f"{p.parent.name}@{p.name}") for p in self._places()]
+        return [self._read(place) for place in self._places()]
 
     def _places(self) -> Iterator[Path]:
         for name in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
@@ -282,9 +282,10 @@ class DatasetStore:
         if not match:
             return None
         home = self.folder / match["name"]
-        places = [home / str(version) for version in self._versions(match["name"])]
         if match["version"]:
-            return next((p for p in places if p.name == str(int(match["version"]))), None)
+            place = home / str(int(match["version"]))
+            return place if place.exists() else None
+        places = [home / str(version) for version in self._versions(match["name"])]
         others = (p for p in reversed(places) if not maker or self._read(p).maker != maker)
         return next(others, None)
 
@@ -350,7 +351,7 @@ class DatasetStore:
 
     def _same(self, name: str, sha256: str, lineage: Lineage) -> DatasetInfo | None:
         for version in reversed(self._versions(name)):
-            info = self.info(f"{name}@{version}")
+            info = self._read(self.folder / name / str(version))
             if info.sha256 == sha256 and info.lineage == lineage:
                 return info
         return None

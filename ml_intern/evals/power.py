@@ -175,11 +175,19 @@ def _needed(m: int) -> int:
 
 def _binomial(n: int, share: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     k = np.arange(n + 1)
-    logs = np.array([math.lgamma(n + 1) - math.lgamma(j + 1) - math.lgamma(n - j + 1) for j in range(n + 1)])
     with np.errstate(divide="ignore", invalid="ignore"):
         left = np.where(k == 0, 0.0, k * np.log(share)) if share > 0 else np.where(k == 0, 0.0, -np.inf)
         right = (n - k) * math.log1p(-share) if share < 1 else np.where(k == n, 0.0, -np.inf)
-    return np.asarray(np.exp(logs + left + right))
+    return np.asarray(np.exp(_log_choose(n) + left + right))
+
+
+@lru_cache(maxsize=1024)
+def _log_choose(n: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Logarithm of the ways to choose 0 to n of n; the same for all shares, and asked for again and again."""
+    ways = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1)]
+    logs = np.array(ways)
+    logs.flags.writeable = False
+    return logs
 
 
 def _points(share: float | None) -> str:

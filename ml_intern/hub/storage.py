@@ -19,7 +19,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +135,9 @@ class Storage:
     def _sweep(self) -> None:
         """Finish the deletions that a kill interrupted, a day later: another server may be at work."""
         for left in (self.root / "trash").iterdir():
-            if time.time() - left.stat().st_mtime > STALE_S:
-                shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError):  # who put it there has just cleared it away
+                if time.time() - left.stat().st_mtime > STALE_S:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def folder(self, name: RepoName) -> Path:
         """Where a repository is, or would be."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 DOUBLE = Path(__file__).with_name("cli_double.py")
 REAL = [sys.executable, "-c", "import sys; from ml_intern.cli.main import run; sys.exit(run())"]
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 TRUSTED = {"ML_INTERN_TRUST_PROJECT": "1"}
 

@@ -107,15 +107,7 @@ def test_yes_runs_what_was_shown(start: Start) -> None:
     assert screen.end() == 0 and ran.read_text() == "announce me/x hello False\n"
 
 
-def test_no_with_a_reason_reaches_the_brain_and_the_exit_code(start: Start) -> None:
-    screen, ran = start(attempt("announce('me/x', private=False)"))
-    screen.wait_for(QUESTION)
-    screen.type(b"n it is not ready yet\n")
-    assert screen.end() == 4 and ran.read_text() == ""
-    assert "announce was not allowed: it is not ready yet" in screen.text
-
-
-def test_code_is_shown_whole_and_nothing_in_it_can_hide(start: Start) -> None:
+def test_code_is_shown_whole_and_a_no_with_a_reason_reaches_the_brain_and_the_exit_code(start: Start) -> None:
     code = "\\n".join(["import os", *[f"x{n} = {n}" for n in range(80)], "os.getcwd()  # \\u202e txet"])
     hidden = "good()\\rprint(1)\\x1b[2K"
     screen, ran = start(attempt(f'announce("me/x", "{code}\\n{hidden}", private=False)'))
@@ -124,8 +116,9 @@ def test_code_is_shown_whole_and_nothing_in_it_can_hide(start: Start) -> None:
     assert "text = 84 lines:" in shown and all(f"| x{n} = {n}" in shown for n in range(80))
     assert "\u202e" not in shown and "\\u202e txet" in shown
     assert "| good()" in shown and "| print(1)" in shown and "\\x1b[2K" not in shown
-    screen.type(b"n no\n")
+    screen.type(b"n it is not ready yet\n")
     assert screen.end() == 4 and ran.read_text() == ""
+    assert "announce was not allowed: it is not ready yet" in screen.text
 
 
 def test_always_holds_for_the_session_and_for_what_it_says(start: Start) -> None:

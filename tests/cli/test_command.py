@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from cli_process import command
+from cli_process import Command, command
 
 from ml_intern.cli.arguments import COMPUTES, SANDBOXES, front, prompt_command
 from ml_intern.cli.main import route
@@ -57,10 +57,10 @@ def test_help_is_the_same_from_anywhere(tmp_path: Path, words: list[str]) -> Non
     assert command(tmp_path, *words).stdout == command(tmp_path, "--help").stdout
 
 
-def test_each_command_has_help(tmp_path: Path) -> None:
+def test_each_command_has_help(inside: Command, tmp_path: Path) -> None:
     for name in front.commands:
         if name != "run":
-            done = command(tmp_path, name, "--help")
+            done = inside(tmp_path, name, "--help")
             assert done.returncode == 0 and f"ml-intern {name}" in done.stdout
 
 
@@ -113,8 +113,10 @@ def test_no_prompt_shows_help_and_fails(tmp_path: Path) -> None:
         (["train it", "--budget", "lots"], "lots"),
     ],
 )
-def test_wrong_words_get_one_line_and_two(tmp_path: Path, words: list[str], expected: str) -> None:
-    done = command(tmp_path, *words)
+def test_wrong_words_get_one_line_and_two(
+    inside: Command, tmp_path: Path, words: list[str], expected: str
+) -> None:
+    done = inside(tmp_path, *words)
     assert done.returncode == 2 and done.stdout == ""
     assert expected in one_line(done.stderr)
 

@@ -65,9 +65,11 @@ def test_what_is_there_is_told_without_the_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("runtimes", "words", "expected"),
     [
-        ('{"runc": {}}', (), "--build-arg=VARIANT=cpu"),
+        pytest.param('{"runc": {}}', (), "--build-arg=VARIANT=cpu", marks=pytest.mark.thorough),
         ('{"nvidia": {}}', (), "--build-arg=VARIANT=cuda"),
-        ('{"runc": {}}', ("--variant", "cuda"), "--build-arg=VARIANT=cuda"),
+        pytest.param(
+            '{"runc": {}}', ("--variant", "cuda"), "--build-arg=VARIANT=cuda", marks=pytest.mark.thorough
+        ),
         ('{"nvidia": {}}', ("--variant", "cpu"), "--build-arg=VARIANT=cpu"),
     ],
 )

@@ -15,14 +15,14 @@ def command(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return cli_process.command(home, *words, PYTHONPATH=os.environ.get("PYTHONPATH", ""), COLUMNS="200")
 
 
-def test_benchmarks_are_listed_shown_and_guessed(tmp_path: Path) -> None:
+def test_benchmarks_are_listed_shown_and_guessed(inside: cli_process.Command, tmp_path: Path) -> None:
     listed = command(tmp_path, "evals").stdout
     assert "gsm8k" in listed and "Idavidrein/gpqa" in listed and "gated" in listed
-    shown = json.loads(command(tmp_path, "evals", "ARC_Easy", "--json").stdout)
+    shown = json.loads(inside(tmp_path, "evals", "ARC_Easy", "--json").stdout)
     assert [row["name"] for row in shown["evals"]] == ["arc-easy"]
     assert "allenai/ai2_arc:test" in shown["evals"][0]["closed"]
     assert "\n" in shown["evals"][0]["prompt"]
-    wrong = command(tmp_path, "evals", "gsm8")
+    wrong = inside(tmp_path, "evals", "gsm8")
     assert wrong.returncode == 2 and "did you mean 'gsm8k'" in wrong.stderr
 
 

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from cli_process import REAL, command, environment
+from cli_process import REAL, Command, command, environment
 
 from ml_intern.cli.sessions import find_session, list_sessions
 from ml_intern.errors import UsageError
@@ -58,19 +58,19 @@ def state(tmp_path: Path) -> Path:
     return state
 
 
-def test_sessions_are_newest_first(tmp_path: Path, state: Path) -> None:
+def test_sessions_are_newest_first(inside: Command, tmp_path: Path, state: Path) -> None:
     done = command(tmp_path, "sessions", "--state", str(state))
     rows = done.stdout.splitlines()
     assert [row.split()[1][-4:] for row in rows[1:]] == ["cccc", "bbbb", "aaaa"]
-    told = json.loads(command(tmp_path, "--state", str(state), "sessions", "--json").stdout)
+    told = json.loads(inside(tmp_path, "--state", str(state), "sessions", "--json").stdout)
     assert [s["index"] for s in told["sessions"]] == [1, 2, 3] and told["sessions"][1]["status"] == "limit"
 
 
-def test_no_sessions_yet(tmp_path: Path) -> None:
+def test_no_sessions_yet(inside: Command, tmp_path: Path) -> None:
     done = command(tmp_path, "sessions", ML_INTERN_STATE=str(tmp_path / "none"))
     assert done.returncode == 0 and "No sessions yet" in done.stdout
     assert not (tmp_path / "none").exists()
-    done = command(tmp_path, "jobs", ML_INTERN_STATE=str(tmp_path / "none"))
+    done = inside(tmp_path, "jobs", ML_INTERN_STATE=str(tmp_path / "none"))
     assert done.returncode == 2 and "There are no sessions" in done.stderr
 
 
@@ -103,51 +103,51 @@ def test_damaged_card_is_shown_as_such(state: Path) -> None:
     assert [card.status for card in list_sessions(state)] == ["done", "limit", "damaged"]
 
 
-def test_jobs(tmp_path: Path, state: Path) -> None:
+def test_jobs(inside: Command, tmp_path: Path, state: Path) -> None:
     where = ("--state", str(state))
     assert "baseline-1  pretrain  succeeded" in command(tmp_path, "jobs", *where).stdout
-    told = json.loads(command(tmp_path, "jobs", "1", *where, "--json").stdout)
+    told = json.loads(inside(tmp_path, "jobs", "1", *where, "--json").stdout)
     assert told["jobs"][0]["metrics"]["loss"] == 2.5
-    assert "has no jobs" in command(tmp_path, "jobs", "2", *where).stdout
-    assert command(tmp_path, "jobs", "--log", "baseline-1", *where).stdout == "first\nlast\n"
-    wrong = command(tmp_path, "jobs", "--log", "baselin-1", *where)
+    assert "has no jobs" in inside(tmp_path, "jobs", "2", *where).stdout
+    assert inside(tmp_path, "jobs", "--log", "baseline-1", *where).stdout == "first\nlast\n"
+    wrong = inside(tmp_path, "jobs", "--log", "baselin-1", *where)
     assert wrong.returncode == 2 and "did you mean 'baseline-1'" in wrong.stderr
 
 
-def test_experiments(tmp_path: Path, state: Path) -> None:
+def test_experiments(inside: Command, tmp_path: Path, state: Path) -> None:
     where = ("--state", str(state))
     done = command(tmp_path, "experiments", *where)
     assert "exp-1" in done.stdout and "learning rate 3e-3" in done.stdout
-    told = json.loads(command(tmp_path, "experiments", *where, "--json").stdout)
+    told = json.loads(inside(tmp_path, "experiments", *where, "--json").stdout)
     assert told["experiments"][0]["hypothesis"] == "a higher rate learns faster"
-    assert "has no experiments" in command(tmp_path, "experiments", "2", *where).stdout
+    assert "has no experiments" in inside(tmp_path, "experiments", "2", *where).stdout
 
 
-def test_report(tmp_path: Path, state: Path) -> None:
+def test_report(inside: Command, tmp_path: Path, state: Path) -> None:
     done = command(tmp_path, "report", "--state", str(state))
     assert done.returncode == 0
     assert "learning rate 3e-3" in Path(done.stdout.strip()).read_text()
-    done = command(tmp_path, "report", "3", "--state", str(state))
+    done = inside(tmp_path, "report", "3", "--state", str(state))
     assert done.returncode == 2 and "no experiments to report on" in done.stderr
 
 
-def test_tools(tmp_path: Path) -> None:
+def test_tools(inside: Command, tmp_path: Path) -> None:
     done = command(tmp_path, "tools")
     assert done.returncode == 0 and "launch_training" in done.stdout and "publish" in done.stdout
-    assert "evaluate(" in command(tmp_path, "tools", "evaluate").stdout
-    wrong = command(tmp_path, "tools", "evalute")
+    assert "evaluate(" in inside(tmp_path, "tools", "evaluate").stdout
+    wrong = inside(tmp_path, "tools", "evalute")
     assert wrong.returncode == 2 and "did you mean 'evaluate'" in wrong.stderr
-    told = json.loads(command(tmp_path, "tools", "--json").stdout)
+    told = json.loads(inside(tmp_path, "tools", "--json").stdout)
     assert {"name", "effect", "signature", "schema"} <= told["tools"][0].keys()
 
 
-def test_playbooks(tmp_path: Path) -> None:
+def test_playbooks(inside: Command, tmp_path: Path) -> None:
     done = command(tmp_path, "playbooks")
     assert done.returncode == 0 and "pretrain a small model on {source}" in done.stdout
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "broken.md").write_text("no front matter")
     (tmp_path / "ml-intern.toml").write_text('playbooks = ["own"]\n')
-    done = command(tmp_path, "playbooks")
+    done = inside(tmp_path, "playbooks")
     assert done.returncode == 0 and "broken.md" in done.stderr and "pretrain" in done.stdout
 
 

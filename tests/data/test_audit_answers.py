@@ -111,7 +111,7 @@ def test_what_is_no_outlier(values: list[str]) -> None:
     assert audit(rows, "test").outliers == {}
 
 
-@pytest.mark.parametrize("size", [1, 7, 399, 400])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.thorough), 7, 399, 400])
 def test_in_pieces_or_whole_it_is_the_same(size: int) -> None:
     rows = _frame(
         prompt={7: "", 30: _pairs()[20]["prompt"]}, completion={0: None, 18: "71", 266: "96", 30: " 1"}

@@ -47,7 +47,7 @@ def test_every_finding_has_its_row_numbers() -> None:
     assert len(report.model_dump_json()) < 6_000
 
 
-@pytest.mark.parametrize("size", [1, 7, 100, 399, 400, 1000])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.thorough), 7, 100, 399, 400, 1000])
 def test_in_pieces_or_whole_the_findings_are_the_same(size: int) -> None:
     rows = _rows()
     whole = audit(rows, "test")
@@ -175,7 +175,9 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.parquet"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("a.jsonl", marks=pytest.mark.thorough), "a.jsonl.gz", "a.csv", "a.parquet"]
+)
 def test_a_large_file_comes_in_pieces(tmp_path: Path, name: str) -> None:
     rows = [{"text": f'row "{n}", ä', "n": n} for n in range(120_000)]
     path = _write(tmp_path / name, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -62,6 +63,29 @@ def test_versions_and_the_newest(store: DatasetStore) -> None:
     assert store.open("words").rows["text"].to_list() == ["c"]
     assert store.open("words@2").rows["text"].to_list() == ["b"]
     assert [info.id for info in store.list()] == ["words@1", "words@2", "words@3"]
+
+
+def test_a_save_lists_the_versions_as_often_whatever_their_number(
+    store: DatasetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[Path] = []
+    iterdir = Path.iterdir
+
+    def noted(folder: Path) -> Iterator[Path]:
+        listed.append(folder)
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", noted)
+
+    def looks(text: str) -> int:
+        listed.clear()
+        store.save("words", [{"text": text}], _lineage())
+        return len(listed)
+
+    first, *later = [looks(text) for text in "abcdefgh"]
+    assert first <= 2 and set(later) == {2}
+    listed.clear()
+    assert store.info("words@3").id == "words@3" and listed == []
 
 
 def test_the_same_again_makes_nothing_new(store: DatasetStore) -> None:

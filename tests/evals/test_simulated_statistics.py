@@ -51,8 +51,19 @@ ONE: dict[str, tuple[Callable[[Rng, int], ItemScores], float]] = {
 }
 
 
-@pytest.mark.parametrize("n", [20, 100])
-@pytest.mark.parametrize("metric", list(ONE))
+LONG = pytest.mark.thorough
+DEAR = ("bits", "skewed bits", "reward", "reward with heavy tails")
+"""Each of their intervals is 1,000 draws; with 20 items it has more to lose than with 100."""
+
+
+@pytest.mark.parametrize(
+    ("metric", "n"),
+    [
+        pytest.param(metric, n, marks=LONG if n > 20 and metric in DEAR else ())
+        for metric in ONE
+        for n in (20, 100)
+    ],
+)
 def test_intervals_of_one_model_cover_the_truth(metric: str, n: int) -> None:
     draw, truth = ONE[metric]
     rng = np.random.default_rng(n)
@@ -72,9 +83,16 @@ def equal_bits(rng: Rng, n: int, agree: float) -> tuple[ItemScores, ItemScores]:
     return a, b
 
 
-@pytest.mark.parametrize("agree", [0.2, 0.8])
-@pytest.mark.parametrize("draw", [equal_answers, equal_bits])
-@pytest.mark.parametrize("n", [100, pytest.param(200, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    ("draw", "agree"),
+    [
+        (equal_answers, 0.2),
+        (equal_answers, 0.8),
+        (equal_bits, 0.2),
+        pytest.param(equal_bits, 0.8, marks=LONG),
+    ],
+)
+@pytest.mark.parametrize("n", [100, pytest.param(200, marks=LONG)])
 def test_equal_models_are_called_different_as_often_as_said(
     draw: Callable[[Rng, int, float], tuple[ItemScores, ItemScores]], n: int, agree: float
 ) -> None:
@@ -115,10 +133,17 @@ def runs(rng: Rng, seeds: int, shared: np.ndarray, luck: float, binary: bool) ->
     return [answers(score > 0) if binary else ItemScores(score, np.ones(n)) for score in made]
 
 
-@pytest.mark.parametrize("binary", [True, False], ids=["right or wrong", "real"])
 @pytest.mark.parametrize(
-    ("seeds", "luck"),
-    [(2, 1.0), (3, 3.0), *(pytest.param(*more, marks=pytest.mark.thorough) for more in [(3, 0.0), (5, 1.0)])],
+    ("seeds", "luck", "binary"),
+    [
+        pytest.param(
+            *(seeds, luck, binary),
+            marks=() if (seeds, binary) in ((2, True), (3, False)) and luck else LONG,
+            id=f"{seeds}-{luck}-{'right or wrong' if binary else 'real'}",
+        )
+        for seeds, luck in [(2, 1.0), (3, 3.0), (3, 0.0), (5, 1.0)]
+        for binary in (True, False)
+    ],
 )
 def test_equal_configurations_are_called_different_as_often_as_said(
     seeds: int, luck: float, binary: bool

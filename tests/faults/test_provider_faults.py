@@ -160,7 +160,14 @@ def test_streams_that_go_wrong_are_asked_for_again(provider: Start, run: Run, na
     run.check(result)
 
 
-@pytest.mark.parametrize("skewed_s", [0, 86_400, -86_400], ids=["right", "a day behind", "a day ahead"])
+@pytest.mark.parametrize(
+    "skewed_s",
+    [
+        pytest.param(0, id="right", marks=pytest.mark.thorough),
+        pytest.param(86_400, id="a day behind"),
+        pytest.param(-86_400, id="a day ahead", marks=pytest.mark.thorough),
+    ],
+)
 def test_a_date_to_wait_for_is_by_the_provider_s_clock(
     provider: Start, run: Run, skewed_s: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

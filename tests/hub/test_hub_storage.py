@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -93,6 +94,28 @@ def test_creating_at_the_same_time_makes_one(root: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(create, range(8))) == 1
+
+
+def test_what_others_clear_away_meanwhile_is_no_matter(root: Path) -> None:
+    Storage(root)
+    done = Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            folders = [root / "trash" / str(number) for number in range(20)]
+            for folder in folders:
+                folder.mkdir()
+            for folder in folders:
+                folder.rmdir()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(come_and_go)
+        try:
+            for _ in range(300):
+                Storage(root)
+        finally:
+            done.set()
+        other.result()
 
 
 def test_the_same_content_is_stored_once(root: Path, repo: Repo) -> None:

@@ -143,6 +143,27 @@ def test_a_loss_of_even_load_is_left_out_where_that_was_asked(recipe):
         assert model.config.output_router_logits is counts
 
 
+@pytest.mark.parametrize("kind", ["deepseek_v4", "qwen3_moe", "gpt2"])
+def test_what_was_trained_with_a_loss_of_even_load_answers_in_more_than_one_token(recipe, kind, tmp_path):
+    """TRL asks for the routers' logits in the config; with it the library generates no second token."""
+    import torch
+
+    torch.manual_seed(0)
+    model = made(recipe, kind)
+    if kind != "gpt2":
+        model.config.output_router_logits = True
+    tokenizer = runpy.run_path(str(RECIPES / "_tokenizer.py"))["make_tokenizer"]({"type": "byte"}, [])
+    common, answering = (runpy.run_path(str(RECIPES / f"{name}.py")) for name in ("_common", "generate"))
+    common["save_model"](model, tokenizer, tmp_path / "model")
+    assert not json.loads((tmp_path / "model" / "config.json").read_text()).get("output_router_logits")
+    model.config.output_router_logits = kind != "gpt2"
+    model.save_pretrained(tmp_path / "model")  # as others have published theirs
+    loaded, _, start, ends = answering["load"](str(tmp_path / "model"))
+    task = {"max_new_tokens": 4}
+    new = answering["continue_prompts"](loaded, [[5, 6, 7], [8]], start, ends, task)
+    assert [len(ids) for ids in new] == [4, 4]
+
+
 @pytest.mark.parametrize("kind", ["deepseek_v4", "deepseek_v3", "qwen3_moe"])
 def test_a_log_tells_the_largest_share_of_an_expert(recipe, kind):
     import torch

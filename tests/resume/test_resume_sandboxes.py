@@ -89,7 +89,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 @pytest.mark.parametrize(
     "place",
-    [pytest.param(kind, marks=pytest.mark.thorough if kind in ("none", "docker") else []) for kind in KINDS],
+    [pytest.param(kind, marks=pytest.mark.thorough if kind != "local" else []) for kind in KINDS],
     indirect=True,
 )
 def test_killed_in_the_middle_of_a_cell(place: Place) -> None:

@@ -477,6 +477,7 @@ def test_a_wrong_call_is_one_clear_line_and_makes_nothing(
     assert services.evals.list() == []
 
 
+@pytest.mark.thorough
 def test_the_standard_library_from_end_to_end(call: Call, services: Services) -> None:
     view = call("inspect_dataset", source="python-stdlib")
     assert (view["unit"], view["group"]) == ("statements", "file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -128,8 +129,18 @@ def tokenizer() -> Any:
     return make_tokenizer(read_order("byte"), ["a"])
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The datasets, made once; each test has a copy."""
+    base = tmp_path_factory.mktemp("saved")
+    store = DatasetStore(base / "datasets", Files(base, base))
+    for name, rows in ROWS.items():
+        store.save(name, rows, Lineage(source="t", operation="t"))
+    return store.folder
+
+
 @pytest.fixture
-def services(tmp_path: Path, events: list[Event], tokenizer: Any) -> Services:
+def services(tmp_path: Path, events: list[Event], tokenizer: Any, saved: Path) -> Services:
     settings = Settings(state=tmp_path / "state")
     folder = settings.state / "session"
     (folder / "workspace").mkdir(parents=True)
@@ -137,9 +148,7 @@ def services(tmp_path: Path, events: list[Event], tokenizer: Any) -> Services:
     jobs = Jobs(folder / "jobs", None, settings, events.append)
     ledger = Ledger(folder / "ledger.sqlite", events.append)
     evals = Evals(folder / "evals", jobs, ledger, settings)
-    store = DatasetStore(folder / "datasets", files)
-    for name, rows in ROWS.items():
-        store.save(name, rows, Lineage(source="t", operation="t"))
+    store = DatasetStore(Path(shutil.copytree(saved, folder / "datasets")), files)
     model = files.workspace / "base"
     tokenizer.save_pretrained(model)
     told = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "max_position_embeddings": 128}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import stat
 from pathlib import Path
 
@@ -20,11 +21,17 @@ SPACE = Path(__file__).parents[2] / "examples" / "space"
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture
-def users(tmp_path: Path) -> Users:
-    made = Users(tmp_path / "users.txt")
+@pytest.fixture(scope="module")
+def file_of_ada(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: a hash that is dear to guess is dear to make."""
+    made = Users(tmp_path_factory.mktemp("users") / "users.txt")
     made.add("Ada", PASSWORD)
-    return made
+    return made.file
+
+
+@pytest.fixture
+def users(file_of_ada: Path, tmp_path: Path) -> Users:
+    return Users(Path(shutil.copy(file_of_ada, tmp_path / "users.txt")))
 
 
 def test_only_the_right_password_is_right(users: Users) -> None:

@@ -21,6 +21,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from _experts import ask_no_routers
+
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "datasets", "peft", "numpy")
 _SPEED = re.compile(r"runtime|per_second|num_tokens|preparation_time|^clip_ratio")
 _SHOWN = (
@@ -364,6 +366,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     fresh = folder.with_name(folder.name + ".new")
     for left in (fresh, folder):  # What a run that was killed right here has left.
         shutil.rmtree(left, ignore_errors=True)
+    ask_no_routers(model)
     model.save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
     fresh.rename(folder)

@@ -44,6 +44,17 @@ def prepare_experts(model: Any, asked: dict[str, Any], seed: int, how: str = "ba
     return "; ".join(told)
 
 
+def ask_no_routers(model: Any) -> None:
+    """Leave the loss of an even load to training: with it in the config, a model generates no second token.
+
+    Transformers (5.23) holds the routers' logits of the new token against the mask of the whole text then.
+    TRL asks for them in the config of every mixture of experts that it fine-tunes.
+    """
+    config = model.config.get_text_config()
+    if getattr(config, "output_router_logits", False):
+        config.output_router_logits = False
+
+
 def experts_callback(model: Any, how: str = "balanced") -> Any:
     """A Trainer callback that counts the load of each expert and evens it; None for a dense model.
 

@@ -41,6 +41,7 @@ from typing import Any
 from _causal import LENGTH, looks_ahead
 from _common import now, quick_imports, read_rows, start, stop
 from _continuations import continuations, encode_pairs
+from _experts import ask_no_routers
 from _options import encode_options, option_pieces, plainly
 
 UNUSED = ("tensorflow", "jax", "torchvision", "PIL")
@@ -81,6 +82,7 @@ def load(folder: str) -> tuple[Any, Any, int, set[int]]:
     except SafetensorError as error:
         stop("bad_config", f"The weights cannot be read as safetensors: {error}.")
     model.to("cuda" if on_gpu else "cpu")
+    ask_no_routers(model)
     if not (Path(folder) / "tokenizer.json").exists():
         stop("bad_config", "The model has no tokenizer.json; save it with a fast tokenizer.")
     tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
