@@ -1,4 +1,4 @@
-"""Questions with one right answer each, and lessons of which half are wrong.
+"""Questions with one right answer each, and lessons of which two in five are wrong.
 
 Small: how many calls are in a statement of Python's own standard library? `ast` knows. `lessons.jsonl` is
 to learn from; its wrong answers are other statements' answers, as if a crowd had slipped a line. `exam.jsonl`
@@ -7,7 +7,7 @@ has other statements, and what `ast` counts.
 Full (`--hub`): the multiple-choice questions of MMLU's auxiliary training set, answered by letter. The exam
 is GPQA then, which nobody trains on. It needs the internet.
 
-    python make_data.py [--lessons 4000] [--exam 1200] [--wrong 0.5] [--hub]
+    python make_data.py [--lessons 4000] [--exam 1200] [--wrong 0.4] [--hub]
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ def main() -> None:
     )
     parser.add_argument("--lessons", type=int, default=4000)
     parser.add_argument("--exam", type=int, default=1200)
-    parser.add_argument("--wrong", type=float, default=0.5)
+    parser.add_argument("--wrong", type=float, default=0.4)
     parser.add_argument("--hub", action="store_true")
     given = parser.parse_args()
-    draw = random.Random(1)  # sizes and steps were tried on another draw
+    draw = random.Random(3)  # sizes and steps were tried on other draws
     if given.hub:
         write(Path("lessons.jsonl"), from_the_hub(given.lessons, draw))
         return
