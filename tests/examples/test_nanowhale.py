@@ -95,7 +95,7 @@ def test_what_the_readme_says_of_the_arms_is_what_the_ledger_says(ledger: Any) -
     comes, _, even, dense = PLANS["small"]["arms"]
     assert versus(ledger, dense, even)["verdict"] == "better"
     found = versus(ledger, comes, even)
-    assert (found["verdict"], found["confirmed"]) == ("inconclusive", False)
+    assert (found["verdict"], found["confirmed"]) == ("better", True)
     assert found["seeds_a"] == found["seeds_b"] == 3
 
 
