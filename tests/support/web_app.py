@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import re
@@ -174,7 +175,7 @@ class Visitor:
 
     def leave(self) -> None:
         """Close the person's pages."""
-        with in_time(60):
+        with in_time():
             self.page.context.close()
 
     def shoot(self, folder: Path, name: str) -> None:
@@ -203,20 +204,25 @@ def browsing() -> Iterator[Any]:
     try:
         yield browser
     finally:
-        with in_time(60):
-            browser.close()
-            manager.__exit__(None, None, None)
+        try:
+            with in_time():
+                browser.close()
+        finally:
+            with in_time():
+                manager.__exit__(None, None, None)
+            # A driver that had to be ended can leave its loop marked as running: no later test could have one.
+            asyncio._set_running_loop(None)
 
 
-_GONE = threading.Event()
-"""The driver did not answer and was ended."""
+CLOSING_S = 15.0
+"""How long a close may take; it takes a fifth of a second."""
 
 
 @contextmanager
-def in_time(seconds: float) -> Iterator[None]:
+def in_time(seconds: float = CLOSING_S) -> Iterator[None]:
     """Close things of the browser, without its driver where that does not answer.
 
-    Seen once: the driver stood still in a lock of its own for signals, after Chromium had ended and all was
+    Seen seldom: the driver stood still in a lock of its own for signals, after Chromium had ended and all was
     tested, and the tests waited for it without end.
     """
     from playwright.sync_api import Error
@@ -226,27 +232,27 @@ def in_time(seconds: float) -> Iterator[None]:
     try:
         yield
     except Error:
-        if not _GONE.is_set():
+        if _children(os.getpid()):
             raise
+        warnings.warn("The browser's driver did not answer and was ended.", stacklevel=3)
     finally:
         timer.cancel()
-        if _GONE.is_set():
-            warnings.warn("The browser's driver did not answer and was ended.", stacklevel=3)
 
 
 def _end_drivers() -> None:
-    _GONE.set()
-    for pid in _drivers():
-        os.kill(pid, signal.SIGKILL)
+    for driver in _children(os.getpid()):
+        for pid in (*_children(driver, named=b"chrom"), driver):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
-def _drivers() -> list[int]:
-    """The drivers that this process has started."""
+def _children(of: int, named: bytes = b"playwright") -> list[int]:
+    """The children of a process, by a part of their command line; of this one, the drivers that it has started."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError):
             parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and b"playwright" in (place / "cmdline").read_bytes():
+            if parent == of and named in (place / "cmdline").read_bytes():
                 found.append(int(place.name))
     return found
 
