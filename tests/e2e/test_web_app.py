@@ -266,6 +266,7 @@ def test_a_request_to_another_host_would_be_seen(browser: Any, app: Served) -> N
 
 @pytest.mark.slow
 @pytest.mark.thorough
+@pytest.mark.timeout(600)
 def test_a_sentence_ends_with_a_published_model(ada: Visitor, app: Served, tmp_path: Path) -> None:
     uploads = app.home("ada") / "uploads"
     uploads.joinpath("notes.txt").write_text("".join(f"note {i} says {i * 7 % 10}\n" for i in range(3000)))
