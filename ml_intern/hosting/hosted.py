@@ -96,6 +96,12 @@ class Hosted:
         return not self._waiting or bool(self._said)
 
     @property
+    def ends(self) -> bool:
+        """Its end was told and nothing was said since; its things are still being put away."""
+        with self._news:
+            return self._session is not None and bool(self._status) and not self._said
+
+    @property
     def session(self) -> Session | None:
         """The live session, where a process works on it: its services tell jobs, budget, experiments."""
         return self._session

@@ -321,7 +321,6 @@ def test_lines_of_several_rows_words_from_elsewhere_and_a_second_ctrl_c(folder: 
     pane.press("C-c", "C-c")
     pane.wait("Stopping the run")
     pane.wait(r"The session is over .interrupted.")
-    pane.wait("your turn", where="screen")  # until then a Ctrl-D is asked back: the run is still ending
     pane.press("Up")
     pane.wait("^› heard[?]", where="screen")
     pane.press("C-c", "C-d")

@@ -22,6 +22,7 @@ from ml_intern.events import (
 from ml_intern.hosting import Hosted, past_events
 from ml_intern.inbox import Inbox
 from ml_intern.lock import SessionBusy, SessionLock
+from ml_intern.session import Session
 
 
 def test_variables_stay_from_turn_to_turn(tmp_path: Path) -> None:
@@ -95,6 +96,28 @@ def test_a_stopped_cell_leaves_the_turn_and_a_stopped_run_goes_on_with_the_next_
         assert hosted.state == "over" and told(hosted, SessionFinished)[-1].status == "interrupted"
         assert say(hosted, "and now?") == "7"
         assert hosted.state == "waiting" and hosted.stop() is False
+
+
+def test_an_end_that_was_told_is_an_end_while_things_are_put_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away, close = threading.Event(), Session.close
+
+    def slow(session: Session) -> None:
+        assert away.wait(LONG_S)
+        close(session)
+
+    monkeypatch.setattr(Session, "close", slow)
+    with hosting("while True: pass", state=tmp_path) as (hosted, _):
+        hosted.tell("work")
+        until(hosted, CellStarted)
+        assert not hosted.ends
+        hosted.stop("run")
+        until(hosted, SessionFinished)
+        assert hosted.state == "working" and hosted.ends
+        away.set()
+        idle(hosted)
+        assert hosted.state == "over" and not hosted.ends
 
 
 def test_words_after_a_stop_reach_the_session_that_goes_on(tmp_path: Path) -> None:

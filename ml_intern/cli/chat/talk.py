@@ -105,7 +105,8 @@ class Chat:
 
     def leave(self) -> None:
         """Ctrl-D: leaves; of a session that works the second one."""
-        if self.hosted.state != "working" or time.monotonic() - self._left_at < AGAIN_S:
+        works = self.hosted.state == "working" and not self.hosted.ends
+        if not works or time.monotonic() - self._left_at < AGAIN_S:
             self.line.end()
             return
         self._left_at = time.monotonic()
