@@ -1,6 +1,6 @@
 """Run an example from its sentence to its results: ledger, curves, notebook, the tables of its README.
 
-python examples/run.py STORY|all [--size small|full] [--into DIR] [--keep FOLDER]
+python examples/run.py STORY|all [--size small|full] [--into DIR] [--keep FOLDER] [--beside N]
 python examples/run.py STORY|all --tables
 
 A story is a folder with a `playbook.md` and a `story.toml`. Its results go to `STORY/results/SIZE`, and its
@@ -20,6 +20,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -310,11 +311,11 @@ def headline(ledger: Row) -> list[str]:
 def one(folder: Path, given: argparse.Namespace) -> list[str]:
     """Play a story; its row of the table, which says what went wrong where something did."""
     if given.tables:
-        ledger = json.loads((folder / "results" / given.size / "ledger.json").read_text(encoding="utf-8"))
+        ledger = _results(folder, given)
         _rewrite(folder / "README.md", ledger)
         return headline(ledger)
     story = Story.read(folder, given.size)
-    into = (given.into / folder.name) if given.into else folder / "results" / given.size
+    into = _into(folder, given)
     began = time.monotonic()
     print(f"== {story.name}: {story.sentence}", flush=True)
     try:
@@ -332,6 +333,31 @@ def one(folder: Path, given: argparse.Namespace) -> list[str]:
     return headline(ledger)
 
 
+def apart(folder: Path, given: argparse.Namespace) -> list[str]:
+    """The same in a process of its own, so that another story can be played meanwhile."""
+    options = {"--size": given.size, "--into": given.into, "--keep": given.keep}
+    words = [str(word) for name, value in options.items() if value for word in (name, value)]
+    command = [sys.executable, __file__, str(folder), *words]
+    began, last = time.monotonic(), ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+        for last in child.stdout or ():
+            if not last.startswith("|"):  # its own table of one row
+                print(f"{folder.name}: {last}" if last.strip() else "", end="", flush=True)
+    if child.returncode == 0:
+        return headline(_results(folder, given))
+    failed = last.partition("| failed: ")[2].partition(" |")[0] or f"exit code {child.returncode}"
+    return [folder.name, f"failed: {failed}", "", "", "", "", f"{time.monotonic() - began:.0f}"]
+
+
+def _results(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    ledger: dict[str, Any] = json.loads((_into(folder, given) / "ledger.json").read_text(encoding="utf-8"))
+    return ledger
+
+
+def _into(folder: Path, given: argparse.Namespace) -> Path:
+    return given.into / folder.name if given.into else folder / "results" / given.size
+
+
 def _rewrite(readme: Path, ledger: Row) -> None:
     if readme.is_file():
         readme.write_text(rewrite(readme.read_text(encoding="utf-8"), ledger), encoding="utf-8")
@@ -345,6 +371,9 @@ def main() -> int:
     parser.add_argument("story", help="name of a folder beside this file, a path of one, or all")
     parser.add_argument("--size", choices=("small", "full"), default="small")
     parser.add_argument("--into", type=Path, help="folder for the results; the README stays as it is")
+    parser.add_argument(
+        "--beside", type=int, default=2, help="of all, so many at a time: one alone leaves cores idle"
+    )
     parser.add_argument("--keep", type=Path, help="new folder that keeps data and session")
     parser.add_argument(
         "--tables", action="store_true", help="only write tables anew, of results that are there"
@@ -360,9 +389,13 @@ def main() -> int:
         if not (path / "story.toml").is_file():
             names = ", ".join(known.name for known in stories())
             parser.error(f"There is no story {given.story!r}. Name one of: {names}, or all.")
-        if given.tables and not (path / "results" / given.size / "ledger.json").is_file():
+        if given.tables and not (_into(path, given) / "ledger.json").is_file():
             parser.error(f"{path.name} has no results of size {given.size} yet. Run it without --tables.")
-    rows = [one(path, given) for path in chosen]
+    if len(chosen) > 1 and given.beside > 1 and not given.tables:
+        with ThreadPoolExecutor(given.beside) as pool:
+            rows = list(pool.map(partial(apart, given=given), chosen))
+    else:
+        rows = [one(path, given) for path in chosen]
     print("\n" + _table([*HEADER], rows))
     return int(any(row[1].startswith("failed: ") for row in rows))
 

@@ -6,6 +6,7 @@ import json
 import runpy
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -74,6 +75,18 @@ def test_a_story_that_fails_is_told_in_the_table_and_by_the_exit_code(story: Pat
     assert done.returncode == 1 and "| counting | failed: " in done.stdout.splitlines()[-1]
     assert "nothing.txt" in done.stdout and "old" in (story / "README.md").read_text()
     assert (tmp_path / "kept" / "counting" / "words.txt").is_file()
+
+
+def test_stories_beside_each_other_tell_whose_words_are_whose(
+    story: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = Namespace(size="small", into=tmp_path / "into", keep=None)
+    assert RUNNER["apart"](story, given)[0] == "counting"
+    shown = capfd.readouterr().out
+    assert "counting: == counting: count the lines of words.txt\n" in shown and "|" not in shown
+    assert (tmp_path / "into" / "counting" / "ledger.json").is_file()
+    row = RUNNER["apart"](story, Namespace(size="full", into=tmp_path / "into", keep=None))
+    assert row[0] == "counting" and row[1].startswith("failed: ") and "nothing.txt" in row[1]
 
 
 def test_a_library_stands_in_for_the_services(tmp_path: Path) -> None:

@@ -95,8 +95,12 @@ def test_what_the_readme_says_of_the_arms_is_what_the_ledger_says(ledger: Any) -
     comes, _, even, dense = PLANS["small"]["arms"]
     assert versus(ledger, dense, even)["verdict"] == "better"
     found = versus(ledger, comes, even)
-    assert (found["verdict"], found["confirmed"]) == ("better", True)
     assert found["seeds_a"] == found["seeds_b"] == 3
+    # New seeds are drawn in each run, and so small a gain is clear on some of them alone.
+    said = {("better", True): "gains little", ("inconclusive", False): "gains nothing that could be told"}
+    words = said[found["verdict"], found["confirmed"]]
+    shown = f"{found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+    assert f"To prepare the experts {words} at this size: {shown} bits" in " ".join(README.split())
 
 
 def test_the_load_of_experts_is_told_and_no_expert_of_the_prepared_whale_has_all_of_it(ledger: Any) -> None:
