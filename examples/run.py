@@ -300,12 +300,16 @@ def headline(ledger: Row) -> list[str]:
     ends = [str(len(by_id)), f"{ledger['spent'].get('seconds', 0):.0f}"]
     if not found:
         return [ledger["story"], best["change"] if best else "", "", "", "", *ends]
-    c = next((c for c in found if c["confirmed"] is not None), found[0])
+    c = next((c for c in found if c["confirmed"] is not None), None) or max(found, key=_seeds)
     a, b, metric = by_id[c["a"]], by_id[c["b"]], c["metric"]
     sure = "confirmed" if c["confirmed"] else c["verdict"]
     before = f"{metric} {a['dev'][metric]['value']:.3f}"
     told = f"{b['change']}, against {a['change']}"
     return [ledger["story"], told, before, interval(b["dev"][metric]), f"{gain(c)} {sure}", *ends]
+
+
+def _seeds(c: Row) -> int:
+    return min(c["seeds_a"], c["seeds_b"])
 
 
 def one(folder: Path, given: argparse.Namespace) -> list[str]:
