@@ -405,4 +405,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("Interrupted. Jobs that were started run to their end.", file=sys.stderr)
+        sys.exit(130)

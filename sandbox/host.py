@@ -20,7 +20,7 @@ from ml_intern.sandbox.watcher import Watcher
 
 __all__ = ["CALLS_AT_ONCE", "CallReply", "CellResult", "KernelHost"]
 
-START_TRIES = 3
+START_TRIES, SILENT_TRIES = 3, 2
 START_S = 120.0
 """A kernel that says nothing for so long has not started."""
 
@@ -81,29 +81,34 @@ class KernelHost:
         self._closed = self._answers.closed = False
         self._watcher.begin()
         self._files.open()
-        for _ in range(START_TRIES - 1):
-            if self._start_once(last=False):
+        silences = 0
+        for left in reversed(range(START_TRIES)):
+            why, silent = self._start_once()
+            if not why:
                 return
-        self._start_once(last=True)
+            silences += silent
+            if not left or self._closed or silences == SILENT_TRIES:
+                raise InternError(f"The kernel did not start in the sandbox {self.sandbox.name!r}: {why}.")
 
-    def _start_once(self, last: bool) -> bool:
-        """One try; whether the kernel came up. One that says nothing is not waited for a second time."""
+    def _start_once(self) -> tuple[str, bool]:
+        """One try: why the kernel did not come up, nothing where it did, and whether it said nothing.
+
+        One that died at once is tried again: memory or processes may have been short for a moment. One that
+        says nothing, too, but once: its wait is long.
+        """
         process = self.sandbox.start_kernel(self.mounts, self.limits)
         link = self._link = Link(process, self._on_frame, self._on_end)
         link.open()
         link.send(self._init())
         answered = link.ready.wait(START_S)
-        if not answered or link.ended.is_set():
-            link.end()
-            self._link = None
-            if answered and not last and not self._closed:
-                return False  # it died at once: memory or processes may have been short for a moment
-            said = process.last_words().strip()
-            ended = f"exit code {process.poll()}" if answered else f"it said nothing for {START_S:g} s"
-            final = said.splitlines()[-1] if said else ended
-            raise InternError(f"The kernel did not start in the sandbox {self.sandbox.name!r}: {final}.")
-        self._watcher.follow(link)
-        return True
+        if answered and not link.ended.is_set():
+            self._watcher.follow(link)
+            return "", False
+        link.end()
+        self._link = None
+        said = process.last_words().strip()
+        ended = f"exit code {process.poll()}" if answered else f"it said nothing for {START_S:g} s"
+        return said.splitlines()[-1] if said else ended, not answered
 
     @property
     def dropped(self) -> int:

@@ -107,6 +107,7 @@ def test_yes_runs_what_was_shown(start: Start) -> None:
     assert screen.end() == 0 and ran.read_text() == "announce me/x hello False\n"
 
 
+@pytest.mark.thorough
 def test_code_is_shown_whole_and_a_no_with_a_reason_reaches_the_brain_and_the_exit_code(start: Start) -> None:
     code = "\\n".join(["import os", *[f"x{n} = {n}" for n in range(80)], "os.getcwd()  # \\u202e txet"])
     hidden = "good()\\rprint(1)\\x1b[2K"
@@ -121,6 +122,7 @@ def test_code_is_shown_whole_and_a_no_with_a_reason_reaches_the_brain_and_the_ex
     assert "announce was not allowed: it is not ready yet" in screen.text
 
 
+@pytest.mark.thorough
 def test_always_holds_for_the_session_and_for_what_it_says(start: Start) -> None:
     calls = "\n".join(
         f"try:\n    announce('me/{name}', private=False)\nexcept ToolError as error:\n    print(error)"
@@ -140,6 +142,7 @@ def test_always_holds_for_the_session_and_for_what_it_says(start: Start) -> None
     assert ran.read_text().count("me/x") == 2 and "me/y" not in ran.read_text()
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_undone_offers_no_always(start: Start) -> None:
     screen, ran = start(attempt("forget('all')"))
     screen.wait_for(GRAVE)
@@ -150,6 +153,7 @@ def test_what_cannot_be_undone_offers_no_always(start: Start) -> None:
     assert screen.end() == 0 and ran.read_text() == "forget all\n"
 
 
+@pytest.mark.thorough
 def test_an_edit_is_checked_and_what_reaches_further_is_asked_about_again(start: Start) -> None:
     screen, ran = start(attempt("announce('me/x', private=False)"))
     screen.wait_for(QUESTION)
@@ -165,6 +169,7 @@ def test_an_edit_is_checked_and_what_reaches_further_is_asked_about_again(start:
     assert screen.end() == 0 and ran.read_text() == "announce you/x  True\n"
 
 
+@pytest.mark.thorough
 def test_keys_typed_before_a_question_do_not_answer_it(start: Start, tmp_path: Path) -> None:
     typed = tmp_path / "typed"
     wait = f"import os, time\nwhile not os.path.exists(\n    {str(typed)!r}\n):\n    time.sleep(0.02)"

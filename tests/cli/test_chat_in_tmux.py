@@ -96,6 +96,7 @@ def test_completion_of_commands_arguments_and_files(folder: Folder) -> None:
     assert pane.ended() == 0
 
 
+@pytest.mark.thorough
 def test_a_public_publication_is_asked_about_and_what_was_typed_before_is_no_answer(folder: Folder) -> None:
     before = waiting(folder.root)
     folder.script(before, attempt("announce('me/x', 'one\\ntwo', private=False)"), "final_answer('second')")
@@ -150,6 +151,7 @@ def test_an_interrupt_a_second_turn_with_the_variables_of_the_first_and_undo(fol
     pane.wait(f"ml-intern chat --resume {folder.sessions[0].name}")
 
 
+@pytest.mark.thorough
 def test_a_session_that_was_killed_goes_on_in_the_chat(folder: Folder) -> None:
     cell = waiting(folder.root)
     folder.script("x = 41\nprint('first')", cell, "final_answer(f'x is {x}')")

@@ -128,6 +128,7 @@ def test_a_wrong_word_or_rule_is_one_line_before_anything_runs(
     assert "Policy rule 1" in result["errors"][0]
 
 
+@pytest.mark.thorough
 def test_the_policy_of_the_project_decides(
     intern: Run, ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +143,7 @@ def test_the_policy_of_the_project_decides(
     assert ran.read_text() == "announce me/a  False\n"
 
 
+@pytest.mark.thorough
 def test_a_ceiling_holds_over_calls_that_come_together(intern: Run, ran: Path) -> None:
     cell = """
 from concurrent.futures import ThreadPoolExecutor
@@ -215,6 +217,7 @@ def test_a_yes_to_the_network_opens_it_to_no_script_that_did_not_ask(intern: Run
     assert got == 0 and result["answer"].strip() == "closed"
 
 
+@pytest.mark.thorough
 def test_jobs_are_counted_and_given_back(intern: Run) -> None:
     quick = "wait_for_job(launch_script('print(1)\\n').id).state"
     code, result = intern([attempt(quick, quick, quick), END], "--budget", "2 jobs")

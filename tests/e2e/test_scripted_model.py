@@ -107,6 +107,7 @@ def test_errors_come_back_and_the_run_goes_on(serve: Serve) -> None:
     assert code == 0 and "did you mean 'source'" in result["answer"]
 
 
+@pytest.mark.thorough
 def test_three_replies_without_a_cell_end_the_run(serve: Serve) -> None:
     code, result, _ = intern(serve(["Hm."] * 5))
     assert code == 1 and result["status"] == "failed" and "no usable cell" in result["errors"][0]
@@ -118,6 +119,7 @@ def test_the_step_limit_is_an_exit_code(serve: Serve) -> None:
     assert code == 3 and result["status"] == "limit" and result["steps"] == 2
 
 
+@pytest.mark.thorough
 def test_the_token_budget_is_an_exit_code(serve: Serve) -> None:
     code, result, told = intern(serve([cell(f"print({n})") for n in range(5)]), "--budget", "20 tokens")
     assert code == 3 and "20 tokens" in result["errors"][0], told
@@ -139,6 +141,7 @@ def test_cells_have_no_keys_and_no_network(serve: Serve, monkeypatch: pytest.Mon
     assert intern(url)[1]["answer"] == "[] closed"
 
 
+@pytest.mark.thorough
 def test_what_a_run_needs_and_may_not_do_is_told_and_coded(serve: Serve) -> None:
     refused = (
         "open('rows.jsonl', 'w').write('{\"text\": \"a row\"}\\n')\n"

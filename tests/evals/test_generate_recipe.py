@@ -163,6 +163,7 @@ def test_one_process_answers_everything(jobs: Jobs, model: Path, tmp_path: Path)
     assert status.step > 0
 
 
+@pytest.mark.thorough
 def test_a_text_longer_than_the_window_counts_every_token_once(jobs: Jobs, tmp_path: Path) -> None:
     narrow = tiny_model(tmp_path / "narrow", positions=16)
     texts = [" ".join(LINES[:6]), "".join(LINES[:2]), LINES[0]]
@@ -198,6 +199,7 @@ def test_a_narrow_window_shortens_the_answer_before_the_prompt_and_is_told(
     )
 
 
+@pytest.mark.thorough
 def test_a_tokenizer_that_forgets_is_told_apart(jobs: Jobs, tmp_path: Path) -> None:
     from tokenizers import normalizers
 
@@ -250,6 +252,7 @@ def test_a_real_likelihood_comes_with_samples_and_broken_weights_are_told(
         evals.evaluate(broken, "texts")
 
 
+@pytest.mark.thorough
 def test_walls_and_private_files_do_not_stop_an_evaluation(model: Path, tmp_path: Path) -> None:
     from ml_intern.sandbox.local import LocalSandbox
 
@@ -284,6 +287,7 @@ def test_a_model_that_looks_ahead_is_refused(jobs: Jobs, model: Path, tmp_path: 
     assert "looks at later tokens" in jobs.logs(status.id).text
 
 
+@pytest.mark.thorough
 def test_a_host_that_was_killed_finds_its_evaluation_again(jobs: Jobs, model: Path, tmp_path: Path) -> None:
     host = """
 import sys
@@ -314,6 +318,7 @@ evals.evaluate(Path(sys.argv[2]), "texts", on_progress=lambda status: print(stat
     assert evals.get("texts").queries_used == 1
 
 
+@pytest.mark.thorough
 def test_a_conversation_goes_through_the_template(jobs: Jobs, model: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(model, tmp_path / "chatty")
     turns = "{% for m in messages %}{{ m['content'] }}{% endfor %}"

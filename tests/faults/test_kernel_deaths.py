@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from provider import Provider
 from scripted_run import Run, said, told_to
 
 from ml_intern.events import CellFinished
+from ml_intern.sandbox import host
 from ml_intern.sandbox.bare import BareSandbox
 
 Start = Callable[..., Provider]
@@ -89,6 +92,31 @@ def test_it_dies_at_its_start(provider: Start, run: Run, times: int, monkeypatch
     if times == 3:
         assert (result.status, result.exit_code) == ("failed", 1) and server.asked == []
         assert "The kernel did not start" in result.errors[0]
+        result = run.resume()
+    run.check(result)
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.thorough)])
+def test_it_says_nothing_at_its_start(
+    provider: Start, run: Run, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once may be an engine that lost a container's streams; twice is waited for and no more."""
+    start, left = BareSandbox.start_kernel, [times]
+
+    def stopped(self: BareSandbox, *given: Any) -> Any:
+        process = start(self, *given)
+        if left[0]:
+            left[0] -= 1
+            os.kill(process.pid, signal.SIGSTOP)
+        return process
+
+    monkeypatch.setattr(BareSandbox, "start_kernel", stopped)
+    monkeypatch.setattr(host, "START_S", 8.0)
+    server = provider()
+    result = run.begin(server)
+    if times == 2:
+        assert (result.status, result.exit_code) == ("failed", 1) and server.asked == []
+        assert "it said nothing for 8 s" in result.errors[0]
         result = run.resume()
     run.check(result)
 

@@ -196,6 +196,7 @@ def test_two_processes_train_one_model(jobs, data):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_reward_model_judges_and_a_function_that_fails_ends_the_job_with_one_line(
     jobs, straight, base, data
 ):

@@ -152,6 +152,7 @@ def run_alone(recipe: str, config: dict, tmp_path: Path) -> subprocess.Completed
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_broken_line_of_data_is_named(tmp_path, texts):
     texts.write_text('{"text": "fine"}\n{"text": \n')
     done = run_alone("pretrain.py", pretraining(texts).config, tmp_path)

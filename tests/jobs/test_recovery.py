@@ -159,6 +159,7 @@ def test_a_full_disk_and_a_lost_supervisor_are_named_and_the_training_goes_on(tm
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_rule_ends_a_training_early_with_its_model(jobs, texts):
     long = {"max_steps": 100_000, "logging_steps": 5, "save_steps": 10_000}
     job = jobs.submit(training(texts, "ruled", trainer=long, stop_when="step >= 20")).id

@@ -73,6 +73,7 @@ def test_a_cell_calls_an_mcp_tool(tmp_path: Path) -> None:
     assert "MCP server 'tracker' says:" in result["told"]
 
 
+@pytest.mark.thorough
 def test_its_publishing_tool_is_denied_headless_and_allowed_by_yes(tmp_path: Path) -> None:
     cell = "try:\n    said = tracker__create_issue(title='x', private=True)\nexcept ToolError as e:\n    said = str(e)\nfinal_answer(said)"
     code, result, _ = intern(tmp_path, [cell])

@@ -161,6 +161,7 @@ def test_what_a_job_gives_back_is_not_trusted(call: Call, services: Services, sp
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_real_model_is_sampled_in_a_real_job(tmp_path: Path) -> None:
     from test_generate_recipe import tiny_model
 

@@ -92,6 +92,7 @@ def test_a_bad_condition_starts_no_training(ctx):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_cancelled_resumed_and_ended_early_it_keeps_its_model(ctx, services):
     config = {"max_steps": 50_000, "logging_steps": 5, "save_steps": 20}
     services.ledger.start("h", "c", key="e")

@@ -51,6 +51,7 @@ def trained(services: Services) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_vote_is_published_with_its_weights(services: Services) -> None:
     services.evals.jobs = AnsweringJobs(services.folder / "evals" / "jobs")  # type: ignore[assignment]
     rows = [{"prompt": f"{i}+{i}=", "answer": str(2 * i)} for i in range(300)]

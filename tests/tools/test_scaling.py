@@ -365,6 +365,7 @@ def test_an_interrupted_call_goes_on_with_its_jobs(ctx: ToolContext) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_answers_by_mathematics_count_together_however_they_are_written(ctx: ToolContext) -> None:
     jobs: Any = ctx.evals.jobs
     forms = itertools.cycle(

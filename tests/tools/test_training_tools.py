@@ -216,6 +216,7 @@ def test_a_smoke_test_tells_size_and_time_of_the_whole(ctx, services):
         ),
     ],
 )
+@pytest.mark.thorough
 def test_a_smoke_test_that_fails_raises_one_line_with_the_field(ctx, change, kind, about):
     with pytest.raises(ToolError) as caught:
         training.smoke_test(ctx(), "pretrain", TINY, "train", {**FEW, **change})
@@ -225,6 +226,7 @@ def test_a_smoke_test_that_fails_raises_one_line_with_the_field(ctx, change, kin
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", [pytest.param("model", marks=pytest.mark.thorough), "config"])
+@pytest.mark.thorough
 def test_a_tokenizer_of_the_workspace_needs_no_model_beside_it(ctx, services, place):
     from transformers import AutoTokenizer
 
