@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import stat
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from cli_process import REAL, environment
-from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent, DummyCompleter
 from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
 from ml_intern.cli.chat.changes import change_of, diff
 from ml_intern.cli.chat.completing import Words, plain_paths
 from ml_intern.cli.chat.history import FILE, MOST_BYTES, MaskedHistory
+from ml_intern.cli.chat.line import Line
+from ml_intern.cli.chat.screen import Screen
 from ml_intern.cli.chat.slash import Slash
 from ml_intern.errors import UsageError
 from ml_intern.events import ApprovalNeeded
@@ -177,3 +187,29 @@ def test_without_a_terminal_there_is_no_chat(tmp_path: Path, words: list[str]) -
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2 and last.startswith("ml-intern: ") and "Traceback" not in done.stderr
     assert ("The chat needs a terminal." in last) == bool(words)
+
+
+def test_what_comes_while_the_line_is_drawn_first_does_not_stand_on_it() -> None:
+    """Another thread may show something between the first drawing of the line and the next turn of the loop."""
+    shown, seen = io.StringIO(), []
+    screen = Screen(shown)
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        line = Line(Mock(), screen, DummyCompleter(), InMemoryHistory(), list)
+
+        def drawn(_: object) -> None:
+            if not seen:
+                teller = Thread(target=screen.put, args=("from afar\n",))
+                teller.start()
+                teller.join()
+                seen.append(shown.getvalue())
+
+        async def chat() -> None:
+            line.session.app.after_render += drawn
+            running = asyncio.create_task(line.run())
+            while not shown.getvalue():
+                await asyncio.sleep(0.01)
+            line.end()
+            await running
+
+        asyncio.run(asyncio.wait_for(chat(), 60))
+    assert (seen, shown.getvalue()) == ([""], "from afar\n")

@@ -151,6 +151,7 @@ class Line:
     def _begin(self) -> None:
         app = get_app()
         app.ttimeoutlen, app.timeoutlen = 0.1, 0.3  # Escape alone is Escape soon
+        self._screen.enter()
         app.create_background_task(self._screen.pump())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -78,10 +78,14 @@ class Screen(io.TextIOBase):
         finally:
             self._mute, self._begun = False, ""
 
+    def enter(self) -> None:
+        """The line below is about to be drawn: what comes waits for `pump`, or it would stand on it."""
+        with self._lock:
+            self._loop, self._news = asyncio.get_running_loop(), asyncio.Event()
+            self._news.set()
+
     async def pump(self) -> None:
         """Show what comes, as long as the line below is there."""
-        self._loop, self._news = asyncio.get_running_loop(), asyncio.Event()
-        self._news.set()
         while True:
             await self._news.wait()
             self._news.clear()
