@@ -316,7 +316,8 @@ def one(folder: Path, given: argparse.Namespace) -> list[str]:
     """Play a story; its row of the table, which says what went wrong where something did."""
     if given.tables:
         ledger = _results(folder, given)
-        _rewrite(folder / "README.md", ledger)
+        if not given.into:
+            _rewrite(folder / "README.md", ledger)
         return headline(ledger)
     story = Story.read(folder, given.size)
     into = _into(folder, given)

@@ -85,6 +85,8 @@ def test_stories_beside_each_other_tell_whose_words_are_whose(
     shown = capfd.readouterr().out
     assert "counting: == counting: count the lines of words.txt\n" in shown and "|" not in shown
     assert (tmp_path / "into" / "counting" / "ledger.json").is_file()
+    again = Namespace(**{**vars(given), "tables": True})
+    assert RUNNER["one"](story, again)[0] == "counting" and "old" in (story / "README.md").read_text()
     row = RUNNER["apart"](story, Namespace(size="full", into=tmp_path / "into", keep=None))
     assert row[0] == "counting" and row[1].startswith("failed: ") and "nothing.txt" in row[1]
 

@@ -74,19 +74,24 @@ def test_it_dies_behind_walls(provider: Start, run: Run) -> None:
     assert failed == [True, False, False, True, True]
 
 
-@pytest.mark.parametrize("times", [2, 3])
-def test_it_dies_at_its_start(provider: Start, run: Run, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once or twice may be a moment's shortage; then the run ends, and goes on when kernels live again."""
+def strike(monkeypatch: pytest.MonkeyPatch, times: int, number: signal.Signals) -> None:
+    """The next kernels get a signal as soon as they are started."""
     start, left = BareSandbox.start_kernel, [times]
 
-    def dying(self: BareSandbox, *given: Any) -> Any:
+    def struck(self: BareSandbox, *given: Any) -> Any:
         process = start(self, *given)
         if left[0]:
             left[0] -= 1
-            process.kill()
+            os.kill(process.pid, number)
         return process
 
-    monkeypatch.setattr(BareSandbox, "start_kernel", dying)
+    monkeypatch.setattr(BareSandbox, "start_kernel", struck)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_it_dies_at_its_start(provider: Start, run: Run, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once or twice may be a moment's shortage; then the run ends, and goes on when kernels live again."""
+    strike(monkeypatch, times, signal.SIGKILL)
     server = provider()
     result = run.begin(server)
     if times == 3:
@@ -101,16 +106,7 @@ def test_it_says_nothing_at_its_start(
     provider: Start, run: Run, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once may be an engine that lost a container's streams; twice is waited for and no more."""
-    start, left = BareSandbox.start_kernel, [times]
-
-    def stopped(self: BareSandbox, *given: Any) -> Any:
-        process = start(self, *given)
-        if left[0]:
-            left[0] -= 1
-            os.kill(process.pid, signal.SIGSTOP)
-        return process
-
-    monkeypatch.setattr(BareSandbox, "start_kernel", stopped)
+    strike(monkeypatch, times, signal.SIGSTOP)
     monkeypatch.setattr(host, "START_S", 8.0)
     server = provider()
     result = run.begin(server)
