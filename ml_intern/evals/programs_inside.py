@@ -5,7 +5,9 @@ the code; a fork of the worker holds the tests and calls the code's functions th
 results cross it as plain data, other things as handles, so that the tests compare what they hold themselves:
 code can neither end them early, nor patch what they use, nor look at them, nor hand over a thing that equals
 everything. The tests' processes let nobody look into them (PR_SET_DUMPABLE), the file with all items is gone
-before the first code runs, and an item has passed when its tests' process says the item's own word.
+before the first code runs, and an item has passed when its tests' process says the item's own word. What runs
+the code of the next item is kept in memory and given by the command line, and the pipe is a socket, which
+nobody opens by /proc: code cannot change what becomes of another item's.
 
 What this costs: tests that need the very objects of the code (its classes as base classes, arithmetic on its
 instances, comparisons of them with other things than each other) fail.
@@ -30,6 +32,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -42,12 +45,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from programs_wire import TRUSTED_MODULES, Peer, limit  # noqa: E402
+from programs_wire import TRUSTED_MODULES, Peer, hide, limit  # noqa: E402
 
 sys.path.remove(str(HERE))  # The code can write here: nothing that the tests import may come from it.
+WIRE = (HERE / "programs_wire.py").read_text(encoding="utf-8")
 
-DUMPABLE, SUBREAPER = 4, 36
-"""Of prctl(2): whether others may look into a process, and whether it is given orphans."""
+SUBREAPER = 36
+"""Of prctl(2): whether a process is given orphans."""
 STANDARD = {
     name: getattr(module, name)
     for module in (typing, operator, functools, itertools, copy, collections, math)
@@ -66,16 +70,18 @@ def be_tests(item: dict[str, Any], folder: str) -> bool:
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
     limit(item["memory_mb"], item["seconds"])
-    code = subprocess.Popen(
-        [sys.executable, "-I", "-X", "utf8", str(HERE / "programs_wire.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+    ours, theirs = socket.socketpair()
+    subprocess.Popen(
+        [sys.executable, "-I", "-X", "utf8", "-c", WIRE],
+        stdin=theirs.fileno(),
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=folder,
         env={"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
-    peer = Peer(code.stdout, code.stdin, serves_all=False)
+    theirs.close()
+    peer = Peer(ours.makefile("rb"), ours.makefile("wb"), serves_all=False)
     peer.send({name: item[name] for name in ("code", "memory_mb", "seconds")})
     said = {name: value for name, value in peer.receive()["names"].items() if not name.startswith("__")}
     module = types.ModuleType("__main__")
@@ -167,17 +173,16 @@ def main(file: str, workers: str) -> None:
 
 def close_off() -> None:
     """Let no process of the same user look into this one, and be given what its children leave behind."""
-    library = ctypes.CDLL(None)
-    library.prctl(DUMPABLE, 0, 0, 0, 0)
-    library.prctl(SUBREAPER, 1, 0, 0, 0)
+    hide()
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
 def work(items: list[dict[str, Any]]) -> None:
     """One item after the other; a line before each, and one with its word or without after it."""
     close_off()
     for item in items:
+        folder = tempfile.mkdtemp()  # Fails where an item before it filled the disk: this one has not begun.
         os.write(1, f"start {item['number']}\n".encode())
-        folder = tempfile.mkdtemp()
         try:
             word = item["word"] if tried(item, folder) else "-"
         finally:

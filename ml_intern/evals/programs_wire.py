@@ -5,13 +5,14 @@ The tests' side takes what comes for data and nothing more: no object of the cod
 comparison with a value, errors are raised as classes made here, and of the tests' own objects the code can
 only call the functions that it was given.
 
-One file, standard library only, started by path: as a program it is the code's side.
+One file, standard library only: as a program, given by the command line, it is the code's side.
 """
 
 from __future__ import annotations
 
 import builtins
 import collections
+import ctypes
 import decimal
 import fractions
 import importlib
@@ -31,6 +32,8 @@ DIGITS = 100_000
 """Of the longest integer that crosses."""
 MOST_LOOKED_AT = 100_000
 """Things in an object of the code that `in` looks at."""
+DUMPABLE = 4
+"""Of prctl(2): whether others of the same user may look into a process and open what it has open."""
 TRUSTED_MODULES = {*sys.stdlib_module_names, "numpy", "pandas"}
 
 
@@ -413,7 +416,8 @@ DOING: dict[str, Any] = {
 
 def be_code() -> None:
     """Hold the code: run it once, say what it has defined, and then do what is asked."""
-    read, write = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    hide()
+    read, write = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(0), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
@@ -426,6 +430,11 @@ def be_code() -> None:
     names = {name: value for name, value in vars(module).items() if not name.startswith("__")}
     peer.send({"names": {name: peer.encode(value) for name, value in names.items()}})
     peer.serve()
+
+
+def hide() -> None:
+    """Let no other process of the same user look into this one."""
+    ctypes.CDLL(None).prctl(DUMPABLE, 0, 0, 0, 0)
 
 
 def limit(memory_mb: int, seconds: float) -> None:

@@ -112,16 +112,21 @@ class Jobs:
         return next((job for job in self._ids() if self._key_of(job) == key), None)
 
     def resume(self, job: str) -> JobStatus:
-        """Start a failed or cancelled job again; a training goes on from its last whole checkpoint."""
+        """Start a failed or cancelled job again; a training goes on from its last whole checkpoint.
+
+        What is returned is the state that was decided by: a job told as failed here has failed anew.
+        """
         folder = self.folder_of(job)
         with self._locked():
-            if self.status(job).state in {"failed", "cancelled"}:
-                (folder / "cancel").unlink(missing_ok=True)
-                with suppress(OSError):  # On a disk that is still full it goes on without.
-                    room_of(folder).take()
-                past = {"recoveries": read_status(folder).get("recoveries", [])}
-                write_status(folder, first_status(job, self.spec(job)) | past)
-                self._start(job)
+            status = self.status(job)
+            if status.state not in {"failed", "cancelled"}:
+                return status
+            (folder / "cancel").unlink(missing_ok=True)
+            with suppress(OSError):  # On a disk that is still full it goes on without.
+                room_of(folder).take()
+            past = {"recoveries": read_status(folder).get("recoveries", [])}
+            write_status(folder, first_status(job, self.spec(job)) | past)
+            self._start(job)
         return self.status(job)
 
     def cancel(self, job: str) -> JobStatus:

@@ -226,6 +226,15 @@ CHEATS: dict[str, tuple[str, str]] = {
         "def add(a, b):\n    return 0\n",
         ADD,
     ),
+    "rewrites what runs the next": (
+        "import glob, os, sys\n"
+        "words = [w for p in glob.glob('/proc/[0-9]*/cmdline') for w in open(p).read().split(chr(0))]\n"
+        "for name in {os.path.join(os.path.dirname(w), 'programs_wire.py') for w in [*words, *sys.argv] if w[-3:] == '.py'}:\n"
+        "    try: open(name, 'w').write('raise SystemExit')\n"
+        "    except OSError: pass\n"
+        "def add(a, b):\n    return 0\n",
+        ADD,
+    ),
     "forks": (
         "import os\nif os.fork():\n    os._exit(0)\ndef add(a, b):\n    return 0\n",
         ADD,

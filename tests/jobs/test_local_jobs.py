@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -179,8 +180,6 @@ def test_a_job_outlives_an_agent_killed_with_9_and_is_found_again(make_jobs, tmp
 
 
 def test_a_job_whose_supervisor_is_killed_is_lost_not_running_for_ever(jobs, script, tmp_path):
-    import json
-
     pids = tmp_path / "pids"
     job = jobs.submit(script(TREE.format(pids=str(pids)))).id
     until(lambda: len(read_pids(pids)) == 2, "the tree")
@@ -192,14 +191,33 @@ def test_a_job_whose_supervisor_is_killed_is_lost_not_running_for_ever(jobs, scr
 
 
 def test_a_lost_job_can_be_resumed(jobs, script):
-    import json
-
     job = jobs.submit(script("import os, time; os.path.exists('again') or time.sleep(600)")).id
     until(lambda: jobs.status(job).state == "running", "the job to run")
     (Path(jobs.status(job).output) / "again").touch()
     os.kill(json.loads((jobs.folder_of(job) / "status.json").read_text())["supervisor"], signal.SIGKILL)
     until(lambda: jobs.resume(job).state != "running", "the loss to be seen")
     assert jobs.wait([job], WAIT_S)[0].state == "succeeded"
+
+
+def test_a_job_is_not_told_as_failed_where_the_loss_was_seen_too_late_to_resume_it(jobs, script, monkeypatch):
+    job = jobs.submit(script("import time; time.sleep(600)")).id
+    until(lambda: jobs.status(job).state == "running", "the job to run")
+    real, looks = jobs.status, []
+
+    def status(job):
+        if not looks:  # The supervisor is killed right after the first look.
+            looks.append(job)
+            running = real(job)
+            supervisor = json.loads((jobs.folder_of(job) / "status.json").read_text())["supervisor"]
+            os.kill(supervisor, signal.SIGKILL)
+            until(lambda: real(job).state == "failed", "the loss to be seen")
+            return running
+        return real(job)
+
+    monkeypatch.setattr(jobs, "status", status)
+    assert jobs.resume(job).state == "running"
+    assert jobs.resume(job).state in {"queued", "running"}
+    jobs.cancel(job)
 
 
 def test_a_job_that_was_made_but_never_started_starts_with_its_key(jobs, script, monkeypatch):
