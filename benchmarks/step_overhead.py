@@ -103,7 +103,7 @@ def one(kind: str, steps: int, sandbox: str, window: int) -> dict[str, float]:
 def run_ours(script: Any, steps: int, sandbox: str, window: int) -> None:
     from ml_intern.brains.base import Brain, Ending, answer
     from ml_intern.sandbox.choose import choose_sandbox
-    from ml_intern.session import Session
+    from ml_intern.session.session import Session
     from ml_intern.settings import Settings
 
     class Scripted(Brain):

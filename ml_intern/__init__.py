@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ml_intern.api import MLIntern
-    from ml_intern.approval import Answer
     from ml_intern.errors import ToolError
     from ml_intern.result import RunResult
+    from ml_intern.router.approval import Answer
     from ml_intern.settings import Settings
     from ml_intern.tooling import tool
 
@@ -20,7 +20,7 @@ __all__ = ["Answer", "MLIntern", "RunResult", "Settings", "ToolError", "tool"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Answer": "approval",
+    "Answer": "router.approval",
     "MLIntern": "api",
     "RunResult": "result",
     "Settings": "settings",

@@ -12,12 +12,12 @@ from ml_intern.events import ApprovalNeeded, Event
 from ml_intern.settings import Settings
 
 if TYPE_CHECKING:
-    from ml_intern.approval import Answer, Answers, Approver
+    from ml_intern.agent.inbox import What
     from ml_intern.hosting import Hosted
-    from ml_intern.inbox import What
     from ml_intern.result import RunResult
-    from ml_intern.session import Session
-    from ml_intern.undoing import Undone
+    from ml_intern.router.approval import Answer, Answers, Approver
+    from ml_intern.session.session import Session
+    from ml_intern.session.undoing import Undone
 
 
 class MLIntern:
@@ -81,9 +81,9 @@ class MLIntern:
                 with `say` the newest.
             say: What its brain shall know; after an answer it is the next task.
         """
+        from ml_intern.agent.inbox import Inbox
         from ml_intern.cli.sessions import find_session, find_unfinished
-        from ml_intern.inbox import Inbox
-        from ml_intern.session import Session
+        from ml_intern.session.session import Session
 
         card = (find_unfinished if say is None else find_session)(self.settings.state, session)
         if self._below_the_cell:
@@ -115,7 +115,7 @@ class MLIntern:
         if self.approver is not None:
             yield from self._events(prompt, self._approver())
             return
-        from ml_intern.approval import Answers
+        from ml_intern.router.approval import Answers
 
         self._open.clear()
         answers = self._answers = Answers(self.answer_within_s)
@@ -141,8 +141,8 @@ class MLIntern:
     def undo(self, session: str | None = None) -> Undone:
         """Undo the last turn of a session that does not run; nothing: of the newest."""
         from ml_intern.cli.sessions import find_session
-        from ml_intern.resuming import read_card
-        from ml_intern.undoing import undo
+        from ml_intern.session.resuming import read_card
+        from ml_intern.session.undoing import undo
 
         card = find_session(self.settings.state, session)
         if self._hosted is not None and self._hosted.folder == card.folder:
@@ -167,14 +167,14 @@ class MLIntern:
         Raises:
             UsageError: No such question is open.
         """
-        from ml_intern.approval import Answer
+        from ml_intern.router.approval import Answer
 
         if self._answers is None or self._open.pop(call, None) is None:
             raise UsageError(f"No question about {call!r} is open.", "Answer the ApprovalNeeded of a stream.")
         self._answers.give(call, Answer(answer) if isinstance(answer, bool) else answer)
 
     def _decline(self, question: ApprovalNeeded) -> None:
-        from ml_intern.approval import headless
+        from ml_intern.router.approval import headless
 
         if question.call in self._open:
             self.answer(question.call, headless(question))
@@ -182,7 +182,7 @@ class MLIntern:
     def _approver(self) -> Approver | None:
         if self.approver is None or self.answer_within_s is None:
             return self.approver
-        from ml_intern.approval import within
+        from ml_intern.router.approval import within
 
         return within(self.approver, self.answer_within_s)
 
@@ -231,7 +231,7 @@ class MLIntern:
         return result
 
     def _events(self, prompt: str, approver: Approver | None) -> Iterator[Event]:
-        from ml_intern.session import Session
+        from ml_intern.session.session import Session
 
         yield from self._of(Session.create(self.settings, prompt, approver))
 

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import InternError
 from ml_intern.events import Event, ToolProgress
-from ml_intern.receipts import Receipt
+from ml_intern.router.receipts import Receipt
 
 if TYPE_CHECKING:
-    from ml_intern.budget import Measured
+    from ml_intern.agent.consulting import Ask as AskBrain
+    from ml_intern.agent.task_time import TaskTime
     from ml_intern.claims.gathering import Heard
-    from ml_intern.consulting import Ask as AskBrain
-    from ml_intern.credentials import Credential
     from ml_intern.data.store import DatasetStore
     from ml_intern.documentation.library import Documentation
     from ml_intern.evals.store import Evals
-    from ml_intern.files import Files
     from ml_intern.hub.client import Hub
     from ml_intern.jobs.local import Jobs
     from ml_intern.ledger import Ledger
+    from ml_intern.prices import Measured
     from ml_intern.research.model import Ask
-    from ml_intern.secrets import Secrets
+    from ml_intern.secrets.credentials import Credential
+    from ml_intern.secrets.secrets import Secrets
     from ml_intern.settings import Settings
-    from ml_intern.task_time import TaskTime
     from ml_intern.web.client import Web
+    from ml_intern.workspace.files import Files
 
 
 class Undeclared(InternError):
@@ -155,8 +155,8 @@ class ToolContext:
         """The credential of a service, bound to its hosts; None where the person has none.
 
         Args:
-            service: A name of `ml_intern.secrets.SERVICES` (``github``), or the variable of a need that is
-                written ``VARIABLE@host``, such as ``WEATHER_API_KEY@api.weather.example``.
+            service: A name of `ml_intern.secrets.secrets.SERVICES` (``github``), or the variable of a need
+                that is written ``VARIABLE@host``, such as ``WEATHER_API_KEY@api.weather.example``.
 
         Raises:
             Undeclared: The tool's `needs` do not name it.

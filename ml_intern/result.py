@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.masking import mask_all
+from ml_intern.secrets.masking import mask_all
 
 if TYPE_CHECKING:
     import pandas
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ml_intern.ledger import Experiment
     from ml_intern.notebook.figure import Figure
     from ml_intern.notebook.report import Report
-    from ml_intern.session import Session
+    from ml_intern.session.session import Session
 
 
 @dataclass(frozen=True)

@@ -21,26 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic.fields import FieldInfo
 
 from ml_intern.errors import ToolError
+from ml_intern.prices import Price
 
 Effect = Literal["read", "write", "compute", "publish", "destroy"]
 EFFECTS: tuple[Effect, ...] = typing.get_args(Effect)
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Price:
-    """What a call is expected to spend. ``None`` means unknown, which the gate asks about.
-
-    Attributes:
-        usd: Dollars.
-        gpu_hours: Hours of one GPU.
-        jobs: Jobs started.
-    """
-
-    usd: float | None = 0.0
-    gpu_hours: float | None = 0.0
-    jobs: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import InternError
-from ml_intern.safe_files import open_file, opened_folder, write_file
 from ml_intern.sandbox.e2b_bundle import CHUNK
 from ml_intern.sandbox.e2b_tree import MAX_DEPTH, MAX_FILES, RACY_NS, Sign, TooMany, walk
+from ml_intern.workspace.safe_files import open_file, opened_folder, write_file
 
 
 class Folder:

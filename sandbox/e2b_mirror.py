@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from ml_intern.errors import InternError
-from ml_intern.safe_files import open_file
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.e2b_account import HOME
 from ml_intern.sandbox.e2b_folder import Folder
@@ -33,6 +32,7 @@ from ml_intern.sandbox.e2b_transfer import (
 )
 from ml_intern.sandbox.e2b_tree import MAX_FILES
 from ml_intern.sandbox.shared import FOLDER
+from ml_intern.workspace.safe_files import open_file
 
 EXCHANGE_BYTES = 1 << 30
 """What one exchange of a session carries in either direction; a job's bound is what it may grow by."""

@@ -9,7 +9,7 @@ import pytest
 
 from ml_intern import Settings
 from ml_intern.errors import UsageError
-from ml_intern.policy import read_policy
+from ml_intern.router.policy import read_policy
 
 
 def test_the_order_of_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from ml_intern.repositories.names import Lines
 from ml_intern.repositories.remarks import Remarks
 from ml_intern.repositories.results import CodeFile, CodeHits, Repositories, WebHits
 from ml_intern.tooling import tool
-from ml_intern.web_search import search_web
+from ml_intern.web.web_search import search_web
 
 SUBJECT = "code"
 KEYS = ("github",)

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ml_intern import budget
 from ml_intern.claims.notes import check_notes
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
@@ -17,7 +16,9 @@ from ml_intern.jobs.preflight import METHODS
 from ml_intern.ledger.configurations import same_configuration, trained
 from ml_intern.ledger.model import Comparison, Experiment, Measured, Scores
 from ml_intern.models import resolve_model, reward_model_of
-from ml_intern.tooling import Price, tool
+from ml_intern.prices import Measured as Spent
+from ml_intern.prices import Price
+from ml_intern.tooling import tool
 from ml_intern.tools.scaling import drawing_price
 
 
@@ -254,7 +255,7 @@ def freeze_experiment(ctx: ToolContext, experiment: str) -> Frozen:
         experiment: The experiment that you will publish.
     """
     path = resolve_model(ctx, experiment)
-    ctx.spent(budget.Measured(gpu_hours=0.0))  # its job is counted by itself
+    ctx.spent(Spent(gpu_hours=0.0))  # its job is counted by itself
     scores = ctx.evals.score_test(
         experiment,
         path,

@@ -14,7 +14,8 @@ from ml_intern.errors import ToolError
 from ml_intern.jobs.hardware import gpu_count
 from ml_intern.jobs.model import JobStatus
 from ml_intern.models import resolve_model
-from ml_intern.tooling import Price, tool
+from ml_intern.prices import Price
+from ml_intern.tooling import tool
 
 if TYPE_CHECKING:
     import polars as pl

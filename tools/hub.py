@@ -15,9 +15,9 @@ from ml_intern.errors import Interrupted, ToolError
 from ml_intern.events import Notice, Published
 from ml_intern.hub.client import REPLACED
 from ml_intern.hub.results import FilePage, PublishedDataset, PublishedModel, RepoView
-from ml_intern.masking import mask
 from ml_intern.models import reward_model_of, whose_weights
 from ml_intern.retry import run_with_retry
+from ml_intern.secrets.masking import mask
 from ml_intern.tooling import tool
 
 if TYPE_CHECKING:

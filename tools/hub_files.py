@@ -17,8 +17,8 @@ from ml_intern.hub.committing import MOST_FILES, Done, Place, commit_files, find
 from ml_intern.hub.names import Kind, Problem, ref_name
 from ml_intern.hub.outgoing import LARGEST_IMAGE, LARGEST_TEXT, check_names, check_path, check_words
 from ml_intern.hub.results import Branches, MadeCollection, PullRequest, WrittenFile
-from ml_intern.safe_files import open_file
 from ml_intern.tooling import Effect, tool
+from ml_intern.workspace.safe_files import open_file
 
 SUBJECT = "hub"
 Action = Literal["list", "show", "open", "comment", "close", "merge"]

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from ml_intern import clock
-from ml_intern.budget import Measured
 from ml_intern.context import ToolContext
 from ml_intern.durations import parse_duration
 from ml_intern.errors import InternError, ToolError
@@ -28,7 +27,8 @@ from ml_intern.jobs.samples import Sample, read_samples_of
 from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.jobs.timing import timed
 from ml_intern.jobs.tracking import track
-from ml_intern.tooling import Price, did_you_mean, tool
+from ml_intern.prices import Measured, Price
+from ml_intern.tooling import did_you_mean, tool
 
 SAVING_S = 300.0
 """How long a training that is to end early may take for its step and for saving its model."""

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ml_intern import budget
 from ml_intern.context import ToolContext
 from ml_intern.durations import parse_duration
 from ml_intern.errors import ToolError
@@ -18,7 +17,8 @@ from ml_intern.jobs.hardware import gpu_name
 from ml_intern.jobs.model import JobStatus
 from ml_intern.ledger.model import Inference, Scores
 from ml_intern.models import experiment_of, resolve_model
-from ml_intern.tooling import Price, tool
+from ml_intern.prices import Measured, Price
+from ml_intern.tooling import tool
 
 SUBJECT = "evaluation"
 
@@ -91,7 +91,7 @@ def best_of_n(
 
     if experiment:
         demand_own(ctx, experiment, model, path)
-    ctx.spent(budget.Measured(gpu_hours=0.0))  # its jobs are counted by themselves
+    ctx.spent(Measured(gpu_hours=0.0))  # its jobs are counted by themselves
     with ExitStack() as stack:
         kept, *judges = (
             stack.enter_context(still(ctx.evals, p, ctx.files.workspace)) for p in (path, reward) if p

@@ -6,16 +6,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from ml_intern.budget import Measured
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.jobs.hardware import slots_here
 from ml_intern.jobs.places import read_place
+from ml_intern.prices import Measured, Price
 from ml_intern.sweeps.asking import Direction, check_fields, full_names, read_base, read_metric
 from ml_intern.sweeps.model import Sweep, SweepPlan
 from ml_intern.sweeps.running import Running, find, make
 from ml_intern.sweeps.space import read_space
-from ml_intern.tooling import Price, tool
+from ml_intern.tooling import tool
 from ml_intern.tools.training import (
     _check_hardware,
     _held,

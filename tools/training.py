@@ -13,7 +13,6 @@ from ml_intern.durations import show_duration
 from ml_intern.errors import InternError, Interrupted, ToolError
 from ml_intern.evals.carried import refuse_files, refuse_words
 from ml_intern.events import Notice
-from ml_intern.files import Closed
 from ml_intern.jobs import preflight
 from ml_intern.jobs.asking import Training, guard_file, seed_for, training_spec
 from ml_intern.jobs.conditions import condition
@@ -23,10 +22,12 @@ from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, Place
 from ml_intern.jobs.places import HERE, ON_CPU, choose, read_place, sized_timeout, smaller_plan
 from ml_intern.jobs.record import base_of, demand_same, record_start
 from ml_intern.jobs.smoke import SmokeTest, smoke_result, smoke_spec
-from ml_intern.masking import holds_secret
 from ml_intern.models import resolve_model
-from ml_intern.tooling import Price, tool
+from ml_intern.prices import Price
+from ml_intern.secrets.masking import holds_secret
+from ml_intern.tooling import tool
 from ml_intern.tools.jobs import progress_line, seconds_of, share_done
+from ml_intern.workspace.files import Closed
 
 Method = Literal["pretrain", "sft", "dpo", "reward", "grpo"]
 SMOKE_TIMEOUT_S = 600

@@ -16,14 +16,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ml_intern import safe_files
 from ml_intern.context import ToolContext
 from ml_intern.data.loading import TABLE_SUFFIXES, kind_of
-from ml_intern.editing import How, edit
 from ml_intern.errors import ToolError
 from ml_intern.evals.carried import withheld
-from ml_intern.files import Files
 from ml_intern.tooling import tool
+from ml_intern.workspace import safe_files
+from ml_intern.workspace.editing import How, edit
+from ml_intern.workspace.files import Files
 
 PAGE_CHARS = 16_000
 LINE_CHARS = 4_000

@@ -9,10 +9,10 @@ from typing import Any
 
 import ml_intern
 from generating.markdown import Docstring, block, code, document, prose, sentence
-from ml_intern.approval import Answer
 from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.hosting import Hosted
+from ml_intern.router.approval import Answer
 
 INTRO = """\
 `from ml_intern import MLIntern` imports nothing heavy: the libraries come when they are used. The

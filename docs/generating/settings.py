@@ -22,7 +22,7 @@ from ml_intern.cli.arguments import prompt_command
 from ml_intern.evals.nearness import Nearness
 from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.outside.config import McpServer
-from ml_intern.policy import Rule, policy_rows
+from ml_intern.router.policy import Rule, policy_rows
 from ml_intern.settings import Settings
 from ml_intern.tooling import type_name
 from ml_intern.trust import deciding_keys

@@ -10,7 +10,7 @@ import yaml
 
 import ml_intern.prompts
 from generating.markdown import Docstring, block, code, document, prose, sentence, table
-from ml_intern.registry import load_tools
+from ml_intern.router.registry import load_tools
 from ml_intern.settings import Settings
 from ml_intern.tooling import ToolSpec
 

@@ -13,7 +13,7 @@ from smolagents.models import ChatMessage, MessageRole, Model
 from smolagents.monitoring import TokenUsage
 
 from ml_intern.brains.replies import CELL_TAGS
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.context import Services

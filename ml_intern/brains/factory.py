@@ -17,8 +17,8 @@ from ml_intern.brains.hosts import (
 from ml_intern.brains.prices import FREE, Facts, lookup, table
 from ml_intern.errors import NoBrain, UsageError
 from ml_intern.events import Event, Notice
+from ml_intern.secrets.tokens import hub_token
 from ml_intern.settings import Settings
-from ml_intern.tokens import hub_token
 from ml_intern.tooling import did_you_mean
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from ml_intern.brains.hosts import check_url
 from ml_intern.brains.pieces import CHARS_PER_TOKEN, plausible, whole
 from ml_intern.brains.prices import FREE, Facts, lookup, table
 from ml_intern.brains.waiting import Patience
-from ml_intern.credentials import KEEPER
 from ml_intern.errors import InternError, NoBrain, UsageError
 from ml_intern.events import Event
+from ml_intern.secrets.credentials import KEEPER
 from ml_intern.settings import Settings
 
 LOCAL = ("ollama", "ollama_chat", "lm_studio")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ml_intern import goals
 from ml_intern.claims.gathering import Heard, ToolTold
 from ml_intern.clock import now
-from ml_intern.journal import Entry, Journal
+from ml_intern.journal.journal import NOT_TAKEN, Entry, Journal
 
-HELD = f"{goals.HELD}: it claims what was not measured."
+HELD = f"{NOT_TAKEN}: it claims what was not measured."
 """The first words of what the brain is told; by them a journal knows how often it was."""
 
 

@@ -17,7 +17,7 @@ from ml_intern.cli.plain import View
 from ml_intern.events import ApprovalNeeded
 
 if TYPE_CHECKING:
-    from ml_intern.approval import Answer
+    from ml_intern.router.approval import Answer
 
 _POLL_S = 0.2
 _LINE_BYTES = 1 << 16
@@ -56,7 +56,7 @@ class Terminal:
                     _tell(choice)
 
     def _understand(self, line: str | None, question: ApprovalNeeded) -> Answer | None:
-        from ml_intern.approval import Answer
+        from ml_intern.router.approval import Answer
 
         if line is None:
             return Answer(False, "the run was interrupted" if self._stopped() else "nobody answered")
@@ -75,7 +75,7 @@ class Terminal:
 
     def _edit(self, question: ApprovalNeeded, rest: str) -> Answer | None:
         """Arguments as JSON, changed keys only; the tool checks them again, and the gate as well."""
-        from ml_intern.approval import Answer
+        from ml_intern.router.approval import Answer
 
         line = rest or self._read('changed arguments as JSON, such as {"private": true}: ')
         try:

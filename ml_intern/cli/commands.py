@@ -15,7 +15,7 @@ import click
 from ml_intern.cli.sessions import find_played, find_session, list_sessions
 from ml_intern.cli.tables import print_json, print_table, terminal_width
 from ml_intern.errors import UsageError
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.evals.benchmarks import Benchmark
@@ -170,7 +170,7 @@ def tools(name: str | None, as_json: bool, tokens: bool = False) -> None:
 def _loaded(settings: Settings) -> list[ToolSpec]:
     """The tools of the settings; servers that give no answer are named."""
     from ml_intern.outside.mcp_servers import McpServers
-    from ml_intern.registry import load_tools
+    from ml_intern.router.registry import load_tools
 
     servers = McpServers(settings.mcp_servers)
     try:
@@ -193,7 +193,7 @@ def _chosen(found: Sequence[ToolSpec], name: str) -> ToolSpec:
 
 
 def _print_tokens(settings: Settings, found: Sequence[ToolSpec], as_json: bool) -> None:
-    from ml_intern.prompt_tokens import count
+    from ml_intern.agent.prompt_tokens import count
 
     counted = count(found, settings)
     if as_json:
@@ -263,7 +263,7 @@ def playbooks(as_json: bool) -> None:
 
 
 def _settings(state: Path | None) -> Settings:
-    from ml_intern.secrets import Secrets
+    from ml_intern.secrets.secrets import Secrets
     from ml_intern.settings import Settings
 
     Secrets(os.environ, Path.cwd())  # what it finds is hidden from here on

@@ -24,7 +24,7 @@ import click
 
 from ml_intern.cli.tables import print_json, terminal_width
 from ml_intern.errors import InternError, UsageError
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.settings import Settings
@@ -85,7 +85,7 @@ def run(
         model: Ask this brain, not that of the settings.
         base_url: Its endpoint.
     """
-    from ml_intern.secrets import Secrets
+    from ml_intern.secrets.secrets import Secrets
     from ml_intern.settings import Settings
 
     if variant and not build:
@@ -273,7 +273,7 @@ def _machine(state: Path) -> Iterator[Check]:
 
 def _tokens(settings: Settings, env: Mapping[str, str]) -> Iterator[Check]:
     """Whether credentials are there. Nothing of their values is shown."""
-    from ml_intern.tokens import hub_token
+    from ml_intern.secrets.tokens import hub_token
 
     there = bool(hub_token(env))
     yield (

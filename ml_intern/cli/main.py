@@ -135,7 +135,7 @@ def _refuse_slip(word: str) -> None:
 def _fail(error: Exception, words: Sequence[str]) -> int:
     given = words[: words.index("--")] if "--" in words else words
     verbose = any(w in ("-v", "-vv", "--verbose") for w in given) or bool(os.environ.get("ML_INTERN_VERBOSE"))
-    from ml_intern.disk import DiskTrouble
+    from ml_intern.workspace.disk import DiskTrouble
 
     error = DiskTrouble.of(error) or error
     if isinstance(error, InternError):
@@ -144,7 +144,7 @@ def _fail(error: Exception, words: Sequence[str]) -> int:
     else:
         line, code = f"This is a defect, please report it: {type(error).__name__}: {error}.", 1
         line += "" if verbose else " With -v it shows where."
-    from ml_intern.masking import add_secrets_of, mask
+    from ml_intern.secrets.masking import add_secrets_of, mask
 
     add_secrets_of(os.environ)
     line = mask(line)

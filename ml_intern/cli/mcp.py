@@ -62,14 +62,14 @@ def words(text: str) -> list[str]:
 
 
 def _token() -> str | None:
-    from ml_intern.secrets import Secrets
+    from ml_intern.secrets.secrets import Secrets
 
     return Secrets(os.environ, Path.cwd()).env.get("ML_INTERN_MCP_TOKEN")
 
 
 def _settings(session: str | None, given: Mapping[str, Any]) -> tuple[Settings, Path | None]:
     """The settings, and the folder of a session that goes on."""
-    from ml_intern.budget import parse_budget
+    from ml_intern.router.budget import parse_budget
     from ml_intern.settings import Settings
 
     settings = Settings.load(**{key: value for key, value in given.items() if value is not None})

@@ -17,8 +17,8 @@ from ml_intern.errors import UsageError
 
 if TYPE_CHECKING:
     from ml_intern.reproducing.plan import Plan
-    from ml_intern.router import Approver
-    from ml_intern.session import Session
+    from ml_intern.router.router import Approver
+    from ml_intern.session.session import Session
     from ml_intern.settings import Settings
 
 
@@ -64,7 +64,7 @@ def reproduce(
     key = keeping.keep(settings.state, found, plan)
 
     def create(approver: Approver | None) -> Session:
-        from ml_intern.session import Session
+        from ml_intern.session.session import Session
 
         return Session.create(_fitted(settings, plan, key), keeping.prompt_for(card), approver)
 
@@ -75,7 +75,7 @@ def _hub(settings: Settings) -> Any:
     from contextlib import closing
 
     from ml_intern.hub.client import Hub
-    from ml_intern.secrets import Secrets
+    from ml_intern.secrets.secrets import Secrets
 
     return closing(Hub(settings, settings.state, Secrets(os.environ, Path.cwd()).env))
 

@@ -20,8 +20,8 @@ from ml_intern.errors import InternError, Interrupted
 
 if TYPE_CHECKING:
     from ml_intern.result import RunResult
-    from ml_intern.router import Approver
-    from ml_intern.session import Session
+    from ml_intern.router.router import Approver
+    from ml_intern.session.session import Session
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def run_prompt(prompt: str, given: dict[str, Any], face: Face) -> int:
     settings = Settings.load(**given)
 
     def create(approver: Approver | None) -> Session:
-        from ml_intern.session import Session
+        from ml_intern.session.session import Session
 
         return Session.create(settings, prompt, approver)
 
@@ -71,8 +71,8 @@ def resume(session: str | None, given: dict[str, Any], face: Face, say: str | No
         face: What is shown.
         say: What its brain shall know; with it, nothing means the newest session, finished or not.
     """
+    from ml_intern.agent.inbox import Inbox
     from ml_intern.cli.sessions import find_session, find_unfinished
-    from ml_intern.inbox import Inbox
     from ml_intern.settings import Settings
 
     state = given.get("state")
@@ -81,7 +81,7 @@ def resume(session: str | None, given: dict[str, Any], face: Face, say: str | No
         Inbox(card.folder).say(say)
 
     def reopen(approver: Approver | None) -> Session:
-        from ml_intern.session import Session
+        from ml_intern.session.session import Session
 
         return Session.resume(card.folder, approver, **given)
 
@@ -104,7 +104,7 @@ def replay(session: str | None, live: bool, given: dict[str, Any], face: Face) -
     card = find_played(Settings.load(state=state).state, session)
 
     def play(approver: Approver | None) -> Session:
-        from ml_intern.replaying import Replay
+        from ml_intern.session.replaying import Replay
 
         return Replay.of(card.folder, live, approver, **given)
 

@@ -13,12 +13,12 @@ from ml_intern.cli.tables import print_json
 
 def share(session: str | None, repo: str | None, state: Path | None, as_json: bool) -> None:
     """Upload the trace of a session, and say where it is."""
-    from ml_intern.budget import Budget
-    from ml_intern.gate import Gate
     from ml_intern.hub.client import Hub
-    from ml_intern.secrets import Secrets
+    from ml_intern.router.budget import Budget
+    from ml_intern.router.gate import Gate
+    from ml_intern.secrets.secrets import Secrets
+    from ml_intern.session.sharing import check_allowed, share_trace
     from ml_intern.settings import TRACES, Settings
-    from ml_intern.sharing import check_allowed, share_trace
 
     secrets = Secrets(os.environ, Path.cwd())
     settings = Settings.load(state=state, share_traces=repo)

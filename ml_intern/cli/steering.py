@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
+from ml_intern.agent.inbox import STOPS, Inbox, What
 from ml_intern.cli.calm import count
 from ml_intern.cli.sessions import SessionCard, find_played, find_running, find_session
 from ml_intern.cli.tables import print_json
 from ml_intern.errors import UsageError
-from ml_intern.inbox import STOPS, Inbox, What
 
 _ID = re.compile(r"\d{8}-")
 """How the ids of sessions begin."""
@@ -67,7 +67,7 @@ def what(word: str | None) -> What:
 
 def undo(session: str | None, as_json: bool, state: Path | None) -> None:
     """Undo the last turn of a session that does not run."""
-    from ml_intern.undoing import undo as undo_turn
+    from ml_intern.session.undoing import undo as undo_turn
 
     card = find_played(_state(state), session)
     done = undo_turn(card.folder, _workspace(card))

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ml_intern.cli.board import clean
-from ml_intern.masking import mask, mask_all
+from ml_intern.secrets.masking import mask, mask_all
 
 GAP = "  "
 NARROWEST = 12

@@ -38,7 +38,7 @@ from ml_intern.tooling import did_you_mean
 if TYPE_CHECKING:
     import polars as pl
 
-    from ml_intern.files import Files
+    from ml_intern.workspace.files import Files
 
 Rows: TypeAlias = "list[dict[str, Any]] | Table | pl.DataFrame"
 

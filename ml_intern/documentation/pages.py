@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from ml_intern import safe_files
 from ml_intern.documentation.library import Documentation
 from ml_intern.documentation.markdown import markdown
 from ml_intern.documentation.online import fetch_page
 from ml_intern.documentation.results import NOTE, DocPage, page
 from ml_intern.errors import ToolError
-from ml_intern.files import Closed, Files
 from ml_intern.web.client import Web
+from ml_intern.workspace import safe_files
+from ml_intern.workspace.files import Closed, Files
 
 READ_BYTES = 64 << 20
 MOST_HEADINGS = 100

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_intern.errors import UsageError
-from ml_intern.reading import CARD, JOURNAL, Salvaged, salvage
+from ml_intern.journal.reading import CARD, JOURNAL, Salvaged, salvage
 
 
 @dataclass

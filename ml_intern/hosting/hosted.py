@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ml_intern.approval import Answer, Answers
+from ml_intern.agent.inbox import Inbox, What
 from ml_intern.errors import InternError, UsageError
 from ml_intern.events import (
     ApprovalAnswered,
@@ -24,13 +24,13 @@ from ml_intern.events import (
 )
 from ml_intern.hosting.past import past_events
 from ml_intern.hosting.story import Story
-from ml_intern.inbox import Inbox, What
-from ml_intern.lock import SessionLock
+from ml_intern.router.approval import Answer, Answers
+from ml_intern.session.lock import SessionLock
 
 if TYPE_CHECKING:
     from ml_intern.result import RunResult
-    from ml_intern.session import Session
-    from ml_intern.undoing import Undone
+    from ml_intern.session.session import Session
+    from ml_intern.session.undoing import Undone
 
 State = Literal["new", "working", "waiting", "over"]
 """new: nothing was said yet; waiting: it has answered and keeps its kernel; over: no process works on it."""
@@ -143,7 +143,7 @@ class Hosted:
             UsageError: There is none, or it cannot go on with these settings.
             SessionBusy: Another process runs it.
         """
-        from ml_intern.session import Session
+        from ml_intern.session.session import Session
 
         with self._turn:
             self._ready()
@@ -162,7 +162,7 @@ class Hosted:
             self._wait_for_end()
 
     def _begin(self, prompt: str) -> None:
-        from ml_intern.session import Session
+        from ml_intern.session.session import Session
         from ml_intern.settings import Settings
 
         answers = Answers()
@@ -299,8 +299,8 @@ class Hosted:
             UsageError: It works, or there is nothing to undo.
             SessionBusy: Another process runs it.
         """
-        from ml_intern.resuming import read_card
-        from ml_intern.undoing import undo
+        from ml_intern.session.resuming import read_card
+        from ml_intern.session.undoing import undo
 
         with self._turn:
             self._ready()

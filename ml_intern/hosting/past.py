@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ml_intern.calls import summarise
 from ml_intern.errors import UsageError
 from ml_intern.events import (
     BrainAnswered,
@@ -22,7 +21,8 @@ from ml_intern.events import (
     ToolFinished,
     ToolStarted,
 )
-from ml_intern.reading import JOURNAL, salvage
+from ml_intern.journal.reading import JOURNAL, salvage
+from ml_intern.router.calls import summarise
 
 RESEARCH = "research:"
 """How the source of what a sub-agent did begins."""

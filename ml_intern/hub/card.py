@@ -19,8 +19,8 @@ from ml_intern.hub.confirming import OverSeeds, held_against, luck_of_the_seed, 
 from ml_intern.hub.origin import Origin, lineage_section
 from ml_intern.hub.sealing import Sealed
 from ml_intern.ledger import Experiment, Ledger, Measured
-from ml_intern.masking import mask
 from ml_intern.papers.ids import try_id
+from ml_intern.secrets.masking import mask
 
 __all__ = ["CardFacts", "line", "loose_words", "model_card", "table", "tidy", "unresolved"]
 

@@ -25,8 +25,8 @@ from ml_intern.hub.plain import without_links
 from ml_intern.hub.scanning import refuse_credentials
 from ml_intern.hub.server import ServerThread, is_loopback
 from ml_intern.hub.target import check_account, check_visibility
-from ml_intern.masking import add_secret, mask
-from ml_intern.tokens import hub_token
+from ml_intern.secrets.masking import add_secret, mask
+from ml_intern.secrets.tokens import hub_token
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ml_intern.errors import ToolError
 from ml_intern.hub.errors import reason
 from ml_intern.hub.results import MadeCollection
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from huggingface_hub import Collection

@@ -9,7 +9,7 @@ import yaml
 
 from ml_intern.data.store import DatasetInfo
 from ml_intern.hub.card import line, table, tidy
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-from ml_intern.credentials import KEEPER, Credential, hosts_of
+from ml_intern.secrets.credentials import KEEPER, Credential, hosts_of
 
 OFFICIAL_HOSTS = (".huggingface.co", ".hf.co")
 

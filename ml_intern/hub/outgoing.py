@@ -16,7 +16,7 @@ from ml_intern.hub.client import REPLACED
 from ml_intern.hub.names import Kind, Problem, file_path
 from ml_intern.hub.staging import WANTED
 from ml_intern.hub.stating import TABLES, unmeasured
-from ml_intern.masking import holds_known_secret, holds_secret
+from ml_intern.secrets.masking import holds_known_secret, holds_secret
 
 if TYPE_CHECKING:
     from ml_intern.context import ToolContext

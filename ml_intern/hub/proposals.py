@@ -11,7 +11,7 @@ from ml_intern.hub.committing import Place, find_again
 from ml_intern.hub.names import Kind
 from ml_intern.hub.outgoing import of_a_model
 from ml_intern.hub.results import PullRequest
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from huggingface_hub import Discussion, DiscussionWithDetails

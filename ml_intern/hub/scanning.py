@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ml_intern.errors import ToolError
-from ml_intern.masking import holds_known_secret, holds_secret
+from ml_intern.secrets.masking import holds_known_secret, holds_secret
 
 BLOCK = 1 << 20
 OVERLAP = 4096

@@ -14,11 +14,11 @@ from typing import Any
 from ml_intern.jobs.hardware import gpu_count, gpus_of, processes_of, slots_here
 from ml_intern.jobs.model import JobSpec, JobStatus
 from ml_intern.jobs.slots import GPU_HERE
-from ml_intern.room import Room
 from ml_intern.sandbox import tree
 from ml_intern.sandbox.base import Launch, Limits, Mounts, Sandbox
 from ml_intern.sandbox.process import run_quietly
 from ml_intern.settings import Settings
+from ml_intern.workspace.room import Room
 
 RECIPES = Path(__file__).parent / "recipes"
 ROOM_BYTES = 64 << 10

@@ -28,8 +28,8 @@ from ml_intern.jobs.launch import first_status, make_folder, recipes, room_of
 from ml_intern.jobs.model import FINISHED, JobSpec, JobStatus, LogPage, Place
 from ml_intern.jobs.recovery import TRAININGS
 from ml_intern.jobs.thresholds import Thresholds
-from ml_intern.masking import mask
 from ml_intern.sandbox.base import Sandbox
+from ml_intern.secrets.masking import mask
 from ml_intern.settings import Settings
 from ml_intern.tooling import did_you_mean
 

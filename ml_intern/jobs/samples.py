@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from ml_intern.errors import ToolError
 from ml_intern.jobs.curves import is_number
 from ml_intern.outside.words import clean
-from ml_intern.safe_files import open_file
+from ml_intern.workspace.safe_files import open_file
 
 FILE = "samples.jsonl"
 LONGEST = 500

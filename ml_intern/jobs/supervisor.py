@@ -32,11 +32,11 @@ from ml_intern.jobs.failures import TAIL_BYTES, classify
 from ml_intern.jobs.peak import Peak
 from ml_intern.jobs.recovery import NEARLY, apply, newest_checkpoint, next_step
 from ml_intern.jobs.slots import GPU_HERE, Queue
-from ml_intern.masking import mask
-from ml_intern.room import Room
 from ml_intern.sandbox import tree
 from ml_intern.sandbox.growth import Growth
 from ml_intern.sandbox.walk import Found, walk
+from ml_intern.secrets.masking import mask
+from ml_intern.workspace.room import Room
 
 _POLL_S = 0.05
 # The first words are what a full disk's error says, and so its class is the same.

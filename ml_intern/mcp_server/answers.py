@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
 
-from ml_intern import strangers
-from ml_intern.calls import Outcome
-from ml_intern.masking import mask, mask_all
+from ml_intern.agent import strangers
 from ml_intern.mcp_server.declarations import RESULT, wraps
+from ml_intern.router.calls import Outcome
 from ml_intern.sandbox.kernel import brief
+from ml_intern.secrets.masking import mask, mask_all
 
 if TYPE_CHECKING:
     from ml_intern.mcp_server.running import Running
@@ -57,7 +57,7 @@ def paged(running: Running, text: str) -> str:
     """The text; of one that is too long the beginning, and where the whole is."""
     if len(text) <= LONGEST:
         return text
-    from ml_intern.safe_files import write_file
+    from ml_intern.workspace.safe_files import write_file
 
     workspace = running.session.workspace
     path = workspace / "results" / f"{running.source}.txt"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.approval import Answer, NoAnswer, headless
 from ml_intern.events import ApprovalNeeded
+from ml_intern.router.approval import Answer, NoAnswer, headless
 
 if TYPE_CHECKING:
     from ml_intern.mcp_server.running import Running

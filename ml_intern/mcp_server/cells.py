@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.calls import Outcome
+from ml_intern.agent.executor import CellFailed, KernelExecutor
 from ml_intern.errors import Interrupted
 from ml_intern.events import CellOutput, Event, ToolProgress
-from ml_intern.executor import CellFailed, KernelExecutor
-from ml_intern.masking import mask
 from ml_intern.mcp_server.running import Running
 from ml_intern.mcp_server.words import RUN_CELL
-from ml_intern.proxies import keep
 from ml_intern.research.reader import Reader
+from ml_intern.router.calls import Outcome
+from ml_intern.router.proxies import keep
+from ml_intern.router.stopping import Stop
 from ml_intern.sandbox.host import KernelHost
-from ml_intern.snapshots import Snapshots
-from ml_intern.stopping import Stop
+from ml_intern.secrets.masking import mask
+from ml_intern.workspace.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from ml_intern.mcp_server.session import ToolSession

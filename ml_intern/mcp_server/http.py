@@ -13,10 +13,10 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from ml_intern.errors import UsageError
 from ml_intern.hub.server import is_loopback, listen
-from ml_intern.masking import add_secret
 from ml_intern.mcp_server.door import CLIENT, LOOPBACK, MOST_BYTES, PATH, Door, host_of
 from ml_intern.mcp_server.seats import Seat, Seats
 from ml_intern.mcp_server.server import Answering, Ctx
+from ml_intern.secrets.masking import add_secret
 
 if TYPE_CHECKING:
     import uvicorn

@@ -56,7 +56,7 @@ def filled(settings: Settings, name: str, given: Mapping[str, str]) -> types.Get
 
 def how_to_work() -> str:
     """Of what our own brain is told, the part that holds for any assistant."""
-    from ml_intern.instructions import _templates
+    from ml_intern.agent.instructions import _templates
 
     whole = _templates()["system"]
     return "# How to work" + whole.partition("# How to work")[2].partition("{%")[0].rstrip()

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import mcp_types as types
 
 from ml_intern.errors import InternError
-from ml_intern.masking import mask, mask_all
 from ml_intern.mcp_server.answers import finite
+from ml_intern.secrets.masking import mask, mask_all
 from ml_intern.tooling import to_json
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.approval import Answer, NoAnswer
-from ml_intern.calls import Outcome, body_of
-from ml_intern.earlier import Earlier
 from ml_intern.errors import InternError, Interrupted
 from ml_intern.events import ApprovalNeeded, Event, Notice, ToolProgress
-from ml_intern.masking import mask_all
 from ml_intern.mcp_server.asking import Asking, again, understood
 from ml_intern.mcp_server.seats import OPEN_S
-from ml_intern.router import Switch
+from ml_intern.router.approval import Answer, NoAnswer
+from ml_intern.router.calls import Outcome, body_of
+from ml_intern.router.earlier import Earlier
+from ml_intern.router.router import Switch
+from ml_intern.secrets.masking import mask_all
 
 if TYPE_CHECKING:
     from ml_intern.context import Services

@@ -16,12 +16,12 @@ from mcp.server.lowlevel.server import Server
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ml_intern import __version__
-from ml_intern.calls import Outcome
 from ml_intern.errors import InternError
 from ml_intern.events import ApprovalNeeded, Notice, ToolProgress
-from ml_intern.masking import mask
 from ml_intern.mcp_server import answers, declarations, prompts, resources
 from ml_intern.mcp_server.words import INSTRUCTIONS, RUN_CELL
+from ml_intern.router.calls import Outcome
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.mcp_server.running import Running
@@ -98,7 +98,7 @@ class Answering:
             session = await self._session(ctx)
             return declarations.chosen(session.router.specs.values(), self._wanted)
         if self._specs is None:
-            from ml_intern.registry import load_tools
+            from ml_intern.router.registry import load_tools
 
             found = await asyncio.to_thread(load_tools, self._settings)
             self._specs = declarations.chosen(found, self._wanted)

@@ -8,17 +8,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.disk import DiskTrouble
-from ml_intern.earlier import Earlier
+from ml_intern.agent.inbox import What
 from ml_intern.errors import InternError, LimitReached, UsageError
 from ml_intern.events import Notice
-from ml_intern.inbox import What
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 from ml_intern.mcp_server.nobody import LABEL
-from ml_intern.recorded import Recorded
-from ml_intern.session import Session
+from ml_intern.router.earlier import Earlier
+from ml_intern.router.recorded import Recorded
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
-from ml_intern.snapshots import Snapshots
+from ml_intern.workspace.disk import DiskTrouble
+from ml_intern.workspace.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from ml_intern.mcp_server.asking import Asking

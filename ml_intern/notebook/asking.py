@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from ml_intern.approval import Answer
 from ml_intern.cli.board import clean, shorten
 from ml_intern.events import ApprovalNeeded
+from ml_intern.router.approval import Answer
 
 
 def ask(question: ApprovalNeeded) -> Answer:

@@ -19,7 +19,7 @@ from ml_intern.reports.story import shown
 if TYPE_CHECKING:
     from ml_intern.ledger import Experiment, Measured
     from ml_intern.result import RunResult
-    from ml_intern.undoing import Undone
+    from ml_intern.session.undoing import Undone
 
 CURVES = ("loss", "eval_loss", "reward")
 METRICS = 4

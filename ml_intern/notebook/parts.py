@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ml_intern.cli.board import clean
-from ml_intern.masking import mask
 from ml_intern.reports import words
+from ml_intern.secrets.masking import mask
 
 STYLE = (
     ".mli{font:14px/1.5 system-ui,-apple-system,sans-serif;max-width:62rem;overflow-wrap:anywhere;"

@@ -9,13 +9,13 @@ from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.approval import Answer, Approver, NoAnswer, call_aside, headless
 from ml_intern.errors import UsageError
 from ml_intern.events import ApprovalNeeded
 from ml_intern.notebook import kernel
 from ml_intern.notebook.asking import ask
 from ml_intern.notebook.outcome import outcome
 from ml_intern.notebook.progress import Turn, progress
+from ml_intern.router.approval import Answer, Approver, NoAnswer, call_aside, headless
 
 if TYPE_CHECKING:
     from ml_intern.hosting import Hosted

@@ -25,7 +25,7 @@ from textwrap import shorten
 from typing import Any
 
 from ml_intern.events import ApprovalNeeded, SessionFinished
-from ml_intern.masking import mask, mask_all
+from ml_intern.secrets.masking import mask, mask_all
 
 KINDS = ("approval", "done", "failed", "limit", "stopped", "message")
 

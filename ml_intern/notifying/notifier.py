@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from ml_intern.clock import now
 from ml_intern.events import ApprovalNeeded, Event, Notice, SessionFinished, TurnFinished
-from ml_intern.masking import mask
 from ml_intern.notifying.messages import About, Message
 from ml_intern.notifying.targets import Target
 from ml_intern.retry import is_transient, retry_after, status_of
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     import httpx

@@ -11,8 +11,8 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ml_intern.masking import add_secret
 from ml_intern.notifying.messages import Message
+from ml_intern.secrets.masking import add_secret
 
 if TYPE_CHECKING:
     import httpx

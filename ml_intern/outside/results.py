@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import ToolError
-from ml_intern.masking import mask_all
 from ml_intern.outside.words import one_line
+from ml_intern.secrets.masking import mask_all
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
@@ -76,7 +76,7 @@ def keep_small(value: Any, ctx: ToolContext, tool: str) -> Any:
         raise ToolError(f"{tool} sent a result that is no JSON.") from None
     if len(text) <= LONGEST_VALUE:
         return value
-    from ml_intern.safe_files import write_file
+    from ml_intern.workspace.safe_files import write_file
 
     ending = "txt" if isinstance(value, str) else "json"
     path = ctx.files.writable(f"outside/{tool}-{ctx.call}.{ending}")

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.credentials import Credential
 from ml_intern.errors import Interrupted, ToolError
-from ml_intern.masking import add_secret, add_secrets_of
 from ml_intern.outside.config import McpServer
 from ml_intern.outside.results import keep_small, read_result
 from ml_intern.outside.schema import properties
 from ml_intern.outside.spec import OutsideSpec, declared_price
 from ml_intern.outside.words import identifier, one_line
-from ml_intern.secrets import SERVICES
+from ml_intern.secrets.credentials import Credential
+from ml_intern.secrets.masking import add_secret, add_secrets_of
+from ml_intern.secrets.secrets import SERVICES
 from ml_intern.tooling import ToolSpec
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticSerializationError
 
 from ml_intern.errors import Interrupted, ToolError, UsageError
-from ml_intern.masking import mask_all
 from ml_intern.outside.config import DEFAULT_EFFECT
 from ml_intern.outside.results import keep_small
 from ml_intern.outside.spec import OutsideSpec, declared_price
 from ml_intern.outside.words import clean, one_line
+from ml_intern.secrets.masking import mask_all
 from ml_intern.tooling import EFFECTS, ToolSpec, did_you_mean, to_json
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from ml_intern.errors import ToolError
 from ml_intern.outside.schema import MOST_FIELDS, make_model, properties, required, type_words
 from ml_intern.outside.words import clean, identifier, one_line, quoted
-from ml_intern.tooling import Price, ToolSpec
+from ml_intern.prices import Price
+from ml_intern.tooling import ToolSpec
 
 LONGEST_SUMMARY = 160
 LONGEST_DESCRIPTION = 4000

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Container
 
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 LONGEST_NAME = 64
 _UNSEEN = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml_intern.credentials import Credential
 from ml_intern.papers.ids import PaperId, try_id
 from ml_intern.papers.model import MOST_AUTHORS, Paper, preferred
 from ml_intern.papers.values import Raw, an_object, day, part, rows, text, texts, whole
+from ml_intern.secrets.credentials import Credential
 from ml_intern.web.client import Web
 from ml_intern.web.errors import BadAnswer
 from ml_intern.web.page import Page

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ml_intern.credentials import Credential
 from ml_intern.papers.ids import PaperId, try_id
 from ml_intern.papers.model import MOST_AUTHORS, Paper, Snippet, preferred
 from ml_intern.papers.values import Raw, a_list, an_object, day, part, rows, text, texts, whole
+from ml_intern.secrets.credentials import Credential
 from ml_intern.web.client import Web
 from ml_intern.web.errors import BadAnswer
 from ml_intern.web.page import Page

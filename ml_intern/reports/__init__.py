@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ml_intern.hub.objects import write_atomic
-from ml_intern.masking import mask
 from ml_intern.reports.page import report_html
 from ml_intern.reports.sections import report_markdown
 from ml_intern.reports.story import Story, read_story
+from ml_intern.secrets.masking import mask
 
 __all__ = ["Story", "read_story", "report_html", "report_markdown", "write_report"]
 

@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 import httpx
 
-from ml_intern.credentials import Credential, origin_of
 from ml_intern.errors import ToolError
 from ml_intern.papers.values import Raw, a_list, an_object, part, rows, text, whole
 from ml_intern.repositories.names import Place, is_repo
 from ml_intern.repositories.remarks import Remarks
+from ml_intern.secrets.credentials import Credential, origin_of
 from ml_intern.web.client import Web
 from ml_intern.web.errors import Missing, Throttled, WebError
 from ml_intern.web.orders import MEGABYTE

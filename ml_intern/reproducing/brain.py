@@ -26,7 +26,7 @@ from ml_intern.reproducing.comparing import (
 )
 from ml_intern.reproducing.finding import training_files
 from ml_intern.reproducing.plan import Plan, Step, given_rows
-from ml_intern.safe_files import write_file
+from ml_intern.workspace.safe_files import write_file
 
 if TYPE_CHECKING:
     from ml_intern.context import Services

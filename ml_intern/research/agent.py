@@ -7,12 +7,12 @@ from typing import Any
 
 from smolagents.memory import ActionStep
 
-from ml_intern.agent import InternAgent
+from ml_intern.agent.agent import InternAgent
+from ml_intern.agent.compaction import mechanical
+from ml_intern.agent.instructions import last_step_note
+from ml_intern.agent.view import SummaryStep
 from ml_intern.brains.replies import Reply
-from ml_intern.compaction import mechanical
 from ml_intern.errors import LimitReached
-from ml_intern.instructions import last_step_note
-from ml_intern.view import SummaryStep
 
 SO_FAR_CHARS = 2000
 

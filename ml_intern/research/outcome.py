@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ml_intern.agent.view import Spill
 from ml_intern.errors import InternError
-from ml_intern.journal import Journal
-from ml_intern.masking import mask_all
+from ml_intern.journal.journal import Journal
 from ml_intern.research.model import SourceRead
-from ml_intern.view import Spill
+from ml_intern.secrets.masking import mask_all
 
 ANSWER_CHARS = 4000
 """Of an answer, what comes back; the whole of a longer one is in a file."""
@@ -20,7 +20,7 @@ ARGUMENT_CHARS = 160
 
 def bounded(answer: str, keep: Spill) -> tuple[str, str]:
     """The answer and nothing, or its head and tail and the file with the whole."""
-    from ml_intern.executor import head_and_tail
+    from ml_intern.agent.executor import head_and_tail
 
     if len(answer) <= ANSWER_CHARS:
         return answer, ""

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.calls import Outcome
-from ml_intern.earlier import Earlier
 from ml_intern.events import Event
-from ml_intern.journal import Entry, Journal
-from ml_intern.stopping import Stop
+from ml_intern.journal.journal import Entry, Journal
+from ml_intern.router.calls import Outcome
+from ml_intern.router.earlier import Earlier
+from ml_intern.router.stopping import Stop
 
 if TYPE_CHECKING:
-    from ml_intern.router import Router
+    from ml_intern.router.router import Router
 
 
 class Reader:

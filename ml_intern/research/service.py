@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ml_intern.brains.base import Brain
-from ml_intern.budget import BudgetSpent
 from ml_intern.context import ToolContext
 from ml_intern.errors import Interrupted, LimitReached, ToolError
-from ml_intern.recorded import Recorded, Researched
 from ml_intern.research.model import Finding, Question
 from ml_intern.research.worker import Shared, Worker
-from ml_intern.router import Router
+from ml_intern.router.budget import BudgetSpent
+from ml_intern.router.recorded import Recorded, Researched
+from ml_intern.router.router import Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
 
 NOBODY = "There is no language model here, and research needs one."

@@ -12,20 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml_intern.agent.pinned import pinned, spill
 from ml_intern.brains.base import Brain
-from ml_intern.budget import BudgetSpent
 from ml_intern.context import ToolContext
 from ml_intern.errors import InternError, Interrupted
 from ml_intern.events import ResearchFinished, ResearchStarted
-from ml_intern.masking import mask
-from ml_intern.pinned import pinned, spill
-from ml_intern.recorded import Researched
 from ml_intern.research.model import Finding, Question
 from ml_intern.research.outcome import bounded, cut, sources_of
 from ml_intern.research.reader import OwnLines, Reader
-from ml_intern.router import Router
+from ml_intern.router.budget import BudgetSpent
+from ml_intern.router.recorded import Researched
+from ml_intern.router.router import Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
 from ml_intern.sandbox.ownership import sandbox_user
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.research.agent import ResearchAgent
@@ -193,8 +193,8 @@ class Worker:
         return self._finished(answer)
 
     def _answer(self) -> str:
-        from ml_intern.executor import KernelExecutor
-        from ml_intern.instructions import research_task
+        from ml_intern.agent.executor import KernelExecutor
+        from ml_intern.agent.instructions import research_task
         from ml_intern.research.agent import ResearchAgent
         from ml_intern.sandbox.host import KernelHost
 
@@ -229,7 +229,7 @@ class Worker:
                 sandbox.stop()
 
     def _system(self, sandbox: Sandbox, mounts: Mounts, limits: Limits) -> str:
-        from ml_intern.instructions import isolation, research_prompt
+        from ml_intern.agent.instructions import isolation, research_prompt
 
         services = self._reader.services
         specs = [spec for spec in self._shared.router.specs.values() if spec.effect == "read"]

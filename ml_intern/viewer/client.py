@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from ml_intern.credentials import Credential
 from ml_intern.errors import ToolError
 from ml_intern.papers.values import Raw, an_object
+from ml_intern.secrets.credentials import Credential
 from ml_intern.viewer import answers
 from ml_intern.web.client import Web
 from ml_intern.web.errors import WebError

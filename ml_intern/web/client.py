@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_intern.credentials import Credential
+from ml_intern.secrets.credentials import Credential
 from ml_intern.web.addresses import Doors
 from ml_intern.web.cache import Cache
 from ml_intern.web.fetching import Fetcher

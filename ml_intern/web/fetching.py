@@ -11,8 +11,8 @@ from urllib.parse import urljoin
 
 import httpx
 
-from ml_intern.masking import mask
 from ml_intern.retry import LONGEST_WAIT_S, limits_rate, retry_after, run_with_retry
+from ml_intern.secrets.masking import mask
 from ml_intern.web.addresses import Doors
 from ml_intern.web.bodies import ACCEPTED, Truncated, read_bounded
 from ml_intern.web.cache import Cache, fetched_at, raw_body

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from ml_intern.credentials import Credential
+from ml_intern.secrets.credentials import Credential
 from ml_intern.web.errors import Blocked
 from ml_intern.web.page import Page
 

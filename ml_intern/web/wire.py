@@ -15,8 +15,8 @@ import httpcore
 import httpx
 
 from ml_intern.errors import UsageError
-from ml_intern.masking import mask
 from ml_intern.retry import limits_rate, retry_after, used_up
+from ml_intern.secrets.masking import mask
 from ml_intern.web.addresses import Doors, GuardedBackend
 from ml_intern.web.cache import stamp
 from ml_intern.web.errors import Unreachable

@@ -11,10 +11,10 @@ from typing import Any
 
 import gradio as gr
 
-from ml_intern.approval import Answer
 from ml_intern.errors import InternError, UsageError
 from ml_intern.hosting import Hosted
-from ml_intern.masking import mask
+from ml_intern.router.approval import Answer
+from ml_intern.secrets.masking import mask
 from ml_intern.webapp.asking import arguments_of, asked
 from ml_intern.webapp.house import Home
 from ml_intern.webapp.markup import text

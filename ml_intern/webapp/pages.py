@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_intern.approval import Answer
 from ml_intern.errors import InternError, UsageError
 from ml_intern.events import ApprovalNeeded
 from ml_intern.hosting import Hosted
-from ml_intern.masking import mask
+from ml_intern.router.approval import Answer
+from ml_intern.secrets.masking import mask
 from ml_intern.webapp.house import Home, House, Shown
 from ml_intern.webapp.session_list import SessionList, live_of
 from ml_intern.webapp.status import question_of, status_html
@@ -131,7 +131,7 @@ class Pages:
     def set(self, home: Home, session: str, given: Mapping[str, str]) -> str:
         """Another model or budget for a session, from its next turn on."""
         self.house.check_model(given.get("model", ""))
-        from ml_intern.budget import parse_budget
+        from ml_intern.router.budget import parse_budget
 
         parse_budget(given.get("budget", ""))
         shown = home.open(session)
@@ -178,7 +178,7 @@ class Pages:
         own = self.house.settings
         if shown is None or shown.hosted.folder is None:
             return {"model": own.model or "", "budget": own.budget}
-        from ml_intern.resuming import read_card
+        from ml_intern.session.resuming import read_card
 
         try:
             saved = read_card(shown.hosted.folder).get("settings") or {}

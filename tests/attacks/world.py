@@ -19,16 +19,16 @@ from typing import Any
 from attacks.listeners import Listeners
 from attacks.watch import Watch
 
-from ml_intern.budget import Budget
-from ml_intern.gate import Gate
-from ml_intern.journal import Journal
-from ml_intern.registry import load_tools
-from ml_intern.router import Router
+from ml_intern.journal.journal import Journal
+from ml_intern.router.budget import Budget
+from ml_intern.router.gate import Gate
+from ml_intern.router.registry import load_tools
+from ml_intern.router.router import Router
 from ml_intern.sandbox.base import Limits, Mounts, Sandbox
 from ml_intern.sandbox.host import CallReply
 from ml_intern.sandbox.ownership import sandbox_user
 from ml_intern.sandbox.run import run_in_sandbox
-from ml_intern.services import assemble
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
 
 VARIABLES = ("HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "E2B_API_KEY")

@@ -13,8 +13,8 @@ from ml_intern.brains.factory import build_brain, endpoint_of
 from ml_intern.brains.prices import lookup, table
 from ml_intern.errors import NoBrain, UsageError
 from ml_intern.events import Event, Notice
+from ml_intern.secrets.tokens import hub_token
 from ml_intern.settings import Settings
-from ml_intern.tokens import hub_token
 
 
 def silent(event: Event) -> None:

@@ -15,7 +15,6 @@ from ml_intern.context import ToolContext
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.hub.card import loose_words
 from ml_intern.hub.confirming import behind_its_parent, luck_of_the_seed
 from ml_intern.hub.publishing import check_words
@@ -23,6 +22,7 @@ from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Comparison
 from ml_intern.settings import Settings
 from ml_intern.tools import experiments, session
+from ml_intern.workspace.files import Files
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ml_intern.claims.papers import TOLD, Papers, loose, papers_read
 from ml_intern.claims.reading import numbers_in
 from ml_intern.hub.card import CardFacts, model_card
 from ml_intern.hub.publishing import check_card
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 from ml_intern.ledger import Ledger, Measured, Scores
 
 TABLE = {"title": "Tiny Transformers", "text": "| Setting | Accuracy |\n| plain | 71.2 |\n| worked | 91.4 |"}

@@ -18,7 +18,6 @@ from ml_intern.context import ToolContext
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.hub.card import CardFacts, model_card
 from ml_intern.hub.publishing import check_card, check_words, trail
 from ml_intern.jobs.local import Jobs
@@ -28,6 +27,7 @@ from ml_intern.reports.measured import measured
 from ml_intern.reports.story import read_story
 from ml_intern.settings import Settings
 from ml_intern.tools import experiments
+from ml_intern.workspace.files import Files
 
 THEN = "exp-2 against exp-1 in exact match: difference +0.315 [+0.2625, +0.3675]"
 NOW = "exp-2 against exp-1 in exact match: difference +0.281 [+0.2142, +0.3477]"

@@ -216,9 +216,9 @@ def _rest(seconds: float) -> None:
 def main() -> int:
     Double.scenario = sys.argv[1]
     stopping.THREADS_S = float(os.environ.get("THREADS_S", stopping.THREADS_S))
-    module = types.ModuleType("ml_intern.session")
+    module = types.ModuleType("ml_intern.session.session")
     module.Session = Double  # type: ignore[attr-defined]
-    sys.modules["ml_intern.session"] = module
+    sys.modules["ml_intern.session.session"] = module
     return run(sys.argv[2:])
 
 

@@ -28,7 +28,7 @@ from ml_intern.cli.chat.screen import Screen
 from ml_intern.cli.chat.slash import Slash
 from ml_intern.errors import UsageError
 from ml_intern.events import ApprovalNeeded
-from ml_intern.files import Files
+from ml_intern.workspace.files import Files
 
 TOKEN = "hf_" + "abcdefghijklmnopqrstuvwxyzABCDEFGH"
 

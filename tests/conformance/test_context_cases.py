@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from support.scripted_runs import Played, cell, play
 
-from ml_intern.compaction import Compactor
+from ml_intern.agent.compaction import Compactor
 from ml_intern.events import ContextCompacted
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 TASK = "count the rows of all parts, and never touch eval.txt"
@@ -79,7 +79,7 @@ def test_the_meter_is_the_same_before_and_after(own_state: Path, monkeypatch: py
 
     def measured(compactor: Compactor, memory: Any) -> Any:
         done = room(compactor, memory)
-        from ml_intern.view import text_of
+        from ml_intern.agent.view import text_of
 
         sizes.append(sum(len(text_of(m)) for m in compactor.view.render(memory)))
         return done
@@ -122,7 +122,7 @@ def test_each_prompt_begins_with_the_one_before_unless_a_compaction_says_so(own_
 
 
 def _journal(session: Session) -> list[Any]:
-    from ml_intern.reading import JOURNAL, whole
+    from ml_intern.journal.reading import JOURNAL, whole
 
     return whole(session.folder / JOURNAL)
 

@@ -12,7 +12,7 @@ import pytest
 from support.scripted_runs import cell, play
 
 from ml_intern.cli.main import run as command
-from ml_intern.reading import JOURNAL
+from ml_intern.journal.reading import JOURNAL
 
 EARLY, LATE = "the early words", "the late words"
 PAGE = 4096
@@ -180,7 +180,7 @@ def test_what_lies_behind_the_damage_is_shown_too(
     damage: Callable[[Path], None], whole: Path, own_state: Path
 ) -> None:
     """A page in the middle takes its own lines and not those behind it."""
-    from ml_intern.reading import salvage
+    from ml_intern.journal.reading import salvage
 
     shutil.copytree(whole, own_state)
     [journal] = own_state.glob(f"sessions/*/{JOURNAL}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.scripted_runs import Played, cell, play
 
-from ml_intern.doomloop import DoomLoop, call_text
+from ml_intern.agent.doomloop import DoomLoop, call_text
 
 DONE = "final_answer('done')"
 TOLD = "The same thing was done"

@@ -18,7 +18,7 @@ import pytest
 from support.openai_server import ScriptedServer
 from support.scripted_runs import cell
 
-from ml_intern.reading import JOURNAL, whole
+from ml_intern.journal.reading import JOURNAL, whole
 
 REAL = [sys.executable, "-c", "import sys; from ml_intern.cli.main import run; sys.exit(run())"]
 CELLS = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.scripted_runs import cell, play
 
-from ml_intern.reading import JOURNAL, whole
+from ml_intern.journal.reading import JOURNAL, whole
 
 STEPS = int(os.environ.get("LONG_RUN_STEPS", "200"))
 WINDOW = 32_000

@@ -20,7 +20,7 @@ from support.scripted_runs import cell, play
 
 from ml_intern import MLIntern
 from ml_intern.cli.main import run as command
-from ml_intern.reading import JOURNAL
+from ml_intern.journal.reading import JOURNAL
 
 Server = Callable[..., ScriptedServer]
 REAL = [sys.executable, "-c", "import sys; from ml_intern.cli.main import run; sys.exit(run())"]

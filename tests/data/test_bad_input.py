@@ -26,7 +26,7 @@ import pytest
 from ml_intern.data.sources import read_path, stream_path
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
-from ml_intern.files import Files
+from ml_intern.workspace.files import Files
 
 MEBI = 2**20
 ROW = b'{"text": "a row"}\n'

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ml_intern.data.store import DatasetStore, Lineage
 from ml_intern.errors import ToolError
-from ml_intern.files import Files
+from ml_intern.workspace.files import Files
 
 texts = st.text(alphabet=st.characters(codec="utf-8"))
 ROWS = [{"text": "größer", "n": 1}, {"text": "kleiner", "n": None}]

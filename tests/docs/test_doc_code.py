@@ -18,7 +18,7 @@ from support.doc_pages import PAGES, ROOT, Block, blocks
 from ml_intern import Settings
 from ml_intern.cli.arguments import front
 from ml_intern.cli.main import route
-from ml_intern.policy import read_policy
+from ml_intern.router.policy import read_policy
 
 ALL = [block for page in PAGES for block in blocks(page)]
 OWN = re.compile(r"(.*/)?ml-intern$")

@@ -9,11 +9,11 @@ from support.web_fixtures import make_web, serve  # noqa: F401
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.documentation.library import Documentation
-from ml_intern.files import Files
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.settings import Settings
+from ml_intern.workspace.files import Files
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ml_intern.evals import fetching
 from ml_intern.evals.named import Kept, bring
 from ml_intern.hub.client import Hub
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.services import assemble
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.tools import auditing, datasets, reshaping
 from ml_intern.tools import hub as hub_tools

@@ -11,12 +11,12 @@ import pytest
 
 from ml_intern import MLIntern
 from ml_intern.brains.base import Brain, Ending, answer
-from ml_intern.checks import check_settings
 from ml_intern.errors import UsageError
 from ml_intern.evals.benchmarks import find
 from ml_intern.hub.client import Hub
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.checks import check_settings
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 from ml_intern.trust import trust
 

@@ -12,9 +12,9 @@ from ml_intern.data import sealing
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
+from ml_intern.workspace.files import Files
 
 WORDS = [
     "amber",

@@ -19,7 +19,7 @@ from ml_intern.evals.means import Means
 from ml_intern.evals.model import Item
 from ml_intern.evals.rubric import needs_judge, read_rubric, shares
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 RULES = [

@@ -13,7 +13,7 @@ from ml_intern.brains.playbook import load_playbook
 from ml_intern.brains.playbook_cells import fill_cell
 from ml_intern.errors import UsageError
 from ml_intern.export import FORMATS, export
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 
 CELL = 'source = "notes.txt"\nprint(f"{{source}} {source}")\nfor _ in range(2):\n    inspect_dataset("notes.txt")'
 

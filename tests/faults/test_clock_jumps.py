@@ -15,15 +15,15 @@ import pytest
 from provider import Handler, Provider, good, status
 from scripted_run import Run
 
-from ml_intern.budget import Budget, parse_budget
 from ml_intern.events import Event
 from ml_intern.hub.server import ServerThread
 from ml_intern.jobs.launch import launch_plan, make_folder
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
 from ml_intern.jobs.slots import Queue
-from ml_intern.journal import Journal
-from ml_intern.metering import JobMeter
+from ml_intern.journal.journal import Journal
+from ml_intern.router.budget import Budget, parse_budget
+from ml_intern.router.metering import JobMeter
 from ml_intern.settings import Settings
 
 Start = Callable[..., Provider]

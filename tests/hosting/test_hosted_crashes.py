@@ -12,11 +12,11 @@ import pytest
 from hosted_kit import answers, cell, idle, say, settings, told
 from support.openai_server import ScriptedServer
 
+from ml_intern.agent.inbox import Inbox
 from ml_intern.errors import UsageError
 from ml_intern.events import CellStarted, Notice, SessionStarted
 from ml_intern.hosting import Hosted, past_events
-from ml_intern.inbox import Inbox
-from ml_intern.lock import SessionBusy
+from ml_intern.session.lock import SessionBusy
 
 CHILD = Path(__file__).with_name("hosted_child.py")
 WORK = "import os, time\nn = globals().get('n', 0) + 1\nprint('at it', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.05)"

@@ -10,10 +10,10 @@ from hosted_kit import LONG_S, answers, hosting, idle, told, until
 from support.loopback import Loopback, Reply
 from support.own_tools import write_tools
 
-from ml_intern.approval import Answer
 from ml_intern.errors import UsageError
 from ml_intern.events import ApprovalAnswered, ApprovalNeeded, SessionFinished
 from ml_intern.notifying import notifier
+from ml_intern.router.approval import Answer
 
 ASK = "said = announce('me/a', text='one', private=False)\nfinal_answer(said)"
 

@@ -10,6 +10,7 @@ import pytest
 from hosted_kit import LONG_S, answers, cell, hosting, idle, lasting, say, told, until
 from support.openai_server import ScriptedServer
 
+from ml_intern.agent.inbox import Inbox
 from ml_intern.errors import NoBrain, UsageError
 from ml_intern.events import (
     CellOutput,
@@ -20,9 +21,8 @@ from ml_intern.events import (
     TurnFinished,
 )
 from ml_intern.hosting import Hosted, past_events
-from ml_intern.inbox import Inbox
-from ml_intern.lock import SessionBusy, SessionLock
-from ml_intern.session import Session
+from ml_intern.session.lock import SessionBusy, SessionLock
+from ml_intern.session.session import Session
 
 
 def test_variables_stay_from_turn_to_turn(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from ml_intern.events import (
 )
 from ml_intern.hosting import Hosted, past_events
 from ml_intern.hosting.story import PASSING_CHARS, Story
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 PASSING = (CellOutput, ToolProgress, JobChanged, BudgetChanged)

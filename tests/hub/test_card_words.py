@@ -15,7 +15,7 @@ from ml_intern.hub.claims import unresolved
 from ml_intern.hub.publishing import check_card, seed_numbers
 from ml_intern.ledger import Comparison, Ledger, Measured, Scores
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.services import assemble
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.tools import hub
 

@@ -15,8 +15,8 @@ from ml_intern.hub.card import CardFacts, loose_words, model_card, tidy
 from ml_intern.hub.claims import unresolved
 from ml_intern.hub.report import write_report
 from ml_intern.ledger import Comparison, Ledger, Measured, Scores
-from ml_intern.masking import mask
 from ml_intern.reports.drawing import interval_chart, line_chart
+from ml_intern.secrets.masking import mask
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

@@ -16,7 +16,7 @@ from ml_intern.errors import ToolError
 from ml_intern.hub.card import CardFacts
 from ml_intern.hub.origin import Origin, lineage_section, origin_of
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.services import assemble
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
 
 State = dict[str, torch.Tensor]

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from ml_intern.budget import Budget
 from ml_intern.errors import ToolError
 from ml_intern.hub.client import Hub
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec, Place
-from ml_intern.journal import Journal
-from ml_intern.metering import JobMeter
+from ml_intern.journal.journal import Journal
+from ml_intern.prices import Price
+from ml_intern.router.budget import Budget
+from ml_intern.router.metering import JobMeter
 from ml_intern.settings import Settings
-from ml_intern.tooling import Price
 
 WAIT_S = 60
 RENTED = Place(compute="hf-jobs", flavor="t4-small", namespace="local", gpus=1, usd_per_hour=0.4)
@@ -136,8 +136,8 @@ from pathlib import Path
 from ml_intern.hub.client import Hub
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec, Place
-from ml_intern.journal import Journal
-from ml_intern.metering import JobMeter
+from ml_intern.journal.journal import Journal
+from ml_intern.router.metering import JobMeter
 from ml_intern.settings import Settings
 from ml_intern.tooling import Price
 state = Path(sys.argv[1])

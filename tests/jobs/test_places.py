@@ -9,25 +9,26 @@ from typing import Any
 import pytest
 from huggingface_hub import JobHardware
 
-from ml_intern.approval import reach_of
-from ml_intern.budget import Budget
 from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import DatasetStore, Lineage
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
 from ml_intern.events import Event, Notice
-from ml_intern.files import Files
-from ml_intern.gate import Gate
 from ml_intern.hub.client import Hub
 from ml_intern.jobs.estimate import Workload, workload
 from ml_intern.jobs.flavors import flavors, taken
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.places import choose, gpu_gigabytes, read_place, sized_timeout, smaller_plan
 from ml_intern.ledger import Ledger
+from ml_intern.prices import Price
+from ml_intern.router.approval import reach_of
+from ml_intern.router.budget import Budget
+from ml_intern.router.gate import Gate
 from ml_intern.settings import Settings
-from ml_intern.tooling import Price, ToolSpec, specs_in
+from ml_intern.tooling import ToolSpec, specs_in
 from ml_intern.tools import jobs as job_tools
 from ml_intern.tools import sweeping, training
+from ml_intern.workspace.files import Files
 
 LARGE = Workload(parameters=7e9, tokens=1e8, steps=1000)
 SMALL = Workload(parameters=1e6, tokens=1e6, steps=100)

@@ -14,7 +14,7 @@ import pytest
 from mcp import MCPError
 from mcp_kit import MODES, Place, client, person, run, server_of, text_of
 
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 from ml_intern.mcp_server.seats import Seat
 
 Seats = Callable[..., Seat]

@@ -13,7 +13,7 @@ from ml_intern.errors import UsageError
 from ml_intern.mcp_server.asking import Asking
 from ml_intern.mcp_server.seats import Seat
 from ml_intern.mcp_server.session import ToolSession
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 Seats = Callable[..., Seat]
 

@@ -31,7 +31,7 @@ from ml_intern.notebook.outcome import outcome, undone
 from ml_intern.notebook.parts import markdown
 from ml_intern.notebook.progress import Turn, progress
 from ml_intern.result import RunResult
-from ml_intern.undoing import Undone
+from ml_intern.session.undoing import Undone
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m"
 

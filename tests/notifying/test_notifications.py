@@ -15,10 +15,10 @@ from support.scripted_runs import cell, play
 
 from ml_intern.errors import UsageError
 from ml_intern.events import ApprovalNeeded, SessionFinished, TurnFinished
-from ml_intern.masking import add_secret
 from ml_intern.notifying import Notifier, Target, notifier, read_targets
 from ml_intern.notifying.messages import About, Message
-from ml_intern.secrets import Secrets
+from ml_intern.secrets.masking import add_secret
+from ml_intern.secrets.secrets import Secrets
 from ml_intern.settings import Settings
 
 ABOUT = About("20260101-000000-abcd", "train a model", "openai:x")

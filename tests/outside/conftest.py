@@ -9,14 +9,14 @@ import pytest
 from outside_kit import Loopback, Make, Start
 from support.gated import FakeJobs
 
-from ml_intern.budget import Budget, parse_budget
 from ml_intern.events import Event
-from ml_intern.files import Files
-from ml_intern.gate import Gate
-from ml_intern.journal import Journal
-from ml_intern.router import Router
+from ml_intern.journal.journal import Journal
+from ml_intern.router.budget import Budget, parse_budget
+from ml_intern.router.gate import Gate
+from ml_intern.router.router import Router
 from ml_intern.settings import Settings
 from ml_intern.tooling import ToolSpec
+from ml_intern.workspace.files import Files
 
 
 @pytest.fixture

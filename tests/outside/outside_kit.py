@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ml_intern.router import Router
+from ml_intern.router.router import Router
 
 HERE = Path(__file__).parent
 

@@ -17,7 +17,7 @@ import pytest
 from outside_kit import Make, Start, hostile, tracker
 
 from ml_intern.errors import Interrupted
-from ml_intern.router import Outcome
+from ml_intern.router.router import Outcome
 
 READ = {"effects": {"*": "read"}}
 

@@ -14,7 +14,7 @@ import pytest
 from outside_kit import HERE
 from support.openai_server import ScriptedServer
 
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 from ml_intern.settings import Settings
 
 pytest.importorskip("mcp", reason="the package mcp is not installed")

@@ -73,6 +73,6 @@ def test_without_servers_nothing_is_imported() -> None:
 
     code = (
         "import sys; from ml_intern.outside.mcp_servers import McpServers; s = McpServers({}); s.specs(); s.close();"
-        "import ml_intern.registry; sys.exit(any(m in sys.modules for m in ('mcp', 'smolagents', 'httpx2')))"
+        "import ml_intern.router.registry; sys.exit(any(m in sys.modules for m in ('mcp', 'smolagents', 'httpx2')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

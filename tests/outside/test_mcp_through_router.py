@@ -13,7 +13,7 @@ import pytest
 from outside_kit import Loopback, Make, Start, hostile, tracker
 
 from ml_intern.events import ApprovalNeeded, ToolProgress
-from ml_intern.router import Answer, Router
+from ml_intern.router.router import Answer, Router
 from ml_intern.tooling import tool
 
 EFFECTS = {

@@ -10,9 +10,9 @@ from outside_kit import Make, Start, tracker
 
 from ml_intern.errors import UsageError
 from ml_intern.outside.config import read_entry
-from ml_intern.recorded import Recorded
-from ml_intern.registry import load_tools
-from ml_intern.router import Router
+from ml_intern.router.recorded import Recorded
+from ml_intern.router.registry import load_tools
+from ml_intern.router.router import Router
 from ml_intern.settings import Settings
 from ml_intern.tooling import ToolSpec
 

@@ -11,7 +11,7 @@ import pytest
 from outside_kit import Make
 
 from ml_intern.errors import UsageError
-from ml_intern.registry import load_tools
+from ml_intern.router.registry import load_tools
 from ml_intern.settings import Settings
 from ml_intern.tooling import ToolSpec
 

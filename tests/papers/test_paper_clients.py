@@ -164,7 +164,7 @@ def test_another_type_than_promised_is_explained(body: bytes, serve: Serve, make
 
 
 def test_the_key_goes_to_its_own_host_only(serve: Serve, make_web: Make) -> None:
-    from ml_intern.credentials import Credential
+    from ml_intern.secrets.credentials import Credential
 
     server = serve(lambda asked: Reply({"data": []}))
     web = _web(make_web, server)

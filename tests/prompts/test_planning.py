@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.scripted_runs import Played, cell, play
 
-from ml_intern.doomloop import DoomLoop
+from ml_intern.agent.doomloop import DoomLoop
 
 ASKED = "hold the plan against what you know"
 REPLIES = [cell(f"print('result {word}')") for word in ["one", "two", "three", "four", "five", "six"]]

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 from support.scripted_runs import cell, play
 
+from ml_intern.agent.counting import counters, metered
+from ml_intern.agent.prompt_tokens import Table, count
 from ml_intern.brains.base import text_of
 from ml_intern.cli.main import front
-from ml_intern.counting import counters, metered
-from ml_intern.prompt_tokens import Table, count
-from ml_intern.registry import load_tools
+from ml_intern.router.registry import load_tools
 from ml_intern.settings import Settings
 
 CEILING = 7_000

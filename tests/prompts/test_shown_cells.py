@@ -15,8 +15,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from ml_intern.instructions import cells
-from ml_intern.registry import load_tools
+from ml_intern.agent.instructions import cells
+from ml_intern.router.registry import load_tools
 from ml_intern.settings import Settings
 from ml_intern.tooling import ToolSpec
 

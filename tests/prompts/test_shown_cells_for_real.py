@@ -11,7 +11,7 @@ import pytest
 from support.loopback import Asked, Loopback, Reply
 from support.scripted_runs import cell, play
 
-from ml_intern.instructions import cells
+from ml_intern.agent.instructions import cells
 
 PAPERS, BASELINE, CHANGES = (shown["code"] for shown in cells())
 

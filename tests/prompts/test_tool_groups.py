@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from support.scripted_runs import cell, play
 
-from ml_intern.counting import metered
-from ml_intern.groups import grouped, unknown
-from ml_intern.instructions import research_prompt, system_prompt
+from ml_intern.agent.counting import metered
+from ml_intern.agent.groups import grouped, unknown
+from ml_intern.agent.instructions import research_prompt, system_prompt
 from ml_intern.outside.spec import OutsideSpec
-from ml_intern.registry import load_tools
-from ml_intern.session import Session
+from ml_intern.router.registry import load_tools
+from ml_intern.session.session import Session
 from ml_intern.settings import TOOL_GROUPS, Settings
 from ml_intern.tooling import ToolSpec
 

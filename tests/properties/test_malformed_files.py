@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from malformed import RAW, TEXT, broken, examples, spelled, values
 from support.scripted_runs import cell, play
 
+from ml_intern.agent.notes import Notes
 from ml_intern.errors import ToolError, UsageError
 from ml_intern.export import FORMATS, export
 from ml_intern.hub.report import write_report
@@ -22,11 +23,10 @@ from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.metrics import newest, rows, summary
 from ml_intern.jobs.model import JobStatus
 from ml_intern.jobs.supervisor import update_status
-from ml_intern.journal import Entry, Journal
-from ml_intern.notes import Notes
-from ml_intern.reading import JOURNAL, salvage, whole
-from ml_intern.recorded import Recorded
-from ml_intern.resuming import Damaged
+from ml_intern.journal.journal import Entry, Journal
+from ml_intern.journal.reading import JOURNAL, salvage, whole
+from ml_intern.router.recorded import Recorded
+from ml_intern.session.resuming import Damaged
 from ml_intern.settings import Settings
 
 STATUS = {

@@ -12,7 +12,7 @@ from malformed import COUNT, NASTY_TEXT, examples
 from support.scripted_runs import Reply, cell, play
 
 from ml_intern.brains.replies import compiles, parse_reply
-from ml_intern.reading import JOURNAL, whole
+from ml_intern.journal.reading import JOURNAL, whole
 
 FRAGMENTS = st.sampled_from(
     [

@@ -29,7 +29,7 @@ from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.record import record_start
 from ml_intern.outside.mcp_servers import McpServers
 from ml_intern.sandbox.choose import choose_sandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 WALLS = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")

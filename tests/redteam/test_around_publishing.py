@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redteam_kit import WALLS, Attempt, World, cases, ended_job, play, riddles
 
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 LEDGER = "numbers resolve to the ledger, in whatever file or form"

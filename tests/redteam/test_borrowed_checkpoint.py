@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redteam_kit import WALLS, Attempt, World, cases, ended_job, play, tiny_model
 
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 WEIGHTS = "weights are held against every model that was downloaded"

@@ -9,7 +9,7 @@ from redteam_kit import WALLS, Attempt, World, answering, cases, lines, measured
 
 from ml_intern.evals.opened import Opening
 from ml_intern.ledger import Ledger
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 ONCE = "the test split is opened once, for one experiment"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redteam_kit import WALLS, Attempt, World, cases, ended_job, play, riddles, tiny_model
 
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 ITEMS = [{**row, "split": "dev"} for row in riddles(24)]

@@ -8,7 +8,7 @@ import pytest
 from redteam_kit import WALLS, Attempt, World, cases, ended_job, play, tiny_model
 
 from ml_intern.events import Notice
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 MARKED = "what nobody measured is marked"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redteam_kit import WALLS, Attempt, World, cases, play
 
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 PLANTED = {

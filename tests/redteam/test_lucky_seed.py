@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redteam_kit import WALLS, Attempt, World, answering, cases, ended_job, measured, play, sums
 
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 ONE = "another seed is the same configuration"

@@ -8,7 +8,7 @@ import pytest
 from redteam_kit import WALLS, Attempt, World, cases, play
 
 from ml_intern.events import CellOutput, Event
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 CELL = "the sandbox ends a cell at its limit"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redteam_kit import WALLS, Answers, Attempt, World, answering, cases, lines, measured, play, riddles, sums
 
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 QUERIES = 9

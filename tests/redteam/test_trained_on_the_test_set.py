@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redteam_kit import WALLS, Attempt, World, cases, lines, play, riddles, tiny_model
 
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 pytestmark = WALLS
 ITEMS, CLEAN = riddles(60), riddles(40, seed=8)

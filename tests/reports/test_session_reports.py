@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.told_session import Told, everything, falling, many
 
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 from ml_intern.ledger import Comparison, Ledger, Measured, Scores
 from ml_intern.reports import write_report
 from ml_intern.reports.drawing import line_chart

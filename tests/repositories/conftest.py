@@ -10,7 +10,7 @@ from support.github_server import TOKEN, FakeRepo, GitHubServer, notebook
 from support.loopback import Answer, Loopback
 
 from ml_intern.context import Services, ToolContext
-from ml_intern.secrets import Secrets
+from ml_intern.secrets.secrets import Secrets
 from ml_intern.settings import Settings
 from ml_intern.web.client import Engine, Web
 

@@ -10,7 +10,7 @@ from support.github_server import GitHubServer
 from support.loopback import Loopback
 from support.scripted_runs import cell, play
 
-from ml_intern.secrets import Secrets
+from ml_intern.secrets.secrets import Secrets
 
 CODE = """
 found = find_examples(repo="acme/trl", keyword="SFTTrainer", limit=2)

@@ -14,7 +14,6 @@ from support.cards import card, row
 from ml_intern.cli.arguments import front
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import Denied, UsageError
-from ml_intern.files import Files
 from ml_intern.ledger.model import Experiment, Measured
 from ml_intern.reproducing import cells, keeping
 from ml_intern.reproducing.card import Row, parse_card
@@ -23,8 +22,9 @@ from ml_intern.reproducing.finding import Found
 from ml_intern.reproducing.plan import Options, Plan, make_plan
 from ml_intern.reproducing.sources import read_pairs
 from ml_intern.result import RunResult
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
+from ml_intern.workspace.files import Files
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from research_kit import Talks, session
 from support.fixtures import scripted_server  # noqa: F401
 
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 
 Begin = Callable[..., Session]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from research_kit import Talks, lines
 from resume.resumed_child import Fragile
 
-import ml_intern.session
+import ml_intern.session.session
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 TOOLS = '''
@@ -57,7 +57,7 @@ C = ("x = 1", "import os\nos._exit(1)", "final_answer('c')")
 
 def main() -> None:
     """Run to the end, and tell what came of it."""
-    ml_intern.session.Journal = Fragile  # type: ignore[misc]
+    ml_intern.session.session.Journal = Fragile  # type: ignore[misc]
     state = Path(sys.argv[1])
     tools = state / "own_tools"
     tools.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 from ml_intern.brains.base import Brain, Ending, answer, role_of, text_of
 from ml_intern.events import Event
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 Reply = str | Callable[[], str]
@@ -72,7 +72,7 @@ def play(session: Session) -> tuple[Any, list[Event]]:
 
 
 def lines(session: Session, kind: str) -> list[dict[str, Any]]:
-    from ml_intern.journal import Journal
+    from ml_intern.journal.journal import Journal
 
     journal = Journal(session.folder / "journal.sqlite")
     found = [entry.payload for entry in journal.entries(kind)]

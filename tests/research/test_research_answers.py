@@ -15,7 +15,7 @@ from ml_intern.brains.base import Brain
 from ml_intern.brains.factory import build_research_brain
 from ml_intern.brains.fallback import FallbackBrain
 from ml_intern.errors import NoBrain, UsageError
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 READ = "text = read_file('{0}.txt').text\nfinal_answer('{0}: ' + text.strip())"

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from ml_intern.journal import Entry
-from ml_intern.recorded import Recorded
+from ml_intern.journal.journal import Entry
+from ml_intern.router.recorded import Recorded
 
 POINTS = int(os.environ.get("RESEARCH_POINTS", "5"))
 """Lines of the journal at which the run is killed, evenly spread; the variable asks for more."""

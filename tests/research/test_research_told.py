@@ -12,7 +12,7 @@ from research_kit import Talks, of_json, play, told
 from ml_intern.cli.live import LiveView
 from ml_intern.cli.plain import PlainView
 from ml_intern.export import export
-from ml_intern.replaying import Replay
+from ml_intern.session.replaying import Replay
 
 ASK = "found = research_many(['<a> what is alpha', '<b> two'], steps=2)"
 TELL = "import json\nfinal_answer(json.dumps([f.answer for f in found]))"

@@ -17,20 +17,20 @@ from typing import Any
 
 from support.answering_jobs import AnsweringJobs, make_model
 
-from ml_intern.approval import Answer
-from ml_intern.budget import Budget, parse_budget
 from ml_intern.context import Services
 from ml_intern.events import ApprovalNeeded, Event
-from ml_intern.gate import Gate, Standing
 from ml_intern.jobs.model import JobStatus
-from ml_intern.journal import Journal
-from ml_intern.recorded import Recorded
-from ml_intern.registry import load_tools
-from ml_intern.router import Outcome, Router
+from ml_intern.journal.journal import Journal
+from ml_intern.router.approval import Answer
+from ml_intern.router.budget import Budget, parse_budget
+from ml_intern.router.gate import Gate, Standing
+from ml_intern.router.recorded import Recorded
+from ml_intern.router.registry import load_tools
+from ml_intern.router.router import Outcome, Router
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.run import run_in_sandbox
-from ml_intern.services import assemble
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -23,16 +23,16 @@ from long_cells import CELLS
 from narrow import narrow
 from resumed_child import TOOLS
 
-from ml_intern.approval import Answer
+from ml_intern.agent.view import text_of
 from ml_intern.brains.base import Brain, Ending, answer
 from ml_intern.events import ApprovalNeeded
 from ml_intern.hub.client import Hub
 from ml_intern.jobs.local import Jobs
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
+from ml_intern.router.approval import Answer
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
-from ml_intern.view import text_of
 
 ROOM = 5_000
 """Characters of the window beside the system prompt."""
@@ -132,7 +132,7 @@ def watched(state: Path, aim: Aim) -> Callable[[ApprovalNeeded], Answer]:
 
 def wire(aim: Aim) -> None:
     """Let journal, pushes, jobs and waiting say where they are."""
-    import ml_intern.session
+    import ml_intern.session.session
 
     class Told(Journal):
         def append(self, kind: str, payload: dict[str, Any], *, durable: bool = False) -> int:
@@ -167,7 +167,7 @@ def wire(aim: Aim) -> None:
         aim.at("mark", "waiting", "after")
         return wait(jobs, *args, **named)
 
-    ml_intern.session.Journal = Told  # type: ignore[misc]
+    ml_intern.session.session.Journal = Told  # type: ignore[misc]
     Hub.publish_folder = pushing  # type: ignore[method-assign]
     Jobs.wait = waiting  # type: ignore[method-assign]
 

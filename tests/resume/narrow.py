@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ml_intern.agent.counting import CHARS_PER_TOKEN
 from ml_intern.brains.base import Brain
-from ml_intern.counting import CHARS_PER_TOKEN
 
 
 def narrow(brain: Brain, room: int, max_output_tokens: int) -> None:
@@ -16,7 +16,7 @@ def narrow(brain: Brain, room: int, max_output_tokens: int) -> None:
         room: Characters for all other messages.
         max_output_tokens: As the settings have it: kept free for the reply.
     """
-    import ml_intern.instructions as instructions
+    import ml_intern.agent.instructions as instructions
 
     render = instructions.system_prompt
 

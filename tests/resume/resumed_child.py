@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ml_intern.brains.base import Brain, Ending, answer, role_of
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 TOOLS = '''
@@ -109,9 +109,9 @@ class Fragile(Journal):
 
 def main() -> None:
     """Run to the end; the last line of stdout is what came of it."""
-    import ml_intern.session
+    import ml_intern.session.session
 
-    ml_intern.session.Journal = Fragile  # type: ignore[misc]
+    ml_intern.session.session.Journal = Fragile  # type: ignore[misc]
     state = Path(sys.argv[1])
     tools = state / "own_tools"
     tools.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from resumed_child import Scripted
 
 from ml_intern.claims.answers import MARK
 from ml_intern.sandbox.choose import choose_sandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 TOOLS = '''

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cut_off import ASKED, Cell, Cut, journaled, person, ran
 
-from ml_intern.approval import Answer
 from ml_intern.events import ApprovalNeeded
-from ml_intern.tooling import Price
+from ml_intern.prices import Price
+from ml_intern.router.approval import Answer
 
 
 class Person:

@@ -9,7 +9,7 @@ import pytest
 from cut_off import Cell, Cut, journaled, ran
 
 from ml_intern.jobs.model import FINISHED
-from ml_intern.registry import load_tools
+from ml_intern.router.registry import load_tools
 from ml_intern.settings import Settings
 
 # What is declared

@@ -12,14 +12,14 @@ import pytest
 from resumed_child import Scripted
 from support.own_tools import write_tools
 
-from ml_intern.approval import Answer
 from ml_intern.brains.base import Ending, answer, role_of
 from ml_intern.cli.sessions import find_unfinished
-from ml_intern.comparing import LONGEST, compare
 from ml_intern.errors import UsageError
-from ml_intern.replaying import Replay
+from ml_intern.router.approval import Answer
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.comparing import LONGEST, compare
+from ml_intern.session.replaying import Replay
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 CELLS = (

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from narrow import narrow
 
-from ml_intern import instructions
+from ml_intern.agent import instructions
+from ml_intern.agent.view import text_of
 from ml_intern.brains.base import Brain, Ending, answer
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
-from ml_intern.view import text_of
 
 _WORDS = "north east south west up down left right red green blue black white warm cold"
 WORDS = _WORDS.split()

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from ml_intern.brains.base import Brain, Ending, answer, role_of
-from ml_intern.journal import Journal
-from ml_intern.lock import SessionBusy
-from ml_intern.recorded import Recorded
-from ml_intern.resuming import Damaged
+from ml_intern.journal.journal import Journal
+from ml_intern.router.recorded import Recorded
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.lock import SessionBusy
+from ml_intern.session.resuming import Damaged
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 Begin = Callable[..., Session]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_intern.snapshots import Snapshots, moved_on
+from ml_intern.workspace.snapshots import Snapshots, moved_on
 
 Open = Callable[..., Snapshots]
 Tree = dict[str, str]

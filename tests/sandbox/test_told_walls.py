@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ml_intern.instructions import isolation, system_prompt
+from ml_intern.agent.instructions import isolation, system_prompt
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.sandbox.base import Limits, Sandbox
 from ml_intern.sandbox.local import LocalSandbox

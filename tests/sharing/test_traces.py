@@ -18,8 +18,8 @@ from support.scripted_runs import Played, cell, play
 from ml_intern.cli.main import run as command
 from ml_intern.errors import UsageError
 from ml_intern.hub.client import Hub
-from ml_intern.masking import add_secret
-from ml_intern.secrets import Secrets
+from ml_intern.secrets.masking import add_secret
+from ml_intern.secrets.secrets import Secrets
 from ml_intern.settings import Settings
 
 CELLS = [

@@ -11,7 +11,7 @@ from ml_intern.brains.base import Brain, Ending, answer, role_of, text_of
 from ml_intern.errors import Interrupted
 from ml_intern.events import Event
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 Reply = Callable[[int, str], str | None]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from steered import open_session, prompts, run
 
+from ml_intern.agent.inbox import MOST_CHARS, Inbox
 from ml_intern.errors import UsageError
 from ml_intern.export import export
-from ml_intern.inbox import MOST_CHARS, Inbox
 
 LETTERS = string.ascii_letters
 

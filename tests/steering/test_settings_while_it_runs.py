@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from steered import open_session, prompts, run
 
-from ml_intern.budget import Budget
 from ml_intern.errors import UsageError
 from ml_intern.events import ContextCompacted, Event, Notice
-from ml_intern.gate import Gate
-from ml_intern.recorded import Recorded
-from ml_intern.tooling import Price, ToolSpec
+from ml_intern.prices import Price
+from ml_intern.router.budget import Budget
+from ml_intern.router.gate import Gate
+from ml_intern.router.recorded import Recorded
+from ml_intern.tooling import ToolSpec
 
 
 def publish(ctx: Any, repo: str, private: bool = True) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from steered import Talking, open_session, prompts, run
 
+from ml_intern.agent.inbox import Inbox
 from ml_intern.events import Event
-from ml_intern.inbox import Inbox
-from ml_intern.replaying import Replay
+from ml_intern.session.replaying import Replay
 
 SLEEPER = "import time\nprint('begun', flush=True)\ntime.sleep(600)"
 

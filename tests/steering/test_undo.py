@@ -14,10 +14,10 @@ from steered import open_session, prompts, run
 from ml_intern.cli import steering
 from ml_intern.errors import InternError, UsageError
 from ml_intern.export import export
-from ml_intern.keeping import Kept
-from ml_intern.lock import SessionBusy, SessionLock
-from ml_intern.session import Session
-from ml_intern.undoing import undo
+from ml_intern.session.lock import SessionBusy, SessionLock
+from ml_intern.session.session import Session
+from ml_intern.session.undoing import undo
+from ml_intern.workspace.keeping import Kept
 
 FIRST = "x = 1\nopen('a.txt', 'w').write('first')\nfinal_answer('one')"
 SECOND = "x = 2\nopen('a.txt', 'a').write(' second')\nopen('b.txt', 'w').write('new')\nfinal_answer('two')"

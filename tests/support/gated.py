@@ -11,15 +11,16 @@ from typing import Any, Literal
 
 import httpx
 
-from ml_intern.budget import Budget, Measured, parse_budget
 from ml_intern.errors import ToolError
 from ml_intern.events import Event
-from ml_intern.gate import Gate
 from ml_intern.jobs.model import JobSpec, JobStatus
-from ml_intern.journal import Journal
-from ml_intern.router import Router
+from ml_intern.journal.journal import Journal
+from ml_intern.prices import Measured, Price
+from ml_intern.router.budget import Budget, parse_budget
+from ml_intern.router.gate import Gate
+from ml_intern.router.router import Router
 from ml_intern.settings import Settings
-from ml_intern.tooling import Price, ToolSpec, tool
+from ml_intern.tooling import ToolSpec, tool
 
 CALLS: list[Any] = []
 GO_ON = threading.Event()

@@ -9,10 +9,10 @@ from typing import Any
 from ml_intern.claims.evidence import Evidence
 from ml_intern.claims.gathering import Heard, ToolTold, gathered
 from ml_intern.data.store import DatasetStore, Lineage
-from ml_intern.files import Files
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Comparison, Ledger, Measured, Scores
 from ml_intern.settings import Settings
+from ml_intern.workspace.files import Files
 
 PROMPT = "fine-tune tiny-base on chats.jsonl for at most 30 minutes, aim at 0.9 exact match, budget 5 usd"
 

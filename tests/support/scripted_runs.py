@@ -11,8 +11,8 @@ from ml_intern.brains.base import Brain, Ending, answer, role_of, text_of
 from ml_intern.events import Event
 from ml_intern.result import RunResult
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.secrets import Secrets
-from ml_intern.session import Session
+from ml_intern.secrets.secrets import Secrets
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 Reply = str | tuple[str, str]

@@ -8,10 +8,10 @@ from typing import Any
 from ml_intern.context import Services
 from ml_intern.data.store import DatasetStore, Lineage
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
+from ml_intern.workspace.files import Files
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY = {"config": {**SMALL, "num_key_value_heads": 2, "vocab_size": 300}}

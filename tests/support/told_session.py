@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 from ml_intern.ledger import Comparison, Experiment, Ledger, Measured, Scores
 
 SHA = "ab" * 32

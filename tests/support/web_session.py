@@ -10,7 +10,7 @@ from typing import Any
 
 from support.told_session import Told, falling
 
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 
 NASTY = (
     '"><img src=x onerror="window.bad=1"><script>window.bad=1</script>${window.bad=1}{{7*7}}`\'&amp;\u202e'

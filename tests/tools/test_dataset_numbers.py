@@ -14,11 +14,11 @@ from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in
 from ml_intern.tools import auditing, datasets, deduplication, filtering, mixing, reshaping, splitting
+from ml_intern.workspace.files import Files
 
 ROOMS = (auditing, datasets, deduplication, filtering, mixing, reshaping, splitting)
 TOOLS = {spec.name: spec for room in ROOMS for spec in specs_in(room)}

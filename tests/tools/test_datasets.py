@@ -18,7 +18,6 @@ from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.scorers import SCORERS, ScorerName
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.ledger import Ledger
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.local import LocalSandbox
@@ -26,6 +25,7 @@ from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in
 from ml_intern.tools import auditing, datasets, deduplication, filtering, mixing, reshaping, splitting
+from ml_intern.workspace.files import Files
 
 ROOMS = (auditing, datasets, deduplication, filtering, mixing, reshaping, splitting)
 TOOLS = {spec.name: spec for room in ROOMS for spec in specs_in(room)}

@@ -12,10 +12,10 @@ from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tools.deduplication import deduplicate_dataset
+from ml_intern.workspace.files import Files
 
 ROWS = [
     {"text": f"The {n} {what} of the harbour were counted by {who} on the first of the month.", "n": n}

@@ -18,13 +18,13 @@ from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import DatasetStore
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.ledger import Ledger
+from ml_intern.prices import Price
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.services import assemble
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
-from ml_intern.tooling import Price
 from ml_intern.tools.filtering import filter_dataset
+from ml_intern.workspace.files import Files
 
 SPEC = filter_dataset.__tool__  # type: ignore[attr-defined]
 SUMS = [{"prompt": f"{a}+{b}=", "completion": str(a + b)} for a in range(10) for b in range(6)]

@@ -10,13 +10,13 @@ from ml_intern.context import ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.scorers import SCORERS
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in, to_json
 from ml_intern.tools import evaluation, experiments
+from ml_intern.workspace.files import Files
 
 
 @pytest.fixture

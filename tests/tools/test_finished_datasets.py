@@ -13,11 +13,11 @@ import pytest
 from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import DatasetStore
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in
 from ml_intern.tools import datasets, deduplication, filtering, mixing, reshaping
+from ml_intern.workspace.files import Files
 
 TOOLS = {
     spec.name: spec for m in (datasets, deduplication, filtering, mixing, reshaping) for spec in specs_in(m)

@@ -12,10 +12,10 @@ import pytest
 from ml_intern.brains.base import Brain, Ending, answer, text_of
 from ml_intern.data.generating import Writer, read_rows
 from ml_intern.errors import Interrupted, ToolError
-from ml_intern.journal import Journal
-from ml_intern.router import Outcome
+from ml_intern.journal.journal import Journal
+from ml_intern.router.router import Outcome
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 
 SEEDS = [

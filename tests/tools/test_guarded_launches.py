@@ -12,13 +12,13 @@ from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import DatasetStore, Lineage
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.jobs.asking import guard_again
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tools import training
+from ml_intern.workspace.files import Files
 
 ITEM = "If nineteen herons share 40 fish with seven otters, how many fish are left for the ferryman?"
 OTHER = ITEM.replace("40", "55")

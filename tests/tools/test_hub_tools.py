@@ -18,10 +18,10 @@ from ml_intern.events import Event, Notice, Published
 from ml_intern.hub import publishing
 from ml_intern.hub.card import model_card
 from ml_intern.hub.publishing import Intent
-from ml_intern.journal import Journal
+from ml_intern.journal.journal import Journal
 from ml_intern.ledger.model import Measured, Scores
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.services import assemble
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in
 from ml_intern.tools import hub as tools

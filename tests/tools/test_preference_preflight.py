@@ -13,7 +13,6 @@ from ml_intern.context import Services, ToolContext
 from ml_intern.data.store import DatasetStore, Lineage
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.jobs import fitting, preflight
 from ml_intern.jobs.asking import Training, training_spec
 from ml_intern.jobs.fields import lora_fields, model_fields, scored_types, trainer_fields
@@ -23,6 +22,7 @@ from ml_intern.jobs.model import Place
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tools import training
+from ml_intern.workspace.files import Files
 
 CHAT = [{"role": "user", "content": "a"}]
 ROWS: dict[str, list[dict[str, Any]]] = {

@@ -12,7 +12,7 @@ from support.answering_jobs import AnsweringJobs
 
 from ml_intern.context import Services, ToolContext
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.services import assemble
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.tools import evaluation, experiments, hub, scaling
 

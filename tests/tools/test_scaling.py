@@ -15,7 +15,6 @@ from support.answering_jobs import AnsweringJobs, make_model
 from ml_intern.context import ToolContext
 from ml_intern.errors import Interrupted, ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
 from ml_intern.hub.claims import unresolved
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
@@ -25,6 +24,7 @@ from ml_intern.models import whose_weights
 from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in, to_json
 from ml_intern.tools import evaluation, experiments, scaling
+from ml_intern.workspace.files import Files
 
 WEAK = {"skill": 0.45, "spread": 6}
 """Right in under half of its answers, and wrong in many ways: a vote is far better than one answer."""

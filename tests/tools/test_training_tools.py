@@ -14,7 +14,6 @@ from ml_intern.data.store import DatasetStore, Lineage
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
 from ml_intern.events import Event, ToolProgress
-from ml_intern.files import Files
 from ml_intern.jobs.local import Jobs
 from ml_intern.ledger import Ledger
 from ml_intern.models import resolve_model
@@ -22,6 +21,7 @@ from ml_intern.settings import Settings
 from ml_intern.tooling import specs_in, to_json
 from ml_intern.tools import jobs as job_tools
 from ml_intern.tools import training
+from ml_intern.workspace.files import Files
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY = {"config": {**SMALL, "num_key_value_heads": 2, "vocab_size": 300}}

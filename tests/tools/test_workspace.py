@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from ml_intern.agent.hints import missing_file
 from ml_intern.context import Services, ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
-from ml_intern.files import Files
-from ml_intern.hints import missing_file
 from ml_intern.sandbox.bare import BareSandbox
 from ml_intern.sandbox.base import Limits, Mounts
 from ml_intern.sandbox.run import run_in_sandbox
 from ml_intern.settings import Settings
 from ml_intern.tools.workspace import edit_file, list_files, read_file, run_command, write_file
+from ml_intern.workspace.files import Files
 
 
 @pytest.fixture

@@ -12,18 +12,18 @@ import httpx
 import pytest
 from huggingface_hub import HfApi
 
-from ml_intern.budget import Budget
 from ml_intern.context import Services, ToolContext
 from ml_intern.errors import ToolError
 from ml_intern.events import Event, Notice, Published
-from ml_intern.gate import Gate
 from ml_intern.hub import committing
 from ml_intern.hub.outgoing import check_file
-from ml_intern.masking import add_secret
+from ml_intern.prices import Price
+from ml_intern.router.budget import Budget
+from ml_intern.router.gate import Gate
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.services import assemble
+from ml_intern.secrets.masking import add_secret
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
-from ml_intern.tooling import Price
 from ml_intern.tools.hub import inspect_repo, read_hub_file
 from ml_intern.tools.hub_files import (
     create_collection,

@@ -16,7 +16,6 @@ from ml_intern.data.store import DatasetStore, Lineage
 from ml_intern.errors import ToolError
 from ml_intern.evals.store import Evals
 from ml_intern.events import Event, Notice
-from ml_intern.files import Files
 from ml_intern.jobs import preflight
 from ml_intern.jobs.fields import choices_of
 from ml_intern.jobs.local import Jobs
@@ -24,6 +23,7 @@ from ml_intern.jobs.recipes._tokenizer import make_tokenizer, read_order
 from ml_intern.ledger import Ledger
 from ml_intern.settings import Settings
 from ml_intern.tools import auditing, reshaping, training
+from ml_intern.workspace.files import Files
 
 METHODS = ("pretrain", "sft", "dpo", "reward", "grpo")
 ALL = ("pretrain", *(OTHERS := ("sft", "dpo", "reward", "grpo")))

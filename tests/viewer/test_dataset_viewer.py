@@ -13,8 +13,8 @@ from ml_intern.context import Services, ToolContext
 from ml_intern.data.results import DatasetView
 from ml_intern.errors import ToolError
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.secrets import Secrets
-from ml_intern.services import assemble
+from ml_intern.secrets.secrets import Secrets
+from ml_intern.session.services import assemble
 from ml_intern.settings import Settings
 from ml_intern.tools.datasets import inspect_dataset
 from ml_intern.viewer.client import Viewer, ViewerError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.loopback import Answer, Asked, Loopback, Reply
 
-from ml_intern.credentials import Credential
+from ml_intern.secrets.credentials import Credential
 from ml_intern.settings import Settings
 from ml_intern.web.cache import FETCHED, FILE
 from ml_intern.web.client import Web, user_agent

@@ -16,7 +16,7 @@ from ml_intern.errors import InternError
 from ml_intern.jobs.local import Jobs
 from ml_intern.jobs.model import JobSpec
 from ml_intern.sandbox.bare import BareSandbox
-from ml_intern.session import Session
+from ml_intern.session.session import Session
 from ml_intern.settings import Settings
 from ml_intern.webapp.panels.job_actions import cancel, diagnosis
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ml_intern.approval import Answer
 from ml_intern.cli.approvals import choices
 from ml_intern.cli.chat.question import draw
 from ml_intern.errors import UsageError
 from ml_intern.events import ApprovalNeeded
+from ml_intern.router.approval import Answer
 
 if TYPE_CHECKING:
     from ml_intern.cli.chat.talk import Chat

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml_intern.errors import InternError
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.events import ApprovalNeeded
     from ml_intern.hosting import Hosted
-    from ml_intern.session import Session
+    from ml_intern.session.session import Session
 
 MOST_BYTES = 1 << 20
 HUB_S = 4.0
@@ -65,7 +65,7 @@ def _written(session: Session, path: str, content: str) -> Change | None:
 
 
 def _edited(session: Session, given: dict[str, Any]) -> Change | None:
-    from ml_intern.editing import edit
+    from ml_intern.workspace.editing import edit
 
     file, before = _read(session, str(given["path"]))
     done = edit(before, str(given["old"]), str(given["new"]), given.get("how") or "replace")

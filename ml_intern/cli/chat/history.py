@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prompt_toolkit.history import FileHistory
 
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 FILE = "chat_history"
 MOST_BYTES = 1 << 20

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ml_intern import clock
+from ml_intern.agent.notes import Notes, plan_of
 from ml_intern.cli.board import clean, show_measured, show_number
 from ml_intern.cli.chat.jobs import jobs_of
 from ml_intern.cli.chat.slash import Command, Known
@@ -17,8 +18,7 @@ from ml_intern.cli.live import JOB_COLOURS, VERDICT_COLOURS
 from ml_intern.cli.sessions import list_sessions
 from ml_intern.durations import show_duration
 from ml_intern.errors import UsageError
-from ml_intern.masking import mask
-from ml_intern.notes import Notes, plan_of
+from ml_intern.secrets.masking import mask
 from ml_intern.tooling import did_you_mean
 
 if TYPE_CHECKING:

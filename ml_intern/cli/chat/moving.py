@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ml_intern.agent.inbox import STOPS
 from ml_intern.cli.chat.sharing import share
 from ml_intern.cli.chat.slash import Command, Known
 from ml_intern.cli.sessions import SessionCard, find_session, list_sessions
 from ml_intern.errors import UsageError
-from ml_intern.inbox import STOPS
 from ml_intern.tooling import did_you_mean
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ def open_chat(prompt: str, given: dict[str, Any], verbose: int = 0, resume: str 
     from ml_intern.cli.chat.screen import Screen
     from ml_intern.cli.chat.talk import Chat
     from ml_intern.cli.sessions import find_unfinished
-    from ml_intern.gate import Gate
+    from ml_intern.router.gate import Gate
     from ml_intern.settings import Settings
 
     settings = Settings.load(**given)

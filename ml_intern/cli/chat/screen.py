@@ -12,7 +12,7 @@ from typing import TextIO
 
 from prompt_toolkit.application import in_terminal
 
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 Item = str | Callable[[], None]
 

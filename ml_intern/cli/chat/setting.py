@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from ml_intern.budget import UNITS, parse_budget
 from ml_intern.cli.chat.slash import Command, Known
 from ml_intern.durations import show_duration
 from ml_intern.errors import UsageError
-from ml_intern.policy import YES_WORDS, read_yes
+from ml_intern.router.budget import UNITS, parse_budget
+from ml_intern.router.policy import YES_WORDS, read_yes
 
 if TYPE_CHECKING:
     from ml_intern.cli.chat.talk import Chat
@@ -129,8 +129,8 @@ def _revoke(chat: Chat, words: Sequence[str]) -> None:
 
 def _revoke_in(folder: Path) -> None:
     """In the journal of a session that no process works on: it is asked again once it goes on."""
-    from ml_intern.journal import Journal
-    from ml_intern.lock import SessionLock
+    from ml_intern.journal.journal import Journal
+    from ml_intern.session.lock import SessionLock
 
     lock = SessionLock(folder)
     try:

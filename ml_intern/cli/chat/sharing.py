@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml_intern.errors import UsageError
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.cli.chat.talk import Chat
@@ -23,11 +23,11 @@ def share(chat: Chat, rest: str) -> None:
 
 def _upload(chat: Chat, folder: Path, repo: str) -> str:
     """The person has said so, which answers the gate's question and lifts none of its denials."""
-    from ml_intern.budget import Budget
-    from ml_intern.gate import Gate
     from ml_intern.hub.client import Hub
+    from ml_intern.router.budget import Budget
+    from ml_intern.router.gate import Gate
+    from ml_intern.session.sharing import check_allowed, share_trace
     from ml_intern.settings import TRACES, Settings
-    from ml_intern.sharing import check_allowed, share_trace
 
     settings = Settings.load(**{**chat.given, "share_traces": repo or None})
     wanted = settings.share_traces or TRACES

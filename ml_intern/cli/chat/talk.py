@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
+from ml_intern.agent.inbox import What
 from ml_intern.cli.chat.asking import Asking
 from ml_intern.cli.chat.bar import bar
 from ml_intern.cli.chat.completing import Words, plain_paths
@@ -24,16 +25,15 @@ from ml_intern.cli.chat.screen import Screen
 from ml_intern.cli.chat.slash import Slash
 from ml_intern.cli.chat.view import ChatView
 from ml_intern.cli.sessions import SessionCard
-from ml_intern.disk import DiskTrouble
 from ml_intern.errors import InternError
 from ml_intern.events import SessionFinished
 from ml_intern.hosting import Hosted
-from ml_intern.inbox import What
-from ml_intern.secrets import Secrets
+from ml_intern.secrets.secrets import Secrets
 from ml_intern.settings import Settings
+from ml_intern.workspace.disk import DiskTrouble
 
 if TYPE_CHECKING:
-    from ml_intern.undoing import Undone
+    from ml_intern.session.undoing import Undone
 
 WAIT_S, LOOK_S = 0.3, 0.15
 """How long one look for news waits, and how long nothing is looked for where nothing is done."""
@@ -229,7 +229,7 @@ class Chat:
 
     def _saved(self) -> dict[str, Any]:
         """What the card of a session that no process works on keeps of its settings."""
-        from ml_intern.resuming import read_card
+        from ml_intern.session.resuming import read_card
 
         return dict(read_card(self.hosted.folder).get("settings") or {}) if self.hosted.folder else {}
 

@@ -21,7 +21,7 @@ from ml_intern.events import (
     SessionStarted,
     TurnFinished,
 )
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 MARK = "› "
 SHOWN_TURNS, SHOWN_CHARS = 2, 300

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ml_intern.jobs.folder import log_tail
 from ml_intern.jobs.model import Failure, FailureClass, JobSpec
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from ml_intern.hub.client import Hub

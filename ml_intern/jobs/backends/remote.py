@@ -25,7 +25,7 @@ from ml_intern.jobs.folder import log_tail, read_json, read_spec, read_status, w
 from ml_intern.jobs.hardware import processes_of
 from ml_intern.jobs.launch import mark
 from ml_intern.jobs.model import FINISHED, FOREIGN, JobSpec
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 
 if TYPE_CHECKING:
     from huggingface_hub import JobInfo

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from gradio.utils import get_upload_folder
 
 from ml_intern.errors import InternError
-from ml_intern.masking import mask
 from ml_intern.reports.words import escape
+from ml_intern.secrets.masking import mask
 from ml_intern.webapp.panels.handing_out import Counter, human_size
 from ml_intern.webapp.panels.markup import note
 from ml_intern.webapp.panels.pages import QUIET, html

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from ml_intern.errors import ToolError, UsageError
-from ml_intern.safe_files import open_file
+from ml_intern.workspace.safe_files import open_file
 
 KEPT_S = 3600.0
 MOST_BYTES = 8 << 30

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ml_intern.errors import InternError
 from ml_intern.jobs.diagnosis import Diagnosis, diagnose
 from ml_intern.jobs.folder import read_spec
-from ml_intern.resuming import read_card, settings_of
+from ml_intern.session.resuming import read_card, settings_of
 
 if TYPE_CHECKING:
     from ml_intern.hosting import Hosted
     from ml_intern.jobs.local import Jobs
-    from ml_intern.session import Session
+    from ml_intern.session.session import Session
 
 
 def cancel(hosted: Hosted, job: str, keep_model: bool = False) -> str:

@@ -24,8 +24,8 @@ from ml_intern.jobs.rules import look
 from ml_intern.jobs.runs import NOTES, Run, Seen
 from ml_intern.jobs.slots import is_locked
 from ml_intern.jobs.timing import seconds_left
-from ml_intern.masking import mask
-from ml_intern.safe_files import open_file
+from ml_intern.secrets.masking import mask
+from ml_intern.workspace.safe_files import open_file
 
 MOST_JOBS = 200
 """Jobs that are shown, the newest ones."""

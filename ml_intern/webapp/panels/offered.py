@@ -16,13 +16,13 @@ from typing import Literal
 
 from ml_intern.errors import UsageError
 from ml_intern.export import FORMATS, export
-from ml_intern.masking import mask
-from ml_intern.reading import JOURNAL
-from ml_intern.resuming import read_card
-from ml_intern.safe_files import opened_folder
+from ml_intern.journal.reading import JOURNAL
+from ml_intern.secrets.masking import mask
+from ml_intern.session.resuming import read_card
 from ml_intern.settings import FILE
 from ml_intern.webapp.panels.handing_out import Counter
 from ml_intern.webapp.panels.ledgers import Ledgered
+from ml_intern.workspace.safe_files import opened_folder
 
 MOST_FILES = 500
 MOST_LOOKED_AT = 20_000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ml_intern.errors import InternError, UsageError
-from ml_intern.masking import mask
+from ml_intern.secrets.masking import mask
 from ml_intern.settings import Settings
 from ml_intern.webapp.panels.markup import note
 from ml_intern.webapp.panels.offered import workspace_of

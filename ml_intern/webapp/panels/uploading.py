@@ -14,7 +14,7 @@ from pathlib import Path
 from ml_intern.data import loading
 from ml_intern.data.readers import read_table
 from ml_intern.errors import ToolError, UsageError
-from ml_intern.safe_files import open_file, write_file
+from ml_intern.workspace.safe_files import open_file, write_file
 
 TEXTS = (".txt", ".md")
 SUFFIXES = (*loading.TABLE_SUFFIXES, *TEXTS)

@@ -1,0 +1,1 @@
+"""The workspace on the disk: which paths may be touched, its history, and making it what it was."""
