@@ -30,6 +30,7 @@ from ml_intern.evals.nearness import Nearness
 from ml_intern.jobs.thresholds import Thresholds
 from ml_intern.tooling import did_you_mean
 from ml_intern.trust import check_trust
+from ml_intern.variables import check_spelling
 from ml_intern.web.hosts import HOSTS
 
 FILE = "ml-intern.toml"
@@ -463,8 +464,9 @@ class Settings(BaseSettings):
         """Settings from every source, with one line for what is wrong.
 
         Raises:
-            UsageError: A value does not fit or a key is not known.
+            UsageError: A value does not fit, a key is not known, or a variable is nearly a setting.
         """
+        check_spelling(os.environ, cls.model_fields)
         try:
             settings = cls(**{k: v for k, v in given.items() if v is not None})
         except ValidationError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import ml_intern
 from ml_intern import Settings
 from ml_intern.errors import UsageError
 from ml_intern.router.policy import read_policy
@@ -128,3 +129,33 @@ def test_how_much_of_the_window_the_prompt_may_take_is_a_setting() -> None:
     assert Settings.load(prompt_share=0.2).prompt_share == 0.2
     with pytest.raises(UsageError, match="prompt_share = 2"):
         Settings.load(prompt_share=2)
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [("BUDGTE", "BUDGET"), ("BUGET", "BUDGET"), ("MODEL_", "MODEL"), ("MAX_STEP", "MAX_STEPS")],
+)
+def test_a_misspelt_variable_is_refused_and_not_ignored(
+    variable: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ML_INTERN_{variable}", "1")
+    with pytest.raises(
+        UsageError, match=rf"ML_INTERN_{variable} is no setting \(did you mean ML_INTERN_{meant}\?"
+    ):
+        Settings.load()
+
+
+def test_variables_that_are_no_settings_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = Path(ml_intern.__file__).parent
+    read = {
+        name
+        for file in house.rglob("*.py")
+        for name in re.findall(r"\bML_INTERN_[A-Z_]*[A-Z]\b", file.read_text(encoding="utf-8"))
+    }
+    told = (house.parent / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    read |= set(re.findall(r"`(ML_INTERN_\w+)`", told))
+    others = {name for name in read if name.removeprefix("ML_INTERN_").lower() not in Settings.model_fields}
+    assert {"ML_INTERN_JOB", "ML_INTERN_JSON", "ML_INTERN_MCP_TOKEN"} <= others
+    for name in (*others, "ML_INTERN_SOMETHING_OF_SOMEBODY_ELSE"):
+        monkeypatch.setenv(name, "1")
+    Settings.load()
