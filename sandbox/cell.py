@@ -38,6 +38,8 @@ class CellResult:
         variables: New and changed variables in words; a deleted one is an empty text.
         seconds: How long it took, calls included.
         lost: What a restart of the kernel lost and what survived; nothing where there was none.
+        stopped_s: After how long it was asked to stop; None where it was not.
+        stopped_chars: How much of its output had come by then.
     """
 
     ok: bool
@@ -49,6 +51,8 @@ class CellResult:
     variables: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     lost: str = ""
+    stopped_s: float | None = None
+    stopped_chars: int = 0
 
 
 class Stopwatch:
@@ -92,6 +96,7 @@ class Cell:
         self.done: dict[str, Any] | None = None
         self.died = False
         self.stop_asked: float | None = None
+        self.chars_at_stop = 0
         self.heard: list[str] = []
         self.heard_bytes = 0
         self._chars = 0
@@ -118,6 +123,11 @@ class Cell:
             except Exception as error:  # noqa: BLE001 - the reader thread must go on; `run` raises it
                 self._on_output, self.trouble = None, error
 
+    @property
+    def progress(self) -> tuple[float, int]:
+        """How long it has run, in seconds, and how much of its output has come, in characters."""
+        return time.monotonic() - self.began, self._chars
+
     def settle(self, done: dict[str, Any] | None) -> None:
         """The cell ended, or its kernel did."""
         with self.changed:
@@ -125,9 +135,10 @@ class Cell:
             self.changed.notify_all()
 
     def ask_to_stop(self) -> None:
-        """Remember when the cell was first asked to stop."""
+        """Remember when the cell was first asked to stop, and how far it was."""
         with self.changed:
-            self.stop_asked = self.stop_asked or time.monotonic()
+            if self.stop_asked is None:
+                self.stop_asked, self.chars_at_stop = time.monotonic(), self._chars
             self.changed.notify_all()
 
     @property

@@ -214,6 +214,12 @@ class KernelHost:
         return False
 
     @property
+    def progress(self) -> tuple[float, int] | None:
+        """How long the cell has run that runs, and how much of its output has come; None where none runs."""
+        cell = self._cell
+        return None if cell is None else cell.progress
+
+    @property
     def calls_running(self) -> int:
         """How many calls the host still works for, also where their cell is gone."""
         return self._answers.running

@@ -33,6 +33,8 @@ def finished(cell: Cell, done: dict[str, Any], why: str, lost: str, output_chars
         variables=texts(done.get("variables"), 200, 200),
         seconds=time.monotonic() - cell.began,
         lost=lost,
+        stopped_s=None if cell.stop_asked is None else cell.stop_asked - cell.began,
+        stopped_chars=cell.chars_at_stop,
     )
 
 

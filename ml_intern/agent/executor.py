@@ -132,7 +132,8 @@ class KernelExecutor:
                 "note": note,
                 "held": bool(held),
                 "lost": bool(result.lost),
-                "cut": result.seconds if _stopped(result) else None,
+                "cut": result.stopped_s if _stopped(result) else None,
+                "cut_chars": result.stopped_chars if _stopped(result) else 0,
                 "stopped": not result.ok and not result.final and self.router.interrupted.is_set(),
             },
         )

@@ -117,16 +117,23 @@ def _same(executor: KernelExecutor, ran: Ran) -> tuple[bool, bool]:
 
 @contextmanager
 def cut(executor: KernelExecutor, ran: Ran) -> Iterator[None]:
-    """A cell that was stopped is stopped again, after as long or sooner: what it has set by then counts."""
+    """A cell that was stopped is stopped again, where it was then: after as long, and with as much output.
+
+    On a slower machine time alone would stop it before it has set what it had set. `CUT_S` bounds both.
+    """
     if ran.cut is None:
         yield
         return
     over, after = threading.Event(), min(ran.cut, CUT_S)
 
+    def is_as_far() -> bool:
+        seconds, chars = executor.kernel.progress or (0.0, -1)  # It may not have begun yet.
+        return chars >= 0 and seconds >= after and (chars >= ran.cut_chars or seconds >= CUT_S)
+
     def stop() -> None:
-        over.wait(after)
-        while not over.is_set() and not executor.kernel.interrupt():  # it may not have begun yet
-            over.wait(0.05)
+        while not over.wait(0.02):
+            if is_as_far() and executor.kernel.interrupt():
+                return
 
     threading.Thread(target=stop, name="ml-intern-cut", daemon=True).start()
     # It may have been stopped in the midst of a call, which then has no result.

@@ -47,7 +47,8 @@ class Ran:
     """A cell that ended.
 
     `lost`: it took the kernel with it, so running it again would, too. `cut`: it was stopped after so many
-    seconds. `held`: it gave the final answer, which was not taken: see `Goals`.
+    seconds, when so much of its output had come: `cut_chars`. `held`: it gave the final answer, which was not
+    taken: see `Goals`.
     """
 
     step: int
@@ -59,6 +60,7 @@ class Ran:
     lost: bool
     note: str = ""
     cut: float | None = None
+    cut_chars: int = 0
     held: bool = False
 
 
@@ -381,6 +383,7 @@ def _ran(given: dict[str, Any], code: str) -> Ran:
         lost=bool(given.get("lost")),
         note=str(given.get("note", "")),
         cut=_seconds(given.get("cut")),
+        cut_chars=_number({"cut_chars": 0, **given}, "cut_chars"),
         held=bool(given.get("held")),
     )
 

@@ -156,6 +156,7 @@ def test_work_over_the_limit_can_begin_again_and_clear_up(tmp_path: Path) -> Non
 def test_a_folder_closed_to_an_ordinary_host_hides_nothing(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
+    # So much that nobody beside this test frees more on the same disk before the look.
     code = f"""
 import os
 from pathlib import Path
@@ -163,7 +164,8 @@ from ml_intern.sandbox import growth
 growth.PAUSE_S = 0
 watched = growth.Growth([Path({str(mine)!r})], 4)
 os.mkdir({str(mine / "closed")!r})
-open({str(mine / "closed/big")!r}, 'wb').write(os.urandom(64 << 20))
+with open({str(mine / "closed/big")!r}, 'wb') as file:
+    os.posix_fallocate(file.fileno(), 0, 512 << 20)
 os.chmod({str(mine / "closed")!r}, 0)
 print(watched.over())
 """

@@ -113,6 +113,20 @@ def test_a_stopped_cell_is_stopped_again_when_the_kernel_is_rebuilt(tmp_path: Pa
     assert run(again).answer == "1" and time.monotonic() - began < 200
 
 
+def test_on_a_slower_machine_it_is_stopped_where_it_was_then(tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    late = f"import os, time\nos.path.exists({str(slow)!r}) and time.sleep(3)"
+
+    def reply(n: int, seen: str) -> str:
+        return {0: f"{late}\nx = 1\n{SLEEPER}\nx = 2", 1: "print('next')"}.get(n, "final_answer(str(x))")
+
+    session = open_session(tmp_path, reply, max_steps=2)
+    assert run(session, on_output(lambda: session.stop("cell"))).status == "limit"
+    slow.touch()
+    again = open_session(tmp_path, reply, session.folder, max_steps=5)
+    assert run(again).answer == "1"
+
+
 def test_a_cell_stopped_in_a_call_stops_there_again_when_it_is_resumed_or_replayed(tmp_path: Path) -> None:
     """The host's wait gives up with the cell; lines that were never reached are not run later either."""
 
