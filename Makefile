@@ -30,7 +30,7 @@ test: $(STAMP)
 
 # The same behaviours at length: each attack in each sandbox, long sessions killed again and again.
 thorough: $(STAMP)
-	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile -m thorough
+	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m thorough
 
 check: $(STAMP)
 	"$(BIN)/ruff" format --check .

@@ -64,7 +64,7 @@ class Answers:
         call, tool, arguments = frame["id"], frame.get("tool"), frame.get("arguments")
         if not isinstance(tool, str) or not isinstance(arguments, dict) or (link, call) in self._waiting:
             self.dropped += 1
-        elif cell is None:
+        elif cell is None or cell.over:  # Its files may still be fetched, which takes time.
             told = f"{tool} was called while no cell runs."
             _send(link, call, CallReply(False, message=told, hint="Call it from a cell."))
         elif cell.stop_asked is not None:

@@ -18,7 +18,7 @@ from attacks.suite import ATTACKS
 FEW = 30
 """With fewer than that asked for (``-k``), the others are not run."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,50 @@ def test_work_that_fails_gives_its_thread_back(monkeypatch: pytest.MonkeyPatch) 
     calls.submit(lambda go: done.set())
     assert done.wait(60) and calls.wait(60)
     calls.close()
+
+
+class Slow(BareSandbox):
+    """Files come back slowly, as from another machine, until the test lets them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pulls, self.go = threading.Event(), threading.Event()
+
+    def pull(self, mounts: Mounts) -> None:
+        self.pulls.set()
+        self.go.wait(60)
+
+
+STAYS = """
+import threading
+ended, answers = threading.Event(), []
+def later():
+    ended.wait(60)
+    try:
+        answers.append(held(1))
+    except BaseException as e:
+        answers.append(str(e))
+stays = threading.Thread(target=later, daemon=True)
+stays.start()
+print("over")
+import time
+threading.Thread(target=lambda: (time.sleep(0.5), ended.set()), daemon=True).start()
+"""
+
+
+def test_a_call_that_comes_while_an_ended_cells_files_are_fetched_is_refused(
+    tool: Held, tmp_path: Path
+) -> None:
+    sandbox = Slow()
+    host = KernelHost(sandbox, Mounts(tmp_path), Limits(), [HELD], tool, 60.0, 2.0)
+    host.start()
+    try:
+        tool.go.set()
+        threading.Thread(target=lambda: (sandbox.pulls.wait(60), time.sleep(1.5), sandbox.go.set())).start()
+        assert host.run(STAYS).ok
+        assert "while no cell runs" in host.run("stays.join(60)\nprint(answers)").output
+        assert tool.begun == []
+    finally:
+        sandbox.go.set()
+        host.close()
+        sandbox.stop()
