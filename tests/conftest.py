@@ -45,17 +45,17 @@ QUICK = ("documentation", "documents", "papers", "prompts", "repositories", "vie
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, quick ones last: at the end all processes have something short to do.
 
-    First of all come those whose tests have asked for the longest time: one of them at the end would run alone.
+    First of all come those whose tests ask for more time than all have: one of them at the end would run alone.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     longest: dict[Path, float] = {}
     for item in items:
-        if (asked := item.get_closest_marker("timeout")) and asked.args:
+        asked = item.get_closest_marker("timeout")
+        if asked and asked.args[0] > float(item.config.getini("timeout") or 0):
             longest[item.path] = max(longest.get(item.path, 0), asked.args[0])
 
-    def rank(item: pytest.Item) -> tuple[bool, float, bool]:
-        late = item.path not in slow
-        return late, 0 if late else -longest.get(item.path, 0), item.path.parent.name in QUICK
+    def rank(item: pytest.Item) -> tuple[float, bool, bool]:
+        return -longest.get(item.path, 0), item.path not in slow, item.path.parent.name in QUICK
 
     items.sort(key=rank)
 
