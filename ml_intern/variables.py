@@ -8,22 +8,10 @@ from collections.abc import Iterable, Mapping
 from ml_intern.errors import UsageError
 
 PREFIX = "ML_INTERN_"
-OTHERS = frozenset(
-    {
-        "clean",
-        "complete",
-        "hub_token",
-        "job",
-        "json",
-        "kernel",
-        "limits",
-        "mcp_token",
-        "metrics",
-        "owner",
-        "quiet",
-    }
-    | {"seed", "trust_project", "verbose"}
-)
+OTHERS = frozenset([
+    "clean", "complete", "hub_token", "job", "json", "kernel", "limits", "mcp_token", "metrics", "owner",
+    "quiet", "seed", "trust_project", "verbose",
+])  # fmt: skip
 """What is read without being a setting: flags of commands, tokens, what jobs and kernels are told."""
 LIKE = 0.8
 """Of `difflib`'s ratio: one letter too many, missing or swapped. Other names may belong to other programs."""

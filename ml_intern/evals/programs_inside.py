@@ -7,7 +7,8 @@ code can neither end them early, nor patch what they use, nor look at them, nor 
 everything. The tests' processes let nobody look into them (PR_SET_DUMPABLE), the file with all items is gone
 before the first code runs, and an item has passed when its tests' process says the item's own word. What runs
 the code of the next item is kept in memory and given by the command line, and the pipe is a socket, which
-nobody opens by /proc: code cannot change what becomes of another item's.
+nobody opens by /proc: code cannot rewrite what becomes of another item's. Open is the moment in which an
+interpreter starts, before it hides itself, where the machine lets processes of one user look into each other.
 
 What this costs: tests that need the very objects of the code (its classes as base classes, arithmetic on its
 instances, comparisons of them with other things than each other) fail.

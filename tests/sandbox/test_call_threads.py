@@ -147,19 +147,18 @@ class Slow(BareSandbox):
 
 
 STAYS = """
-import threading
-ended, answers = threading.Event(), []
+import os, threading, time
+answers = []
 def later():
-    ended.wait(60)
+    while not os.path.exists("fetching"):
+        time.sleep(0.02)
     try:
         answers.append(held(1))
     except BaseException as e:
         answers.append(str(e))
+    open("told", "w").close()
 stays = threading.Thread(target=later, daemon=True)
 stays.start()
-print("over")
-import time
-threading.Thread(target=lambda: (time.sleep(0.5), ended.set()), daemon=True).start()
 """
 
 
@@ -167,11 +166,20 @@ def test_a_call_that_comes_while_an_ended_cells_files_are_fetched_is_refused(
     tool: Held, tmp_path: Path
 ) -> None:
     sandbox = Slow()
+
+    def fetch() -> None:
+        assert sandbox.pulls.wait(60)
+        (tmp_path / "fetching").touch()
+        end = time.monotonic() + 10  # A call that is carried out waits for the files itself.
+        while not (tmp_path / "told").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        sandbox.go.set()
+
     host = KernelHost(sandbox, Mounts(tmp_path), Limits(), [HELD], tool, 60.0, 2.0)
     host.start()
     try:
         tool.go.set()
-        threading.Thread(target=lambda: (sandbox.pulls.wait(60), time.sleep(1.5), sandbox.go.set())).start()
+        threading.Thread(target=fetch).start()
         assert host.run(STAYS).ok
         assert "while no cell runs" in host.run("stays.join(60)\nprint(answers)").output
         assert tool.begun == []
