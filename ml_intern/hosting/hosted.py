@@ -96,10 +96,12 @@ class Hosted:
         return not self._waiting or bool(self._said)
 
     @property
-    def ends(self) -> bool:
-        """Its end was told and nothing was said since; its things are still being put away."""
+    def works(self) -> bool:
+        """Something is done that can be stopped. A session whose end was told works no more, though its state
+        is ``working`` until its things are put away."""
         with self._news:
-            return self._session is not None and bool(self._status) and not self._said
+            ends = self._session is not None and bool(self._status) and not self._said
+            return self._works() and not ends
 
     @property
     def session(self) -> Session | None:
@@ -282,7 +284,7 @@ class Hosted:
         """Stop the cell, the step or the run; after a run was stopped the next words go on with it."""
         with self._news:
             session = self._session
-            if session is None or not self._works():
+            if session is None or not self.works:
                 return False
             self._stopping = self._stopping or what == "run"
         return session.stop(what)
@@ -329,7 +331,7 @@ class Hosted:
             self._closed = True
             if (session := self._session) is not None:
                 session.leave()
-                if self.state == "working":
+                if self.works:
                     session.stop("run")
                 self._answers.close()
                 self._wait_for_end()

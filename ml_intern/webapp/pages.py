@@ -135,7 +135,7 @@ class Pages:
 
         parse_budget(given.get("budget", ""))
         shown = home.open(session)
-        if shown.hosted.state == "working":
+        if shown.hosted.works:
             raise UsageError("The session works.", "Stop it first, or wait for its answer.")
         shown.hosted.rest()
         shown.hosted.given.update({key: value for key, value in given.items() if value})

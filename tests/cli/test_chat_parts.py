@@ -6,7 +6,7 @@ import asyncio
 import io
 import stat
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread, Timer
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -19,15 +19,19 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
+from support.openai_server import ScriptedServer
 
+from ml_intern.cli.chat import opening
 from ml_intern.cli.chat.changes import change_of, diff
 from ml_intern.cli.chat.completing import Words, plain_paths
 from ml_intern.cli.chat.history import FILE, MOST_BYTES, MaskedHistory
 from ml_intern.cli.chat.line import Line
 from ml_intern.cli.chat.screen import Screen
 from ml_intern.cli.chat.slash import Slash
+from ml_intern.cli.chat.talk import Chat
 from ml_intern.errors import UsageError
-from ml_intern.events import ApprovalNeeded
+from ml_intern.events import ApprovalNeeded, SessionFinished
+from ml_intern.session.session import Session
 from ml_intern.workspace.files import Files
 
 TOKEN = "hf_" + "abcdefghijklmnopqrstuvwxyzABCDEFGH"
@@ -213,3 +217,27 @@ def test_what_comes_while_the_line_is_drawn_first_does_not_stand_on_it() -> None
 
         asyncio.run(asyncio.wait_for(chat(), 60))
     assert (seen, shown.getvalue()) == ([""], "from afar\n")
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["end was shown", "end was not shown yet"])
+def test_who_leaves_while_an_ended_session_is_put_away_gets_its_exit_code(
+    looked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_away, told = Event(), io.StringIO()
+    close = Session.close
+    monkeypatch.setattr(Session, "close", lambda session: (put_away.wait(60), close(session))[1])
+    monkeypatch.setattr(opening, "end_soon", lambda code: None)
+    with ScriptedServer(["Next.\n<cell>\nprint(1)\n</cell>"] * 3) as server:
+        given = {"model": "openai:x", "base_url": server.url, "sandbox": "none", "state": tmp_path / "state"}
+        given |= {"api_key": "none", "budget": "10 tokens"}
+        with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+            chat = Chat(given, tmp_path / "state", Screen(told), 0, None)
+            chat.tell("count")
+            while not any(isinstance(event, SessionFinished) for event in chat.hosted.events()):
+                assert chat.hosted.wait(len(chat.hosted.events()), 60)
+            if looked:
+                chat.show_news()
+            assert chat.hosted.state == "working" and not chat.hosted.works and not chat.stop("run")
+            Timer(0.2, put_away.set).start()
+            assert opening._leave(chat) == 3
+    assert "The session is over (limit)" in told.getvalue() and "Stopping" not in told.getvalue()

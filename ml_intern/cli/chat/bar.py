@@ -71,7 +71,7 @@ def _session(hosted: Hosted, board: Board, doing: str, asked: bool, now: float) 
     else:
         first = ("class:bar.wait", f" ● {STATES[state]} ")
     parts = [*_spent(hosted, board), *_counts(board)]
-    parts.append("Ctrl-C stops" if state == "working" else "/help")
+    parts.append("Ctrl-C stops" if hosted.works else "/help")
     return [first, ("class:bar", " · ".join(["", *parts])[1:])]
 
 

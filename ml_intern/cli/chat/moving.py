@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _idle(chat: Chat) -> None:
-    if chat.hosted.state == "working":
+    if chat.hosted.works:
         raise UsageError("The session works.", "/stop run stops it; it can be resumed.")
 
 

@@ -65,8 +65,8 @@ def _greet(chat: Chat) -> None:
 def _leave(chat: Chat) -> int:
     """Put the session away; what runs on is said."""
     hosted = chat.hosted
-    working = hosted.state == "working"
-    if working:
+    chat.show_news()  # its end may have come after the last look
+    if stops := hosted.works:
         chat.view.note("Stopping the run …")
     try:
         hosted.close()
@@ -74,7 +74,7 @@ def _leave(chat: Chat) -> int:
         chat.view.warn(str(error))
     for line in _last_words(hosted, chat.state):
         chat.view.note(line)
-    code = Interrupted.exit_code if working else chat.code
+    code = Interrupted.exit_code if stops else chat.code
     sys.stdout.flush()
     end_soon(code)
     return code

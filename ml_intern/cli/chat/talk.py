@@ -93,7 +93,7 @@ class Chat:
         """Ctrl-C: clears a line; on an empty one it stops what is done, or leaves at the second time."""
         if not empty:
             return True
-        if self.hosted.state == "working":
+        if self.hosted.works:
             threading.Thread(target=self.stop_more, name="chat-stop", daemon=True).start()
             return True
         if time.monotonic() - self._left_at < AGAIN_S:
@@ -105,8 +105,7 @@ class Chat:
 
     def leave(self) -> None:
         """Ctrl-D: leaves; of a session that works the second one."""
-        works = self.hosted.state == "working" and not self.hosted.ends
-        if not works or time.monotonic() - self._left_at < AGAIN_S:
+        if not self.hosted.works or time.monotonic() - self._left_at < AGAIN_S:
             self.line.end()
             return
         self._left_at = time.monotonic()
@@ -262,6 +261,16 @@ class Chat:
                 self.view.replay(event)
             self._seen = len(known)
 
+    def show_news(self) -> None:
+        """What has happened since the last look."""
+        with self._follow_lock:
+            for event in self.hosted.events(self._seen):
+                self._seen += 1
+                if isinstance(event, SessionFinished):
+                    # Whoever has said no himself does not leave with an error for it.
+                    self.code = 0 if event.status == "denied" else event.exit_code
+                self.view.show(event)
+
     def _follow(self) -> None:
         while not self.over.is_set():
             try:
@@ -276,12 +285,7 @@ class Chat:
         with self._follow_lock:
             if hosted is not self.hosted:
                 return
-            for event in hosted.events(self._seen):
-                self._seen += 1
-                if isinstance(event, SessionFinished):
-                    # Whoever has said no himself does not leave with an error for it.
-                    self.code = 0 if event.status == "denied" else event.exit_code
-                self.view.show(event)
+            self.show_news()
         self.asking.look(hosted)
         if hosted.session is None and time.monotonic() - self._looked_at > JOBS_S:
             self._looked_at = time.monotonic()
