@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import stat
+import time
 from pathlib import Path
 from threading import Event, Thread, Timer
 from types import SimpleNamespace
@@ -18,6 +20,7 @@ from prompt_toolkit.completion import CompleteEvent, DummyCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.output import DummyOutput
 from support.openai_server import ScriptedServer
 
@@ -183,7 +186,6 @@ def test_a_change_of_a_file_is_a_diff_and_a_new_file_is_none(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("words", [["chat"], ["chat", "hello"], ["chat", "--resume"], []])
 def test_without_a_terminal_there_is_no_chat(tmp_path: Path, words: list[str]) -> None:
-    import os
     import subprocess
 
     env = environment(tmp_path, PYTHONPATH=os.environ.get("PYTHONPATH", ""))
@@ -217,6 +219,29 @@ def test_what_comes_while_the_line_is_drawn_first_does_not_stand_on_it() -> None
 
         asyncio.run(asyncio.wait_for(chat(), 60))
     assert (seen, shown.getvalue()) == ([""], "from afar\n")
+
+
+def test_a_ctrl_d_that_is_pressed_while_something_is_printed_counts() -> None:
+    mine, theirs = os.openpty()
+    hearer, screen = Mock(), Screen(io.StringIO())
+    with os.fdopen(theirs) as terminal, create_app_session(input=Vt100Input(terminal), output=DummyOutput()):
+        line = Line(hearer, screen, DummyCompleter(), InMemoryHistory(), list)
+        hearer.leave.side_effect = line.end
+
+        def press() -> None:
+            os.write(mine, b"\x04")
+            time.sleep(0.2)  # the terminal takes it in the mode of this moment
+
+        async def chat() -> None:
+            running, drawn = asyncio.create_task(line.run()), asyncio.Event()
+            line.session.app.after_render += lambda _: drawn.set()
+            await drawn.wait()
+            screen.put(press)
+            await running
+
+        asyncio.run(asyncio.wait_for(chat(), 30))
+    os.close(mine)
+    assert hearer.leave.call_count == 1
 
 
 @pytest.mark.parametrize("looked", [True, False], ids=["end was shown", "end was not shown yet"])

@@ -111,13 +111,13 @@ def test_an_end_that_was_told_is_an_end_while_things_are_put_away(
     with hosting("while True: pass", state=tmp_path) as (hosted, _):
         hosted.tell("work")
         until(hosted, CellStarted)
-        assert not hosted.ends
+        assert hosted.works
         hosted.stop("run")
         until(hosted, SessionFinished)
-        assert hosted.state == "working" and hosted.ends
+        assert hosted.state == "working" and not hosted.works and not hosted.stop("run")
         away.set()
         idle(hosted)
-        assert hosted.state == "over" and not hosted.ends
+        assert hosted.state == "over" and not hosted.works
 
 
 def test_words_after_a_stop_reach_the_session_that_goes_on(tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ class Pane:
         self._said = cwd / f"exit-{token_hex(4)}"
         kept = {k: v for k, v in env.items() if k not in ("TMUX", "TMUX_PANE", "COLUMNS", "LINES")}
         self._env = {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TMUX_TMPDIR": self._folder}
-        # The shell waits at the end, so that the last screen can still be read.
-        line = f"{shlex.join(argv)}; echo $? > {shlex.quote(str(self._said))}; read -r _"
+        # The shell waits at the end, so that the last screen can still be read; a Ctrl-C must not end it.
+        line = f"trap : INT; {shlex.join(argv)}; echo $? > {shlex.quote(str(self._said))}; read -r _"
         size = ["-x", str(width), "-y", str(height)]
         self._tmux("-f", "/dev/null", "new-session", "-d", *size, "-c", str(cwd), "/bin/sh", "-c", line)
         self._tmux("set-option", "-g", "history-limit", "20000")

@@ -7,16 +7,17 @@ import signal
 import sys
 import termios
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Protocol
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app
+from prompt_toolkit.application import get_app, get_app_session
 from prompt_toolkit.completion import Completer
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, has_completions, has_focus, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
+from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import create_output
 from prompt_toolkit.styles import Style
@@ -93,6 +94,7 @@ class Line:
             bottom_toolbar=bar,
             refresh_interval=REDRAW_S,
             style=STYLE,
+            input=_raw_while_printing(get_app_session().input),
             output=create_output(sys.stdout),
             erase_when_done=True,
         )
@@ -218,6 +220,16 @@ class Line:
         text = buffer.text
         buffer.reset(append_to_history=bool(text.strip()) and not self._question)
         self._hearer.hear(text)
+
+
+def _raw_while_printing(keys: Input) -> Input:
+    """Keys that are read as keys, also those pressed while something is printed above the line.
+
+    prompt_toolkit gives the terminal its usual mode back for that long, since a program might be run then: a
+    Ctrl-D of that moment would be lost, a Ctrl-C reach other processes, too, and letters show twice.
+    """
+    keys.cooked_mode = nullcontext  # type: ignore[method-assign]
+    return keys
 
 
 def _forget_typed() -> None:
