@@ -151,6 +151,7 @@ def test_playbooks(inside: Command, tmp_path: Path) -> None:
     assert done.returncode == 0 and "broken.md" in done.stderr and "pretrain" in done.stdout
 
 
+@pytest.mark.thorough
 def test_doctor_tells_what_is_there_but_no_secret(tmp_path: Path) -> None:
     done = command(tmp_path, "doctor", "--json", OPENAI_API_KEY="sk-very-secret-value")
     told = {check["name"]: check for check in json.loads(done.stdout)["checks"]}

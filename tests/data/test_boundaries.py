@@ -66,6 +66,7 @@ def test_pairs_of_answers_are_looked_at_and_other_shapes_are_not(bpe: Tokenizer)
     assert cut_prompts(pl.DataFrame({"prompt": ["a ", None], "completion": [None, "b"]}), bpe) == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_it_finds_what_trl_finds(tmp_path: Path) -> None:
     from trl.data_utils import common_prefix_length

@@ -89,6 +89,7 @@ class TestFirstLight:
         assert done.returncode == 0, done.stderr
         assert "parameters from http://127.0.0.1" in done.stdout
 
+    @pytest.mark.thorough
     def test_it_is_fine_tuned_from_the_embedded_hub(
         self, result: dict[str, Any], state: Path, text: Path, tmp_path: Path
     ) -> None:

@@ -161,6 +161,7 @@ with ThreadPoolExecutor(6) as pool:
     assert result["budget"]["usd"] == {"spent": pytest.approx(4.0), "reserved": 0.0, "cap": 5.0}
 
 
+@pytest.mark.thorough
 def test_an_unknown_price_is_denied_without_a_word(intern: Run, ran: Path) -> None:
     code, result = intern([attempt("rent(usd=None)"), END])
     assert code == 4 and "price is not known" in result["answer"] and ran.read_text() == ""
@@ -211,6 +212,7 @@ def test_a_script_reaches_the_network_only_after_a_word_for_it(
     assert got == code and told in result["answer"], result
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(SANDBOX == "none", reason="bubblewrap is not installed")
 def test_a_yes_to_the_network_opens_it_to_no_script_that_did_not_ask(intern: Run, website: str) -> None:
     got, result = intern([attempt(script(website)), END], "--yes", "network,compute")

@@ -94,6 +94,7 @@ def test_replies_become_cells_and_the_result_one_object(serve: Serve) -> None:
     assert keys <= set(result) and result["errors"] == []
 
 
+@pytest.mark.thorough
 def test_errors_come_back_and_the_run_goes_on(serve: Serve) -> None:
     url = serve(
         [
@@ -160,6 +161,7 @@ def test_an_unreachable_model_ends_in_seconds() -> None:
     assert time.monotonic() - began < 100
 
 
+@pytest.mark.thorough
 def test_without_bubblewrap_a_models_cells_need_a_word_and_our_own_do_not(tmp_path: Path) -> None:
     bare = {**os.environ, "PATH": str(Path(sys.executable).parent)}
 

@@ -118,6 +118,7 @@ def reference_greedy(model: Path, prompt: str, tokens: int) -> str:
     return str(tokenizer.decode(ids[-tokens:]))
 
 
+@pytest.mark.thorough
 def test_one_process_answers_everything(jobs: Jobs, model: Path, tmp_path: Path) -> None:
     texts = [*LINES[:20], "short", "naïve ☃ = 'é'", " leading space", "x" * 3]
     tasks = [

@@ -150,6 +150,7 @@ def brought(settings: Settings, said: str, evals: Evals | None = None) -> Brough
         hub.close()
 
 
+@pytest.mark.thorough
 @needs_lm_eval
 def test_a_task_is_sealed_asked_and_scored(
     settings: Settings, evals: Evals, tasks: Path, tmp_path: Path

@@ -56,6 +56,7 @@ DEAR = ("bits", "skewed bits", "reward", "reward with heavy tails")
 """Each of their intervals is 1,000 draws; with 20 items it has more to lose than with 100."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("metric", "n"),
     [
@@ -133,6 +134,7 @@ def runs(rng: Rng, seeds: int, shared: np.ndarray, luck: float, binary: bool) ->
     return [answers(score > 0) if binary else ItemScores(score, np.ones(n)) for score in made]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("seeds", "luck", "binary"),
     [

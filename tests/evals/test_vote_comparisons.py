@@ -26,6 +26,7 @@ def shares(marks: np.ndarray) -> ItemScores:
     return ItemScores(marks.astype(float), np.ones(len(marks)))
 
 
+@pytest.mark.thorough
 def test_where_nothing_differs_little_is_found() -> None:
     """All ways answer alike: in at most one trial of twenty any of the comparisons says otherwise."""
     rng = np.random.default_rng(0)
@@ -75,6 +76,7 @@ def write(folder: Path, items: int, n: int, text: str) -> tuple[Path, Path]:
     return completions, prompts
 
 
+@pytest.mark.thorough
 def test_memory_does_not_grow_with_the_answers(tmp_path: Path) -> None:
     """10 MB of answers are read with a third of that, and go on to the reward model whole."""
     items = [Item(split="dev", input=str(k), target="1") for k in range(400)]

@@ -77,6 +77,7 @@ def test_a_story_that_fails_is_told_in_the_table_and_by_the_exit_code(story: Pat
     assert (tmp_path / "kept" / "counting" / "words.txt").is_file()
 
 
+@pytest.mark.thorough
 def test_stories_beside_each_other_tell_whose_words_are_whose(
     story: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -203,6 +203,7 @@ def test_the_tree_with_its_folders_and_last_changes(api: HfApi, repo: str) -> No
     assert [p.path for p in api.get_paths_info(repo, ["d", "a.txt", "none"])] == ["d", "a.txt"]
 
 
+@pytest.mark.thorough
 def test_a_large_tree_comes_in_pages(api: HfApi, repo: str) -> None:
     api.create_commit(
         repo,

@@ -164,6 +164,7 @@ def test_any_request_gets_an_answer(wire: Wire, method: str, template: str, data
     assert wire.send(method, f"{path}?{query}", body, Range=span) < 500
 
 
+@pytest.mark.thorough
 @SETTINGS
 @given(
     st.lists(

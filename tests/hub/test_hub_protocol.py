@@ -285,6 +285,7 @@ def test_deeply_nested_json_is_a_bad_request(http: httpx.Client, repo: str, deep
         assert (answer.status_code, "deep" in answer.headers["x-error-message"]) == (400, True)
 
 
+@pytest.mark.thorough
 def test_deeply_nested_files_do_not_break_a_repository(http: httpx.Client, repo: str, api: HfApi) -> None:
     deep = b"[" * 50_000
     api.upload_file(path_or_fileobj=deep, path_in_repo="config.json", repo_id=repo)

@@ -152,6 +152,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.thorough
 def test_a_job_outlives_the_agent_and_no_line_comes_twice(jobs, tmp_path):
     agent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(AGENT), str(tmp_path / "state"), str(jobs.settings.hub_port)],
@@ -201,6 +202,7 @@ def test_what_is_wrong_is_told_in_a_line_before_anything_starts(jobs, rented, hu
         nobody.submit(rented(""))
 
 
+@pytest.mark.thorough
 def test_a_job_that_failed_goes_on_in_its_folder(jobs, rented):
     code = """
     import os, pathlib
@@ -253,6 +255,7 @@ def test_a_hub_that_is_gone_loses_no_job(jobs, rented, hub, settings, tmp_path):
         other.submit(rented(""))
 
 
+@pytest.mark.thorough
 def test_a_result_that_is_gone_is_told_as_lost(jobs, rented, hub):
     job = jobs.submit(rented("import time; print('up', flush=True); time.sleep(1)")).id
     until(lambda: jobs.logs(job).text == "up\n", "the job to run")

@@ -103,6 +103,7 @@ def straight(jobs, base, data) -> dict[str, dict]:
     return {method: {**result_of(jobs, job), "job": job} for method, job in found.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_dpo_prefers_the_chosen_answers_of_pairs_set_apart(jobs, straight, base):
     held = straight["dpo"]["held_out"]

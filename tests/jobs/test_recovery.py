@@ -168,6 +168,7 @@ def test_a_rule_ends_a_training_early_with_its_model(jobs, texts):
     assert losses(jobs, status)[-1][0] == result(status)["steps"] and jobs.model_path(job)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_best_checkpoint_stays_beside_the_last_and_memory_is_held_against_its_estimate(jobs, texts):
     """A rate that wrecks the model after a while: the best on the held-out rows is an early one."""

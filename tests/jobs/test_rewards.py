@@ -76,6 +76,7 @@ def test_messages_are_judged_by_their_text():
     assert reward(completions=chat, prompts=asked, completion_ids=[[1], []], answer=[4, 4]) == [1, 0]
 
 
+@pytest.mark.thorough
 def test_code_is_run_with_limits_and_its_tests_are_not_stepped_over():
     spec = {"type": "runs", "column": "tests", "timeout": 4, "memory_mb": 256}
     good = "def f(x):\n    return x + 1"

@@ -90,6 +90,7 @@ def test_a_job_that_fails_says_so_with_its_line(jobs, on_cluster):
     until(lambda: jobs.status(job) == status, "nothing to change")
 
 
+@pytest.mark.thorough
 def test_an_array_of_four_is_one_submission(jobs, on_cluster, cluster):
     specs = [on_cluster(f"print({n})", key=f"trial-{n}") for n in range(4)]
     ids = [status.id for status in jobs.submit_all(specs)]
@@ -120,6 +121,7 @@ def _read(path: Path) -> bytes:
         return b""
 
 
+@pytest.mark.thorough
 def test_after_a_node_failure_the_job_goes_on_from_its_checkpoint(jobs, on_cluster, cluster):
     code = """
     import pathlib, time

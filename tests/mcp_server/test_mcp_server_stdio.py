@@ -66,6 +66,7 @@ def test_nothing_but_protocol_comes_on_stdout_and_it_ends_with_stdin(place: Plac
     assert "this is no message" in errors and "neither is this" in errors
 
 
+@pytest.mark.thorough
 def test_killed_in_the_middle_of_a_publication_it_is_not_done_twice(place: Place) -> None:
     process = start(place, "--name", "work", "--yes", "publish")
     initialize(process)

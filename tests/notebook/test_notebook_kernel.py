@@ -74,6 +74,7 @@ def test_a_run_shows_itself_and_stays_for_more_words(kernel: Kernel) -> None:
     assert empty.kinds == ["execute_result"] and "verdict" in empty.html()
 
 
+@pytest.mark.thorough
 def test_questions_and_interrupts_below_the_cell(
     kernel: Kernel,
     scripted_server: Any,  # noqa: F811

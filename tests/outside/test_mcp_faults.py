@@ -200,6 +200,7 @@ def test_one_that_ends_with_every_call_is_not_started_for_ever(start: Start, mak
     assert "not started again" in one_line(router.call("bad__say", {}))
 
 
+@pytest.mark.thorough
 def test_nothing_is_left_after_the_end(start: Start) -> None:
     before = {c.pid for c in children()}
     servers = start(

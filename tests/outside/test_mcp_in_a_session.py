@@ -82,6 +82,7 @@ def test_its_publishing_tool_is_denied_headless_and_allowed_by_yes(tmp_path: Pat
     assert code == 0 and result["answer"] == "issue 2"
 
 
+@pytest.mark.thorough
 def test_the_server_sees_its_own_token_and_the_cell_none(tmp_path: Path) -> None:
     cell = "import os\nfound = tracker__environment()\nfinal_answer(f'{sorted(found)} {found} {dict(os.environ)}')"
     code, result, _ = intern(tmp_path, [cell])
@@ -89,6 +90,7 @@ def test_the_server_sees_its_own_token_and_the_cell_none(tmp_path: Path) -> None
     assert "secret-77" not in str(result) and "secret-88" not in str(result)
 
 
+@pytest.mark.thorough
 def test_a_server_that_does_not_start_is_a_notice_and_the_run_goes_on(tmp_path: Path) -> None:
     settings = '[mcp_servers.gone]\ncommand = "no-such-program-here"\n'
     code, result, _ = intern(tmp_path, ["final_answer('done')"], settings=settings)

@@ -199,6 +199,7 @@ def test_a_page_that_fails_leaves_the_other(way: str, serve: Serve, make_web: Ma
     assert "cannot be read" in graph.notes[0] and not graph.nodes[graph.root].expanded
 
 
+@pytest.mark.thorough
 def test_a_rate_limit_slows_and_is_told(serve: Serve, make_web: Make) -> None:
     literature = Literature(80)
     literature.faults["/batch"] = [Reply(status=429, headers={"Retry-After": "1"})] * 2
@@ -208,6 +209,7 @@ def test_a_rate_limit_slows_and_is_told(serve: Serve, make_web: Make) -> None:
     assert any("status 429; trying again in 1.0 s" in line for line in told)
 
 
+@pytest.mark.thorough
 def test_an_answer_that_is_too_long_is_asked_for_in_halves(serve: Serve, make_web: Make) -> None:
     literature = Literature(120, cites=8)
 
@@ -248,6 +250,7 @@ def test_a_stopped_traversal_goes_on_from_its_file(serve: Serve, make_web: Make,
     assert len(server.asked) == count, "a finished graph asks for nothing"
 
 
+@pytest.mark.thorough
 def test_what_failed_is_asked_again_the_next_time(serve: Serve, make_web: Make, tmp_path: Path) -> None:
     literature = Literature(80)
     literature.faults["/batch"] = [Reply(status=500)] * 9
@@ -257,6 +260,7 @@ def test_what_failed_is_asked_again_the_next_time(serve: Serve, make_web: Make, 
     assert _numbers(_grow(source, Plan(20, 500), path)) == set(range(80))
 
 
+@pytest.mark.thorough
 def test_a_larger_budget_takes_in_what_was_left_out(serve: Serve, make_web: Make, tmp_path: Path) -> None:
     source, path = _source(make_web, serve(Literature(80).answer)), tmp_path / "graph.json"
     assert len(_grow(source, Plan(20, 10), path).nodes) == 10

@@ -122,6 +122,7 @@ def test_a_citation_graph_comes_ranked_and_goes_on(serve: Serve, make_context: C
     assert more.size == 90 and more.path == found.path
 
 
+@pytest.mark.thorough
 def test_a_rate_limit_is_told_with_the_graph(serve: Serve, make_context: Context) -> None:
     literature = Literature(60)
     literature.faults["/batch"] = [Reply(status=429, headers={"Retry-After": "0.1"})] * 2

@@ -151,6 +151,7 @@ def _any_size(recordings: list[Recording]) -> Answer:
     return lambda asked: Reply(by_ids[asked.query["id_list"]].body)
 
 
+@pytest.mark.thorough
 def test_every_answer_of_semantic_scholar_is_read(serve: Serve, make_web: Make, tmp_path: Path) -> None:
     recordings = _of_semantic_scholar()
     server = serve(Replay([]))

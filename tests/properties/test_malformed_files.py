@@ -78,6 +78,7 @@ def job(tmp_path: Path) -> Path:
     return tmp_path / "jobs" / "job-1"
 
 
+@pytest.mark.thorough
 def test_any_status_is_told_and_the_other_jobs_are_there(job: Path) -> None:
     """status.json: a status of the right types or a told failure; listing, reports and the other job go on."""
     store = Jobs(job.parent, None, Settings.load(), lambda event: None)
@@ -247,6 +248,7 @@ def rows_for(good: list[Entry]) -> st.SearchStrategy[list[tuple[int, Any, Any, A
     return st.lists(st.builds(row, payload, text, times, kinds), min_size=1, max_size=3)
 
 
+@pytest.mark.thorough
 def test_any_journal_can_be_exported_or_is_told(recorded: Path, tmp_path: Path) -> None:
     """A file with any lines: every form is written from what can be read, or a UsageError says why not."""
     good = lines_of(recorded)

@@ -107,6 +107,7 @@ def harmless(line: bytes) -> bool:
     return not isinstance(frame, dict) or frame.get("type") != "exit"
 
 
+@pytest.mark.thorough
 def test_a_kernel_drops_what_is_no_frame_and_runs_the_next_cell(kernel: Kernel) -> None:
     """One kernel for all: whatever comes between, the variables stay and the next cell runs."""
     kernel.run("kept = ['as it was']")

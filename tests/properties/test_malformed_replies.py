@@ -80,6 +80,7 @@ IN_A_RUN = 30
 """Replies that one session is given, each followed by a good one."""
 
 
+@pytest.mark.thorough
 @examples(1 / IN_A_RUN)
 @given(st.lists(st.tuples(TEXTS, REASONS), min_size=IN_A_RUN, max_size=IN_A_RUN))
 def test_whole_steps_go_on_after_any_reply(given_replies: list[Reply]) -> None:

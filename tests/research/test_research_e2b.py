@@ -27,6 +27,7 @@ final_answer(seen + " / " + read_file("alpha.txt").text.strip())
 TELL = "import json\nfinal_answer(json.dumps([found, open('alpha.txt').read()]))"
 
 
+@pytest.mark.thorough
 def test_what_it_writes_never_comes_out(begin: Any, tmp_path: Path) -> None:
     work = tmp_path / "work"
     with E2BServer() as server:

@@ -105,6 +105,7 @@ def test_the_ledger_has_one_row(cut: Cut, name: str) -> None:
     assert row.verdict == ("open" if name == "start_experiment" else "crashed")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["write_file", "plan"])
 def test_what_is_written_again_is_the_same(cut: Cut, name: str) -> None:
     cell = cut(name, "result:before")
@@ -125,6 +126,7 @@ def test_a_job_is_started_once_and_its_experiment_knows_it(cut: Cut) -> None:
     assert cell.services.ledger.get("exp-1").jobs == ["job-1"]
 
 
+@pytest.mark.thorough
 def test_a_job_that_the_ledger_did_not_hear_of_is_told_to_it(cut: Cut, tmp_path: Path) -> None:
     cell = cut("launch_script", "intent:after")
     assert [s.id for s in cell.services.jobs.list()] == []
@@ -132,6 +134,7 @@ def test_a_job_that_the_ledger_did_not_hear_of_is_told_to_it(cut: Cut, tmp_path:
     cell.services.jobs.wait(["job-1"], 60)
 
 
+@pytest.mark.thorough
 def test_a_job_that_was_cancelled_stays_so(cut: Cut) -> None:
     cell = cut("cancel_job", "result:before")
     assert cell.services.jobs.status("long-1").state in FINISHED
@@ -168,6 +171,7 @@ def test_a_dataset_is_published_once(cut: Cut) -> None:
 # What nobody can tell
 
 
+@pytest.mark.thorough
 def test_what_nobody_can_ask_about_is_told_and_not_repeated(cut: Cut, tmp_path: Path) -> None:
     cell = cut("unknown", "result:before")
     outcome = cell.play("unknown")
@@ -198,6 +202,7 @@ def test_a_folder_that_was_renamed_is_the_same_session(cut: Cut, tmp_path: Path)
     cell.close()
 
 
+@pytest.mark.thorough
 def test_a_second_crash_while_it_is_found_out(cut: Cut, tmp_path: Path) -> None:
     cut("announce", "result:before").close()
     cell = cut("announce", "result:before")

@@ -257,6 +257,7 @@ def test_an_argument_that_was_renamed_since_is_known_by_its_old_name(record: Rec
     assert result.exit_code == 0, result.errors
 
 
+@pytest.mark.thorough
 def test_mcp_servers(record: Record, tmp_path: Path) -> None:
     pytest.importorskip("mcp", reason="the package mcp is not installed")
     from ml_intern.outside.mcp_servers import McpServers

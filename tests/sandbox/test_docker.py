@@ -88,6 +88,7 @@ def test_memory_is_bounded_and_the_end_says_so(open_kernel: OPEN, docker: Docker
     assert kernel.run("1 + 1").value == "2"
 
 
+@pytest.mark.thorough
 def test_a_crash_names_the_line(inside: KernelHost) -> None:
     result = inside.run("import ctypes\nctypes.string_at(0)")
     assert "segmentation fault" in result.error and "line 2" in result.error
@@ -182,6 +183,7 @@ def test_the_state_folder_is_hidden_and_what_is_shown_of_it_is_not(
     assert (state / "journal.sqlite").read_text() == "secret" and not (state / "new").exists()
 
 
+@pytest.mark.thorough
 def test_mounts_by_their_names_with_and_without_links(
     open_kernel: OPEN, docker: DockerSandbox, tmp_path: Path
 ) -> None:
@@ -312,6 +314,7 @@ print(statistics.median(share() for _ in range(7)))  # a stall that counts as wo
 """
 
 
+@pytest.mark.thorough
 def test_cpu_time_is_bounded(docker: DockerSandbox, tmp_path: Path) -> None:
     done = run_in_sandbox(docker, Mounts(tmp_path), Limits(cpus=0.25), ["python3", "-c", SPIN], 300)
     assert float(done.stdout) < 0.6

@@ -43,6 +43,7 @@ def arguments(**more: str) -> dict[str, str]:
     return {"BASE": sandbox_image(), "PACKAGES": "", "TORCH_INDEX": "", **more}
 
 
+@pytest.mark.thorough
 def test_the_dockerfile_builds_and_its_image_runs_as_nobody(
     engine: Engine, name: str, tmp_path: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_the_dockerfile_builds_and_its_image_runs_as_nobody(
     assert pinned == constraints()
 
 
+@pytest.mark.thorough
 def test_no_credential_of_the_builder_is_in_the_image(
     engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +76,7 @@ def test_packages_are_asked_for_with_the_versions_of_the_host() -> None:
     assert "ml-intern" not in pins and "pytest" not in pins
 
 
+@pytest.mark.thorough
 def test_a_build_that_fails_says_why_in_one_line(engine: Engine, name: str) -> None:
     with pytest.raises(InternError, match="was not built") as failed:
         build_image(engine, name, "cpu", arguments=arguments(PACKAGES="there-is-no-pip-in-this-image"))
@@ -110,6 +113,7 @@ def test_our_own_image_is_built_by_doctor_or_on_first_use(
     assert said == []
 
 
+@pytest.mark.thorough
 def test_an_image_that_somebody_else_built_is_looked_into(engine: Engine, name: str, tmp_path: Path) -> None:
     build(name, f"FROM {sandbox_image()}", "LABEL ml-intern.python=", "ENTRYPOINT false", "ENV SECRET=1")
     done = run_in_sandbox(

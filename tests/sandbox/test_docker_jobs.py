@@ -106,6 +106,7 @@ def test_cancelling_ends_the_container(jobs: Jobs) -> None:
     assert jobs.cancel(status.id).state == "cancelled" and containers(status) == []
 
 
+@pytest.mark.thorough
 def test_a_job_over_its_time_leaves_no_container(jobs: Jobs) -> None:
     for seconds in (5, 40):  # too short a time to begin in, where the machine stalls
         [status] = jobs.wait([jobs.submit(script(STUBBORN, timeout_s=seconds)).id], 180)

@@ -164,6 +164,7 @@ def test_a_sandbox_whose_time_is_over_is_replaced(
     assert [b.id for b in server.alive] != [box.id]
 
 
+@pytest.mark.thorough
 def test_the_sandbox_is_given_its_time_anew_while_it_is_used(server: E2BServer, tmp_path: Path) -> None:
     sandbox = E2BSandbox(server.env, timeout_s=3)
     kernel = KernelHost(sandbox, Mounts(tmp_path), Limits(), [], lambda *_: CallReply(True), 20, 1)

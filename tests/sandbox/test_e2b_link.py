@@ -71,6 +71,7 @@ def test_no_call_is_lost_or_made_twice_where_connections_break(
         run(server, tmp_path, work)
 
 
+@pytest.mark.thorough
 @needs_server
 def test_no_cell_runs_twice_where_answers_are_lost(tmp_path: Path) -> None:
     with E2BServer(drop_every=2, seed=4) as server:

@@ -159,6 +159,7 @@ def test_a_command_sees_the_workspace_and_what_it_writes_comes_home(
     assert (workspace / "made.txt").read_text() == "made\n" and len(server.boxes) == 1
 
 
+@pytest.mark.thorough
 @needs_server
 def test_a_command_that_takes_too_long_is_ended_inside(
     kernel: KernelHost, sandbox: E2BSandbox, workspace: Path, server: E2BServer

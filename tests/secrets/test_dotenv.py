@@ -182,6 +182,7 @@ def test_no_library_loads_the_file_behind_our_back(tmp_path: Path, module: str) 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_litellm_loads_none_either(tmp_path: Path) -> None:
     pytest.importorskip("litellm")
     (tmp_path / ".env").write_text("PLANTED=yes\nANTHROPIC_API_KEY=planted\n")

@@ -138,6 +138,7 @@ def test_the_journal_keeps_what_the_exports_leave_out(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_on_the_command_line(tmp_path: Path) -> None:
     session = after_two(tmp_path)
     words = [sys.executable, "-c", "import sys; from ml_intern.cli.main import run; sys.exit(run())"]

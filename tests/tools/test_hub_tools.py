@@ -270,6 +270,7 @@ def test_a_stopped_run_publishes_nothing(services: Services) -> None:
     _nothing_was_published(services)
 
 
+@pytest.mark.thorough
 def test_a_model_that_does_not_load_is_told(
     services: Services, call: Callable[..., ToolContext], events: list[Event]
 ) -> None:

@@ -184,6 +184,7 @@ def test_a_training_from_launch_to_model(ctx, services, events):
     assert "chat template" in refusal(training.smoke_test, ctx("k4"), "sft", row.id, "chat")
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_smoke_test_tells_size_and_time_of_the_whole(ctx, services):
     config = {**FEW, "max_steps": 1000, "warmup_steps": 100, "validation": 0.1, "tokenizer": "byte"}

@@ -148,6 +148,7 @@ def _ignore(get: Callable[[str], object], url: str) -> None:
         pass
 
 
+@pytest.mark.thorough
 def test_the_cache_keeps_its_size(serve: Serve, make_web: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(
         lambda asked: Reply(asked.path.encode() * 20_000, headers={"Cache-Control": "max-age=600"})
