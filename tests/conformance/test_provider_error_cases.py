@@ -106,7 +106,7 @@ def test_an_answer_that_does_not_come_in_time_is_asked_again(
 ) -> None:
     """A timeout is transient."""
     server = scripted_server([{"delay": 120, "text": END}, END])
-    run = Run(server, own_state, request_timeout_s=2)
+    run = Run(server, own_state, request_timeout_s=5)
     assert run.result.status == "done" and len(server.chats) == 2
 
 

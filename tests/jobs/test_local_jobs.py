@@ -76,9 +76,9 @@ def test_running_out_of_memory_is_named(run):
 
 def test_a_job_over_its_time_is_ended_with_all_it_started(run, tmp_path):
     pids = tmp_path / "pids"
-    status = run(TREE.format(pids=str(pids)), timeout_s=6)
+    status = run(TREE.format(pids=str(pids)), timeout_s=10)
     assert status.state == "failed" and status.failure.kind == "timeout"
-    assert "6 s" in status.failure.message
+    assert "10 s" in status.failure.message
     assert len(read_pids(pids)) == 2
     assert not any(alive(pid) for pid in read_pids(pids))
 

@@ -41,7 +41,7 @@ def test_no_control_plane() -> None:
     began = time.monotonic()
     with pytest.raises(Denied, match=r"cannot be reached at http://127.*curl http"):
         E2BSandbox({"E2B_API_KEY": "e2b_x", "E2B_API_URL": url})
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @needs_server

@@ -203,18 +203,18 @@ def test_a_drip_ends_at_its_time(serve: Serve, make_web: Make) -> None:
     begun = time.monotonic()
     with pytest.raises(Unreachable, match="took longer than 0 s"):
         make_web(tries=0).get(server.url, total_s=0.3)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
 
 
 def test_a_stopped_run_does_not_wait(serve: Serve, make_web: Make) -> None:
     stopped = threading.Event()
-    server = serve(lambda asked: Reply(b"late", delay_s=30))
+    server = serve(lambda asked: Reply(b"late", delay_s=120))
     web = make_web(stop=stopped.is_set)
     threading.Timer(0.3, stopped.set).start()
     begun = time.monotonic()
     with pytest.raises(Interrupted):
         web.get(server.url)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
 
 
 def test_a_stopped_run_does_not_wait_for_a_retry(serve: Serve, make_web: Make) -> None:
