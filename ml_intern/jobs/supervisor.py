@@ -21,8 +21,8 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,8 @@ def _try(
             log.write(f"The job's process cannot start: {error}\n".encode())
             return "not started", None
     update_status(folder, state="running", pid=job.pid)
-    end = _watch(folder, plan, job, told_to_stop, growth, peak, deadline)
+    with _noticing_the_end(job.pid) as ended:
+        end = _watch(folder, plan, job, ended, told_to_stop, growth, peak, deadline)
     end_tree()
     _end_elsewhere(plan["end"])
     settle(folder / "output")
@@ -268,6 +269,7 @@ def _watch(
     folder: Path,
     plan: dict[str, Any],
     job: subprocess.Popen[bytes],
+    ended: list[int],
     told_to_stop: list[int],
     growth: Growth,
     peak: Peak,
@@ -275,7 +277,6 @@ def _watch(
 ) -> str:
     """Wait: "ended", "cancelled", "timeout", "stopped", "log" or "disk"."""
     log, rule = folder / "log.txt", StopRule(folder, plan)
-    end = _end_of(job.pid)
     while job.poll() is None:
         peak.look()
         if told := rule.told():
@@ -290,18 +291,24 @@ def _watch(
             return _tell(log, f"The log grew over {plan['max_log_bytes']} bytes; the job was stopped.", "log")
         if growth.over():
             return _tell(log, _TOO_MUCH.format(growth.told), "disk")
-        select.select(end, [], [], _POLL_S)
+        select.select(ended, [], [], _POLL_S)
     if told := rule.told():  # It heeded the word before this look.
         update_status(folder, stopped=told)
     return "ended"
 
 
-def _end_of(pid: int) -> list[int]:
+@contextmanager
+def _noticing_the_end(pid: int) -> Iterator[list[int]]:
     """What becomes readable when the process ends; nothing where the system has no such thing."""
     try:
-        return [os.pidfd_open(pid)]
+        opened = [os.pidfd_open(pid)]
     except (AttributeError, OSError):
-        return []
+        opened = []
+    try:
+        yield opened
+    finally:
+        for number in opened:
+            os.close(number)
 
 
 def _tell(log: Path, text: str, end: str) -> str:
