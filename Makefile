@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-WORKERS ?= 2
+WORKERS ?= 3
 STAMP = $(VENV)/installed.stamp
 SENTENCE = train the best small model of Python statements you can in two minutes, and publish it as python-statements
 
@@ -24,7 +24,8 @@ demo: $(STAMP)
 examples: $(STAMP)
 	"$(BIN)/python" examples/run.py all
 
-# A file's tests stay in one process and in order; WORKERS=0 runs all in this one.
+# A file's tests stay in one process and in order; WORKERS=0 runs all in this one. Three keep two cores busy: much of a
+# test is waiting for another process.
 test: $(STAMP)
 	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not thorough"
 
