@@ -228,6 +228,13 @@ class Box:
             with contextlib.suppress(OSError):
                 if pid != self.inside:
                     os.kill(pid, number)
+        if number == signal.SIGCONT:
+            self._wake()
+
+    def _wake(self) -> None:
+        """nsenter stops itself with what it has started, outside of the sandbox where nothing else wakes it."""
+        for process in list(self.processes.values()):
+            process.popen.send_signal(signal.SIGCONT)
 
     def cut(self) -> None:
         for process in self.processes.values():
@@ -238,6 +245,7 @@ class Box:
             self.alive = False
             self.keeper.kill()
             self.keeper.wait()
+            self._wake()
             self.cut()
 
     def place(self, path: str) -> Path:
